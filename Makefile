@@ -1,0 +1,37 @@
+# make train: set everything up and train a Go2 to walk.   make test: set everything up and run the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+CONFIG ?= configs/phase1_quickstart.yaml
+
+.PHONY: setup train test lint types check clean apt-rendering
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+train: $(READY)
+	$(BIN)/python train_phase1.py --config $(CONFIG) --device auto $(ARGS)
+
+test: $(READY)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+check: lint types test
+
+# Optional: the system libraries for rendering videos on a machine without a display (as root, Debian or Ubuntu).
+apt-rendering:
+	apt-get update && apt-get install --yes --no-install-recommends libegl1 libgl1-mesa-dri
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,101 @@
+"""Time the ways to run a GRU over a sequence with resets inside, forward and backward.
+
+    python benchmarks/gru.py [--batch 128 512] [--hidden 128 256] [--reset-rate 0.002 0.02]
+
+Prints milliseconds (median) and the ratio to the operator in use. `nn.GRU without resets` computes
+the wrong thing where an episode starts inside a sequence and is shown as a bound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from legged_ppo.models.gru import GRU
+
+STEPS, INPUTS = 24, 80
+
+
+def split_and_pad(gru: nn.GRU, x: torch.Tensor, h: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+    """rsl_rl's way: cut at the resets, pad the pieces to one length, run cuDNN/oneDNN, gather back."""
+    steps, batch, _ = x.shape
+    cut = starts.t().clone()
+    cut[:, 0] = True
+    begin = cut.flatten().nonzero().squeeze(1)  # positions in [B, T] order
+    lengths = torch.diff(begin, append=torch.tensor([steps * batch]))
+    pieces = torch.split(x.transpose(0, 1).reshape(steps * batch, -1), lengths.tolist())
+    padded = nn.utils.rnn.pad_sequence(list(pieces))
+    fresh = starts.t().flatten()[begin]
+    h0 = torch.where(fresh[:, None], 0.0, h[0][begin // steps])[None]
+    out, _ = gru(padded, h0)
+    mask = torch.arange(len(padded))[:, None] < lengths[None]
+    return out.transpose(0, 1)[mask.t()].reshape(batch, steps, -1).transpose(0, 1)
+
+
+def cell_loop(gru: nn.GRU, x: torch.Tensor, h: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+    state, out = h[0], []
+    for t in range(len(x)):
+        state = torch.where(starts[t][:, None], 0.0, state)
+        state = torch.gru_cell(
+            x[t], state, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0
+        )
+        out.append(state)
+    return torch.stack(out)
+
+
+def median_ms(run: Callable[[], torch.Tensor], parameters: list[torch.Tensor], repeats: int) -> float:
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        torch.autograd.grad(run().square().sum(), parameters)
+        times.append(1e3 * (time.perf_counter() - begin))
+    return statistics.median(times)
+
+
+def compare(batch: int, hidden: int, reset_rate: float, repeats: int, compiled: bool) -> None:
+    torch.manual_seed(0)
+    ours, reference = GRU(INPUTS, hidden), nn.GRU(INPUTS, hidden)
+    reference.load_state_dict(ours.state_dict())
+    x = torch.randn(STEPS, batch, INPUTS)
+    h = torch.randn(1, batch, hidden)
+    starts = torch.rand(STEPS, batch) < reset_rate
+    ways: dict[str, tuple[Callable[[], torch.Tensor], nn.Module]] = {
+        "custom autograd (in use)": (lambda: ours(x, h, starts)[0], ours),
+        "torch.gru_cell loop": (lambda: cell_loop(reference, x, h, starts), reference),
+        "nn.GRU split and pad": (lambda: split_and_pad(reference, x, h, starts), reference),
+        "nn.GRU without resets": (lambda: reference(x, h)[0], reference),
+    }
+    if compiled:
+        loop = torch.compile(cell_loop)
+        ways["torch.compile of the loop"] = (lambda: loop(reference, x, h, starts), reference)
+    base = None
+    for name, (run, module) in ways.items():
+        parameters = list(module.parameters())
+        median_ms(run, parameters, 2)
+        ms = median_ms(run, parameters, repeats)
+        base = base or ms
+        print(f"{batch:6} {hidden:6} {reset_rate:6.3f}  {name:28} {ms:8.1f} ms  {ms / base:5.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--batch", type=int, nargs="+", default=[128, 512])
+    parser.add_argument("--hidden", type=int, nargs="+", default=[128, 256])
+    parser.add_argument("--reset-rate", type=float, nargs="+", default=[0.002, 0.02])
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--compile", action="store_true", help="also torch.compile (needs a C++ compiler)")
+    args = parser.parse_args()
+    print(f"{'batch':>6} {'hidden':>6} {'resets':>6}  {'way':28} {'fwd+bwd':>11}  ratio")
+    for batch in args.batch:
+        for hidden in args.hidden:
+            for rate in args.reset_rate:
+                compare(batch, hidden, rate, args.repeats, args.compile)
+
+
+if __name__ == "__main__":
+    main()

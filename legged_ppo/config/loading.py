@@ -1,0 +1,147 @@
+"""From a YAML recipe and `key=value` overrides to a typed, checked `Config`.
+
+Composition is Hydra's: recipes name groups in a `defaults` list, overrides may change a value
+(`ppo.learning_rate=1e-4`), choose a group (`robot=a1`) or add one (`+preset=debug`). Relative groups
+are looked up beside the recipe first and then in the project's own configs/.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from legged_ppo.config.errors import ConfigError
+from legged_ppo.config.schema import Config
+from legged_ppo.config.validation import validate
+
+CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
+"""The project's recipes and groups."""
+_SCHEMA = "schema"
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+    """Compose, type-check and validate a recipe.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a key or value is not allowed.
+    """
+    path = Path(path)
+    _check_file(path)
+    _check_overrides(overrides)
+    ConfigStore.instance().store(name=_SCHEMA, node=Config)
+    try:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(path.resolve().parent), version_base="1.3"):
+            composed = compose(path.stem, [*overrides, f"hydra.searchpath=[file://{CONFIG_DIR}]"])
+        config = to_config(composed)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise _as_config_error(error, path, overrides) from None
+    try:
+        validate(config)
+    except ConfigError as error:
+        error.source = error.source or str(path)
+        raise
+    return config
+
+
+def to_config(values: DictConfig | dict[str, Any]) -> Config:
+    """Plain or composed values as a typed `Config`; unknown keys and wrong types raise OmegaConf's errors."""
+    if isinstance(values, DictConfig):
+        # Untyped, so that a key added with + meets the schema too.
+        values = cast(dict[str, Any], OmegaConf.to_container(values, resolve=True))
+    typed = OmegaConf.merge(OmegaConf.structured(Config), values)
+    config = OmegaConf.to_object(typed)
+    assert isinstance(config, Config)
+    return config
+
+
+def config_to_yaml(config: Config) -> str:
+    """The resolved config as YAML that `load_config` reads again."""
+    body = OmegaConf.to_yaml(OmegaConf.structured(config))
+    return f"defaults: [{_SCHEMA}, _self_]\n{body}"
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        near = sorted(p.name for p in CONFIG_DIR.glob("*.yaml"))
+        raise ConfigError(
+            "--config", str(path), f"a YAML recipe such as configs/{near[0]}", choices=near
+        )
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError("--config", str(path), f"valid YAML ({reason})") from None
+    if not isinstance(content, dict):
+        raise ConfigError("--config", str(path), "YAML with keys and values at its top level")
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    for override in overrides:
+        if "=" not in override and not override.startswith("~"):
+            raise ConfigError("override", override, "key=value, such as ppo.learning_rate=1e-4")
+
+
+def _as_config_error(error: Exception, path: Path, overrides: Sequence[str]) -> ConfigError:
+    """Hydra's and OmegaConf's many messages as one line: file, key, value, what is allowed."""
+    cause: BaseException = error
+    while cause.__cause__ is not None:
+        cause = cause.__cause__
+    text = " ".join(str(cause).split())
+    if found := re.search(r"Could not find '(\w+)/(\w+)' Available options in '\w+': ([\w ]+?) Config", text):
+        group, option, options = found.groups()
+        expected = f"one of {', '.join(options.split())}"
+        return ConfigError(group, option, expected, choices=options.split(), source=str(path))
+    key = str(getattr(cause, "full_key", None) or "") or _key_in(text) or _key_in(str(error))
+    source = str(path)
+    given = dict(o.lstrip("+~").split("=", 1) for o in overrides if "=" in o)
+    if key in given:
+        source = "command line"
+    known = known_keys()
+    if key and key not in known:
+        return ConfigError("unknown key", key, "a key of the schema", choices=known, source=source)
+    if key:
+        expected = f"a value of type {known[key]}"
+        return ConfigError(key, _value_of(cause, given, key, path), expected, source=source)
+    return ConfigError("config", text, "a recipe that composes", source=source)
+
+
+def _key_in(text: str) -> str:
+    """The key that a message of Hydra's names, or ''."""
+    for pattern in (r"full_key: ([\w.\[\]]+)", r"override '?([\w.]+)'?", r"Key '([\w.]+)'"):
+        if found := re.search(pattern, text):
+            return found.group(1)
+    return ""
+
+
+def _value_of(cause: BaseException, given: dict[str, str], key: str, path: Path) -> Any:
+    if key in given:
+        return given[key]
+    if found := re.search(r"Value '([^']*)'", str(cause)):
+        return found.group(1)
+    return OmegaConf.select(OmegaConf.load(path), key)
+
+
+def known_keys(cls: type = Config, prefix: str = "") -> dict[str, str]:
+    """Every key of the schema with the name of its type."""
+    known: dict[str, str] = {}
+    for field in fields(cls):
+        name = f"{prefix}{field.name}"
+        kind = field.default_factory if callable(field.default_factory) else None
+        if is_dataclass(kind):
+            known[name] = "section"
+            known |= known_keys(kind, f"{name}.")  # type: ignore[arg-type]
+        else:
+            known[name] = str(field.type)
+    return known

@@ -1,0 +1,370 @@
+"""The configuration schema: one dataclass per section, every field with its unit and meaning.
+
+Values are SI units and radians. `legged_ppo.config.load_config` composes a recipe onto this schema,
+so a key that is not here is an error, and `validate` (in `validation.py`) checks the ranges.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class RobotConfig:
+    """A quadruped: its MJCF and how it is driven. Names refer to the MJCF."""
+
+    name: str = "go2"
+    """Label used in runs, checkpoints and videos."""
+    mjcf: str = "go2"
+    """Built-in model (go2, a1) or the path of an MJCF file."""
+    base_body: str = "base"
+    """Body that carries the free joint."""
+    joints: list[str] = field(
+        default_factory=lambda: [
+            f"{leg}_{part}_joint"
+            for leg in ("FL", "FR", "RL", "RR")
+            for part in ("hip", "thigh", "calf")
+        ]
+    )
+    """Actuated joints in policy order: legs FL, FR, RL, RR, each hip, thigh, calf."""
+    default_joint_pos: list[float] = field(default_factory=lambda: [0.1, 0.8, -1.5] * 4)
+    """Joint angles [rad] of the standing pose, in the order of `joints`; action 0 means this pose."""
+    spawn_height: float = 0.35
+    """Height [m] of the base above the ground at a reset."""
+    kp: float = 25.0
+    """Proportional gain [N m/rad] of the joint PD law."""
+    kd: float = 0.5
+    """Derivative gain [N m s/rad] of the joint PD law."""
+    action_scale: float = 0.25
+    """Joint angle [rad] per unit of action."""
+    foot_geoms: list[str] = field(
+        default_factory=lambda: ["FL_foot", "FR_foot", "RL_foot", "RR_foot"]
+    )
+    """Collision geoms of the feet, in leg order FL, FR, RL, RR."""
+    penalized_bodies: list[str] = field(
+        default_factory=lambda: [
+            f"{leg}_{part}" for part in ("thigh", "calf") for leg in ("FL", "FR", "RL", "RR")
+        ]
+    )
+    """Bodies whose contact with the terrain costs reward; a foot on the body does not count."""
+    termination_bodies: list[str] = field(default_factory=lambda: ["base"])
+    """Bodies whose contact with the terrain ends the episode."""
+
+
+@dataclass
+class TerrainConfig:
+    """The ground: a grid with one column per type and one row per level."""
+
+    proportions: dict[str, float] = field(default_factory=lambda: {"flat": 1.0})
+    """Share of the robots that start on each terrain type (normalised to sum 1)."""
+    num_levels: int = 1
+    """Rows of the grid; level l has difficulty l / (num_levels - 1)."""
+    tile_size: float = 8.0
+    """Edge [m] of a square tile."""
+    border: float = 8.0
+    """Width [m] of the flat border around the grid."""
+    roughness: list[float] = field(default_factory=lambda: [0.01, 0.05])
+    """Peak-to-peak height [m] of `rough` tiles at difficulty 0 and 1."""
+    cell_size: float = 0.1
+    """Edge [m] of a height-field cell and of a height-map cell."""
+    seed: int = 1
+    """Seed of the terrain, apart from the run's: the same seed gives the same ground."""
+
+
+@dataclass
+class SimConfig:
+    """The physics engine."""
+
+    dt: float = 0.005
+    """Physics time step [s]."""
+    decimation: int = 4
+    """Physics substeps per control step."""
+    threads: int = 0
+    """Physics threads on the CPU; 0 takes one per core."""
+    iterations: int = 10
+    """Most Newton iterations per substep."""
+    ls_iterations: int = 20
+    """Most line-search iterations per Newton iteration."""
+    tolerance: float = 1e-6
+    """Improvement at which the constraint solver stops."""
+    integrator: str = "implicitfast"
+    """MuJoCo integrator: implicitfast or euler."""
+    cone: str = "pyramidal"
+    """MuJoCo friction cone: pyramidal or elliptic."""
+    max_velocity: float = 200.0
+    """Generalised velocity [m/s, rad/s] above which a robot counts as blown up and is re-initialised."""
+
+
+@dataclass
+class CommandConfig:
+    """Velocity commands in the base frame."""
+
+    lin_vel_x: list[float] = field(default_factory=lambda: [-1.0, 1.0])
+    """Range of the forward velocity [m/s]."""
+    lin_vel_y: list[float] = field(default_factory=lambda: [-0.6, 0.6])
+    """Range of the lateral velocity [m/s]."""
+    yaw_rate: list[float] = field(default_factory=lambda: [-1.0, 1.0])
+    """Range of the yaw rate [rad/s]; in heading mode its clip."""
+    heading: bool = False
+    """Command a heading in [-pi, pi]; the yaw rate follows `heading_gain` times its error."""
+    heading_gain: float = 0.5
+    """Yaw rate per heading error [1/s]."""
+    resample_time_s: float = 10.0
+    """Time [s] between new commands."""
+    standing_fraction: float = 0.1
+    """Share of commands that ask the robot to stand still."""
+    min_speed: float = 0.1
+    """Planar commands shorter than this [m/s] become 0."""
+
+
+@dataclass
+class ObservationConfig:
+    """Scales and noise of the observations (noise: standard deviation, before scaling)."""
+
+    noise: bool = True
+    """Add sensor noise to what the policy sees (never to `privileged`)."""
+    ang_vel_scale: float = 0.25
+    """Scale of the base angular velocity."""
+    joint_vel_scale: float = 0.05
+    """Scale of the joint velocities."""
+    height_scale: float = 5.0
+    """Scale of the scandots' heights."""
+    ang_vel_noise: float = 0.05
+    """[rad/s]"""
+    gravity_noise: float = 0.02
+    """[-]"""
+    joint_pos_noise: float = 0.01
+    """[rad]"""
+    joint_vel_noise: float = 0.5
+    """[rad/s]"""
+    height_noise: float = 0.02
+    """[m]"""
+    contact_threshold: float = 1.0
+    """Foot force [N] above which a foot counts as in contact."""
+    scandots_x: list[float] = field(default_factory=lambda: [0.1, 0.35, 0.6, 0.85])
+    """Forward coordinates [m] of the scandot grid in the base's yaw frame."""
+    scandots_y: list[float] = field(default_factory=lambda: [-0.3, -0.1, 0.1, 0.3])
+    """Lateral coordinates [m] of the scandot grid."""
+
+
+@dataclass
+class RewardConfig:
+    """Weights of the reward terms (per second: each is multiplied by the control step) and their constants.
+
+    The terms are the functions of the same names in `legged_ppo/env/rewards.py`.
+    """
+
+    tracking_lin_vel: float = 1.5
+    tracking_ang_vel: float = 0.75
+    lin_vel_z: float = -2.0
+    ang_vel_xy: float = -0.05
+    orientation: float = -1.0
+    base_height: float = 0.0
+    torques: float = -1.0e-4
+    work: float = 0.0
+    joint_acceleration: float = -2.5e-7
+    action_rate: float = -0.01
+    feet_air_time: float = 0.5
+    feet_slip: float = -0.1
+    foot_jerk: float = 0.0
+    foot_clearance: float = 0.0
+    collision: float = -1.0
+    joint_limits: float = -5.0
+    survival: float = 0.0
+    posture: float = 0.0
+    stand_still: float = 0.0
+    termination: float = 0.0
+    """Reward of an episode's end by a fall, given once and not multiplied by the control step."""
+    only_positive: bool = False
+    """Clip the sum of the terms at 0 from below (the termination reward is added after it)."""
+    tracking_sigma: float = 0.25
+    """Scale [m^2/s^2, rad^2/s^2] of the exponential tracking terms."""
+    air_time_target: float = 0.15
+    """Swing duration [s] from which air time is rewarded."""
+    clearance_target: float = 0.08
+    """Height [m] of a swinging foot above the ground."""
+    base_height_target: float = 0.30
+    """Height [m] of the base above the ground."""
+    soft_joint_limit: float = 0.9
+    """Share of the joint range that is free of cost."""
+
+
+@dataclass
+class RandomizationConfig:
+    """Per-robot parameters, drawn anew at each reset; an empty list leaves the parameter as it is."""
+
+    friction: list[float] = field(default_factory=lambda: [0.5, 1.25])
+    """Range of the foot friction coefficient."""
+    added_mass: list[float] = field(default_factory=lambda: [-1.0, 2.0])
+    """Range of the mass [kg] added to the base."""
+    com_shift: list[float] = field(default_factory=lambda: [-0.03, 0.03])
+    """Range of the shift [m] of the base's centre of mass, each axis."""
+    kp_scale: list[float] = field(default_factory=lambda: [0.9, 1.1])
+    """Range of the factor on kp."""
+    kd_scale: list[float] = field(default_factory=lambda: [0.8, 1.2])
+    """Range of the factor on kd."""
+    motor_strength: list[float] = field(default_factory=lambda: [0.9, 1.1])
+    """Range of the factor on every joint torque."""
+    latency_s: list[float] = field(default_factory=list)
+    """Range of the delay [s] from action to joint target, within one control step."""
+    push_interval_s: float = 8.0
+    """Time [s] between pushes of a robot (at a random phase); 0 switches them off."""
+    push_velocity: float = 0.5
+    """Largest planar velocity [m/s] of a push, each axis."""
+    init_joint_pos: float = 0.1
+    """Half range [rad] of the joint angles about the default pose at a reset."""
+    init_velocity: float = 0.3
+    """Half range [m/s, rad/s] of the base velocity at a reset."""
+
+
+@dataclass
+class TaskConfig:
+    """The velocity-tracking task."""
+
+    episode_length_s: float = 20.0
+    """Time limit [s] of an episode."""
+    max_tilt: float = 1.0
+    """Angle [rad] between base and gravity that counts as a fall."""
+    action_clip: float = 10.0
+    """Actions are clipped to +- this before they become joint targets."""
+    commands: CommandConfig = field(default_factory=CommandConfig)
+    observations: ObservationConfig = field(default_factory=ObservationConfig)
+    rewards: RewardConfig = field(default_factory=RewardConfig)
+    randomization: RandomizationConfig = field(default_factory=RandomizationConfig)
+
+
+@dataclass
+class PolicyConfig:
+    """The recurrent actor-critic."""
+
+    scandots_hidden: list[int] = field(default_factory=lambda: [64, 32])
+    """Hidden layers of the scandots encoder."""
+    scandots_latent: int = 16
+    """Width of the scandots latent; 0 makes the policy blind."""
+    gru_hidden: int = 256
+    """Width of the GRU."""
+    gru_layers: int = 1
+    """Layers of the GRU."""
+    actor_hidden: list[int] = field(default_factory=lambda: [128, 64])
+    """Hidden layers of the action MLP."""
+    actor_skip: bool = False
+    """Feed the action MLP the GRU's input beside its output."""
+    critic_hidden: list[int] = field(default_factory=list)
+    """Hidden layers of the value head."""
+    critic_memory: str = "shared"
+    """What the critic remembers with: shared (the actor's GRU), own (a second GRU) or none (an MLP)."""
+    critic_privileged: bool = False
+    """Feed the value head the `privileged` observations too (asymmetric critic)."""
+    activation: str = "elu"
+    """elu, relu, tanh or silu."""
+    distribution: str = "gaussian"
+    """gaussian (learned log-std), fixed_gaussian, state_gaussian (std from the state) or beta."""
+    init_std: float = 1.0
+    """Initial (or fixed) standard deviation of the actions."""
+    min_std: float = 0.05
+    """Lower bound of a learned standard deviation."""
+    max_std: float = 2.0
+    """Upper bound of a learned standard deviation."""
+    action_bound: float = 4.0
+    """Half width of the action interval of the beta distribution."""
+    normalize_observations: bool = True
+    """Running mean and variance of the observations, frozen during a rollout and its epochs."""
+
+
+@dataclass
+class PPOConfig:
+    """Proximal policy optimisation (Schulman et al., 2017) with truncated BPTT."""
+
+    rollout_length: int = 24
+    """Control steps per robot and iteration."""
+    bptt_length: int = 24
+    """Steps of back-propagation through time; divides `rollout_length`."""
+    num_epochs: int = 5
+    """Passes over the rollout."""
+    num_minibatches: int = 4
+    """Minibatches per epoch; used when `sequences_per_minibatch` is 0."""
+    sequences_per_minibatch: int = 0
+    """Chunks of `bptt_length` steps in a minibatch; 0 derives it from `num_minibatches`."""
+    gradient_accumulation: int = 1
+    """Parts into which a minibatch is split to save memory; the gradient is the same."""
+    gamma: float = 0.99
+    """Discount per control step."""
+    gae_lambda: float = 0.95
+    """Lambda of generalised advantage estimation."""
+    clip_range: float = 0.2
+    """Clip of the probability ratio."""
+    value_clip_range: float | None = 0.2
+    """Clip of the value's change, in units of the reward; null switches it off."""
+    value_coef: float = 0.5
+    """Weight of the value loss."""
+    entropy_coef: float = 0.01
+    """Weight of the entropy bonus at the start."""
+    entropy_coef_final: float | None = None
+    """Weight at the end, reached linearly; null keeps it constant."""
+    max_grad_norm: float = 1.0
+    """Clip of the gradient's norm."""
+    learning_rate: float = 3e-4
+    """Learning rate at the start."""
+    schedule: str = "cosine"
+    """cosine (to `final_lr_fraction`), linear (to the same), constant or adaptive (by KL)."""
+    final_lr_fraction: float = 0.1
+    """Learning rate at the end as a share of that at the start."""
+    desired_kl: float = 0.01
+    """KL divergence that the adaptive schedule aims at."""
+    target_kl: float | None = None
+    """Stop the epochs of an update when an epoch's mean KL exceeds this; null never stops."""
+    weight_decay: float = 0.0
+    """AdamW's decoupled weight decay."""
+    normalize_advantages: bool = True
+    """Advantages to mean 0 and standard deviation 1 over the whole rollout."""
+    precision: str = "float32"
+    """float32, or bfloat16 for the network in rollout and update alike."""
+
+
+@dataclass
+class TrainingConfig:
+    """The run."""
+
+    num_envs: int = 4096
+    """Robots simulated in parallel."""
+    total_timesteps: int = 15_000_000_000
+    """Environment steps (robots times control steps) of the run."""
+    seed: int = 1
+    """Seed of everything random in the run but the terrain."""
+    log_dir: str = "logs"
+    """Folder of the runs."""
+    run_name: str = ""
+    """Name of the run's folder; empty takes recipe, robot and time."""
+    checkpoint_freq: int = 1_000_000
+    """Environment steps between checkpoints."""
+    keep_checkpoints: int = 5
+    """Step checkpoints kept; older ones are deleted, latest, best and final never."""
+    evaluation_freq: int = 0
+    """Environment steps between evaluations that choose the best checkpoint; 0 takes `checkpoint_freq`."""
+    evaluation_episodes: int = 64
+    """Episodes of such an evaluation."""
+    log_interval: int = 10
+    """Iterations between rows of the console table."""
+    wandb: str = "auto"
+    """auto (only with an account set up), online, offline or disabled."""
+    wandb_project: str = "legged_ppo"
+    """Project of the wandb run."""
+    report: bool = True
+    """At the end evaluate the best checkpoint, draw the learning curves and render a video."""
+    report_episodes: int = 256
+    """Episodes of that evaluation."""
+
+
+@dataclass
+class Config:
+    """A whole recipe."""
+
+    robot: RobotConfig = field(default_factory=RobotConfig)
+    terrain: TerrainConfig = field(default_factory=TerrainConfig)
+    sim: SimConfig = field(default_factory=SimConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+

@@ -1,0 +1,156 @@
+"""Ranges and relations of the configuration's values, beyond their types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from legged_ppo.config.errors import ConfigError
+from legged_ppo.config.schema import Config
+
+Check = tuple[Callable[[Any], bool], str]
+
+_POSITIVE: Check = (lambda x: x > 0, "a number > 0")
+_NOT_NEGATIVE: Check = (lambda x: x >= 0, "a number >= 0")
+_SHARE: Check = (lambda x: 0 <= x <= 1, "a number from 0 to 1")
+_OPEN_SHARE: Check = (lambda x: 0 < x <= 1, "a number above 0, at most 1")
+_WIDTHS: Check = (lambda x: all(w > 0 for w in x), "layer widths > 0")
+_RANGE: Check = (lambda x: len(x) == 2 and x[0] <= x[1], "[low, high] with low <= high")
+_RANGE_OR_EMPTY: Check = (
+    lambda x: not x or (len(x) == 2 and x[0] <= x[1]),
+    "[low, high] with low <= high, or [] for none",
+)
+_OPTIONAL_POSITIVE: Check = (lambda x: x is None or x > 0, "a number > 0, or null")
+
+
+def _one_of(*choices: str) -> Check:
+    return (lambda x: x in choices, f"one of {', '.join(choices)}")
+
+
+_CHECKS: dict[str, Check] = {
+    "robot.kp": _POSITIVE,
+    "robot.kd": _NOT_NEGATIVE,
+    "robot.action_scale": _POSITIVE,
+    "robot.spawn_height": _POSITIVE,
+    "terrain.num_levels": _POSITIVE,
+    "terrain.tile_size": _POSITIVE,
+    "terrain.border": _NOT_NEGATIVE,
+    "terrain.roughness": _RANGE,
+    "terrain.cell_size": _POSITIVE,
+    "terrain.seed": _NOT_NEGATIVE,
+    "sim.dt": _POSITIVE,
+    "sim.decimation": _POSITIVE,
+    "sim.threads": _NOT_NEGATIVE,
+    "sim.iterations": _POSITIVE,
+    "sim.ls_iterations": _POSITIVE,
+    "sim.tolerance": _NOT_NEGATIVE,
+    "sim.max_velocity": _POSITIVE,
+    "sim.integrator": _one_of("implicitfast", "euler"),
+    "sim.cone": _one_of("pyramidal", "elliptic"),
+    "task.episode_length_s": _POSITIVE,
+    "task.max_tilt": _POSITIVE,
+    "task.action_clip": _POSITIVE,
+    "task.commands.lin_vel_x": _RANGE,
+    "task.commands.lin_vel_y": _RANGE,
+    "task.commands.yaw_rate": _RANGE,
+    "task.commands.resample_time_s": _POSITIVE,
+    "task.commands.standing_fraction": _SHARE,
+    "task.commands.min_speed": _NOT_NEGATIVE,
+    "task.rewards.tracking_sigma": _POSITIVE,
+    "task.rewards.air_time_target": _NOT_NEGATIVE,
+    "task.rewards.soft_joint_limit": _OPEN_SHARE,
+    "task.randomization.friction": _RANGE_OR_EMPTY,
+    "task.randomization.added_mass": _RANGE_OR_EMPTY,
+    "task.randomization.com_shift": _RANGE_OR_EMPTY,
+    "task.randomization.kp_scale": _RANGE_OR_EMPTY,
+    "task.randomization.kd_scale": _RANGE_OR_EMPTY,
+    "task.randomization.motor_strength": _RANGE_OR_EMPTY,
+    "task.randomization.latency_s": _RANGE_OR_EMPTY,
+    "task.randomization.push_interval_s": _NOT_NEGATIVE,
+    "task.randomization.push_velocity": _NOT_NEGATIVE,
+    "task.randomization.init_joint_pos": _NOT_NEGATIVE,
+    "task.randomization.init_velocity": _NOT_NEGATIVE,
+    "policy.scandots_hidden": _WIDTHS,
+    "policy.scandots_latent": _NOT_NEGATIVE,
+    "policy.gru_hidden": _POSITIVE,
+    "policy.gru_layers": _POSITIVE,
+    "policy.actor_hidden": _WIDTHS,
+    "policy.critic_hidden": _WIDTHS,
+    "policy.critic_memory": _one_of("shared", "own", "none"),
+    "policy.activation": _one_of("elu", "relu", "tanh", "silu"),
+    "policy.distribution": _one_of("gaussian", "fixed_gaussian", "state_gaussian", "beta"),
+    "policy.init_std": _POSITIVE,
+    "policy.min_std": _POSITIVE,
+    "policy.max_std": _POSITIVE,
+    "policy.action_bound": _POSITIVE,
+    "ppo.rollout_length": _POSITIVE,
+    "ppo.bptt_length": _POSITIVE,
+    "ppo.num_epochs": _POSITIVE,
+    "ppo.num_minibatches": _POSITIVE,
+    "ppo.sequences_per_minibatch": _NOT_NEGATIVE,
+    "ppo.gradient_accumulation": _POSITIVE,
+    "ppo.gamma": _OPEN_SHARE,
+    "ppo.gae_lambda": _SHARE,
+    "ppo.clip_range": _POSITIVE,
+    "ppo.value_clip_range": _OPTIONAL_POSITIVE,
+    "ppo.value_coef": _NOT_NEGATIVE,
+    "ppo.entropy_coef": _NOT_NEGATIVE,
+    "ppo.max_grad_norm": _POSITIVE,
+    "ppo.learning_rate": _POSITIVE,
+    "ppo.schedule": _one_of("cosine", "linear", "constant", "adaptive"),
+    "ppo.final_lr_fraction": _SHARE,
+    "ppo.desired_kl": _POSITIVE,
+    "ppo.target_kl": _OPTIONAL_POSITIVE,
+    "ppo.weight_decay": _NOT_NEGATIVE,
+    "ppo.precision": _one_of("float32", "bfloat16"),
+    "training.num_envs": _POSITIVE,
+    "training.total_timesteps": _POSITIVE,
+    "training.seed": _NOT_NEGATIVE,
+    "training.checkpoint_freq": _POSITIVE,
+    "training.keep_checkpoints": _POSITIVE,
+    "training.evaluation_freq": _NOT_NEGATIVE,
+    "training.evaluation_episodes": _POSITIVE,
+    "training.log_interval": _POSITIVE,
+    "training.wandb": _one_of("auto", "online", "offline", "disabled"),
+    "training.report_episodes": _POSITIVE,
+}
+
+
+def validate(config: Config) -> None:
+    """Check every range and the relations between keys.
+
+    Raises:
+        ConfigError: for the first value that is out of range.
+    """
+    for key, (allowed, expected) in _CHECKS.items():
+        value = _get(config, key)
+        if not allowed(value):
+            raise ConfigError(key, value, expected)
+    ppo, policy, sim = config.ppo, config.policy, config.sim
+    if ppo.rollout_length % ppo.bptt_length:
+        raise ConfigError(
+            "ppo.bptt_length",
+            ppo.bptt_length,
+            f"a divisor of ppo.rollout_length ({ppo.rollout_length})",
+        )
+    if policy.distribution in ("gaussian", "state_gaussian") and not (
+        policy.min_std < policy.init_std < policy.max_std
+    ):
+        raise ConfigError(
+            "policy.init_std",
+            policy.init_std,
+            f"a number between policy.min_std ({policy.min_std}) and policy.max_std ({policy.max_std})",
+        )
+    latency, control_dt = config.task.randomization.latency_s, sim.dt * sim.decimation
+    if latency and not (0 <= latency[0] and latency[1] <= control_dt):
+        raise ConfigError(
+            "task.randomization.latency_s",
+            latency,
+            f"a range within one control step, 0 to {control_dt:g} s",
+        )
+
+
+def _get(config: Any, key: str) -> Any:
+    for part in key.split("."):
+        config = getattr(config, part)
+    return config

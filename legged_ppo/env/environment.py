@@ -1,0 +1,54 @@
+"""The seam between environments and training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+Observations = dict[str, torch.Tensor]
+"""Named groups, each [N, width] float32."""
+
+
+@dataclass
+class StepResult:
+    """One step of N environments; those that ended were reset inside the step (SAME_STEP)."""
+
+    obs: Observations
+    """After the reset where an episode ended."""
+    reward: torch.Tensor
+    """[N]"""
+    terminated: torch.Tensor
+    """[N] bool, the episode ended in a state of no future value"""
+    truncated: torch.Tensor
+    """[N] bool, the episode was cut by its time limit (never together with `terminated`)"""
+    final_obs: Observations
+    """The true last observation where an episode ended; elsewhere the same as `obs`."""
+    info: dict[str, torch.Tensor]
+    """`episode` [K]: sums over the episodes that ended in this step, `step` [S]: sums over the robots;
+    named by the environment's `episode_metrics` and `step_metrics`."""
+
+
+class Environment(Protocol):
+    """N environments with dictionary observations and continuous actions."""
+
+    num_envs: int
+    num_actions: int
+    device: torch.device
+    obs_dims: dict[str, int]
+    """Width of every observation group."""
+    episode_metrics: list[str]
+    """Names of `info["episode"]`; the first three are count, return and length."""
+    step_metrics: list[str]
+    """Names of `info["step"]`, which are averaged over robots and steps."""
+
+    def reset(self) -> Observations: ...
+
+    def step(self, actions: torch.Tensor) -> StepResult: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the environment needs to go on bit for bit, its random generator included."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...

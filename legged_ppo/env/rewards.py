@@ -1,0 +1,202 @@
+"""Reward terms: plain functions of named tensors, each [N] per second of simulated time.
+
+Their weights are `RewardConfig`'s fields of the same names; a term of weight 0 is not computed.
+Sources: [LG] legged_gym (Rudin et al., 2022), [AG] Agarwal et al., 2022.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from legged_ppo.config.schema import RewardConfig
+from legged_ppo.sim.simulator import SimState
+from legged_ppo.terrain.grid import HeightMap
+
+
+@dataclass
+class RewardInputs:
+    """What the terms see of one control step. N robots, J joints, F feet."""
+
+    state: SimState
+    config: RewardConfig
+    command: torch.Tensor
+    """[N, 3] forward, lateral velocity [m/s] and yaw rate [rad/s]"""
+    projected_gravity: torch.Tensor
+    """[N, 3] unit vector of gravity in the base frame"""
+    action: torch.Tensor
+    """[N, J]"""
+    last_action: torch.Tensor
+    """[N, J]"""
+    last_joint_vel: torch.Tensor
+    """[N, J] rad/s"""
+    last_foot_force: torch.Tensor
+    """[N, F] N"""
+    air_time: torch.Tensor
+    """[N, F] s since the foot left the ground, before this step's landings are cleared"""
+    landed: torch.Tensor
+    """[N, F] bool, first contact after a swing"""
+    contact: torch.Tensor
+    """[N, F] bool"""
+    heights: HeightMap
+    default_joint_pos: torch.Tensor
+    """[J] rad"""
+    soft_limits: torch.Tensor
+    """[J, 2] rad"""
+    fell: torch.Tensor
+    """[N] bool, the episode ended by a fall in this step"""
+    dt: float
+    """s, control step"""
+
+    @property
+    def moving(self) -> torch.Tensor:
+        """[N] bool, the command is not to stand still."""
+        return self.command.abs().sum(1) > 0.1
+
+    @property
+    def base_height(self) -> torch.Tensor:
+        """[N] m of the base above the ground."""
+        return self.state.base_pos[:, 2] - self.heights(self.state.base_pos[:, :2])
+
+    @property
+    def foot_height(self) -> torch.Tensor:
+        """[N, F] m of the feet's centres above the ground."""
+        return self.state.foot_pos[..., 2] - self.heights(self.state.foot_pos[..., :2])
+
+
+def tracking_lin_vel(x: RewardInputs) -> torch.Tensor:
+    """exp(-|v_xy - v_cmd|^2 / sigma) [LG]."""
+    error = (x.command[:, :2] - x.state.base_lin_vel[:, :2]).square().sum(1)
+    return torch.exp(-error / x.config.tracking_sigma)
+
+
+def tracking_ang_vel(x: RewardInputs) -> torch.Tensor:
+    """exp(-(w_z - w_cmd)^2 / sigma) [LG]."""
+    error = (x.command[:, 2] - x.state.base_ang_vel[:, 2]).square()
+    return torch.exp(-error / x.config.tracking_sigma)
+
+
+def lin_vel_z(x: RewardInputs) -> torch.Tensor:
+    """Squared vertical base velocity [LG]."""
+    return x.state.base_lin_vel[:, 2].square()
+
+
+def ang_vel_xy(x: RewardInputs) -> torch.Tensor:
+    """Squared roll and pitch rates [LG]."""
+    return x.state.base_ang_vel[:, :2].square().sum(1)
+
+
+def orientation(x: RewardInputs) -> torch.Tensor:
+    """Squared horizontal part of the projected gravity [LG]."""
+    return x.projected_gravity[:, :2].square().sum(1)
+
+
+def base_height(x: RewardInputs) -> torch.Tensor:
+    """Squared distance of the base from its target height above the ground [LG]."""
+    return (x.base_height - x.config.base_height_target).square()
+
+
+def torques(x: RewardInputs) -> torch.Tensor:
+    """Squared joint torques [LG]."""
+    return x.state.joint_torque.square().sum(1)
+
+
+def work(x: RewardInputs) -> torch.Tensor:
+    """Absolute mechanical power of the joints [AG]."""
+    return (x.state.joint_torque * x.state.joint_vel).abs().sum(1)
+
+
+def joint_acceleration(x: RewardInputs) -> torch.Tensor:
+    """Squared change of joint velocity over time [LG]."""
+    return ((x.state.joint_vel - x.last_joint_vel) / x.dt).square().sum(1)
+
+
+def action_rate(x: RewardInputs) -> torch.Tensor:
+    """Squared change of the action [LG]."""
+    return (x.action - x.last_action).square().sum(1)
+
+
+def feet_air_time(x: RewardInputs) -> torch.Tensor:
+    """Swing time beyond the target, up to as much again, paid when a foot lands while the robot is
+    asked to move. [LG] pays (t - 0.5 s) unbounded, so that the stamping of the first policies costs
+    more than tracking can earn and long leaps pay without end."""
+    target = x.config.air_time_target
+    swing = (x.air_time - target).clamp(0.0, target) * x.landed
+    return swing.sum(1) * x.moving / x.dt
+
+
+def feet_slip(x: RewardInputs) -> torch.Tensor:
+    """Squared horizontal velocity of the feet in contact."""
+    return (x.state.foot_vel[..., :2].square().sum(-1) * x.contact).sum(1)
+
+
+def foot_jerk(x: RewardInputs) -> torch.Tensor:
+    """Change of the feet's contact forces [AG]."""
+    return (x.state.foot_force - x.last_foot_force).abs().sum(1)
+
+
+def foot_clearance(x: RewardInputs) -> torch.Tensor:
+    """Squared height error of the swinging feet, weighted with their horizontal speed."""
+    speed = x.state.foot_vel[..., :2].norm(dim=-1)
+    return ((x.foot_height - x.config.clearance_target).square() * speed).sum(1)
+
+
+def collision(x: RewardInputs) -> torch.Tensor:
+    """Penalised bodies in contact with the terrain [LG]."""
+    return x.state.penalized_contact.float().sum(1)
+
+
+def joint_limits(x: RewardInputs) -> torch.Tensor:
+    """Joint angles beyond the soft limits [rad] [LG]."""
+    low, high = x.soft_limits.unbind(1)
+    q = x.state.joint_pos
+    return ((low - q).clamp(min=0.0) + (q - high).clamp(min=0.0)).sum(1)
+
+
+def survival(x: RewardInputs) -> torch.Tensor:
+    """1 while the robot has not fallen [AG]."""
+    return (~x.fell).float()
+
+
+def posture(x: RewardInputs) -> torch.Tensor:
+    """Squared distance of the joints from the default pose."""
+    return (x.state.joint_pos - x.default_joint_pos).square().sum(1)
+
+
+def stand_still(x: RewardInputs) -> torch.Tensor:
+    """Distance of the joints from the default pose while the command is to stand [LG]."""
+    return (x.state.joint_pos - x.default_joint_pos).abs().sum(1) * ~x.moving
+
+
+TERMS: dict[str, Callable[[RewardInputs], torch.Tensor]] = {
+    term.__name__: term
+    for term in (
+        tracking_lin_vel,
+        tracking_ang_vel,
+        lin_vel_z,
+        ang_vel_xy,
+        orientation,
+        base_height,
+        torques,
+        work,
+        joint_acceleration,
+        action_rate,
+        feet_air_time,
+        feet_slip,
+        foot_jerk,
+        foot_clearance,
+        collision,
+        joint_limits,
+        survival,
+        posture,
+        stand_still,
+    )
+}
+
+
+def active_terms(config: RewardConfig) -> dict[str, float]:
+    """Names and weights of the terms that count, in the order of `TERMS`."""
+    weights = {name: float(getattr(config, name)) for name in TERMS}
+    return {name: weight for name, weight in weights.items() if weight != 0.0}

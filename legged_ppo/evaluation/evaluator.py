@@ -1,0 +1,175 @@
+"""Evaluation: how well a policy walks, over whole episodes that all start together.
+
+Conditions are those of training (terrain, commands, sensor noise, randomization), but without pushes
+and, unless asked, without the exploration noise of the actions.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import torch
+
+from legged_ppo.config.schema import Config
+from legged_ppo.env.environment import StepResult
+from legged_ppo.env.factory import make_env
+from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.evaluation.actor import RecurrentActor
+from legged_ppo.evaluation.statistics import Episodes, concatenate, summarize_by_terrain
+from legged_ppo.models.actor_critic import ActorCritic
+
+_MAX_ROBOTS = 512
+"""Robots simulated at once unless told; more episodes than this take several rounds."""
+_MIN_PROGRESS = 0.7
+"""Share of the commanded path that a successful episode covers."""
+_STANDING_PATH = 0.5
+"""Commanded path [m] of an episode below which no progress is asked for."""
+
+
+def evaluate_policy(
+    policy: ActorCritic,
+    config: Config,
+    episodes: int,
+    seed: int,
+    *,
+    num_envs: int | None = None,
+    stochastic: bool = False,
+    command: tuple[float, float, float] | None = None,
+) -> dict[str, Any]:
+    """Figures of `episodes` episodes, overall and by terrain; the same seed gives the same figures.
+
+    An episode succeeds when the robot neither falls nor breaks the physics within the time limit and
+    covers at least 70 % of the commanded path: the velocity along the command, integrated over the
+    episode, against the commanded speed, integrated alike. Episodes whose commanded path is under
+    0.5 m (standing, turning on the spot) need no progress. For the other figures see `summarize`.
+
+    Args:
+        num_envs: robots at once; default `episodes`, at most 512.
+        command: forward, lateral velocity [m/s] and yaw rate [rad/s] of every robot; None draws
+            commands as in training.
+
+    Returns:
+        {"overall": figures, "terrain": {TYPE: {"all": figures, "levels": {"0": figures}}}}
+    """
+    found, types = collect_episodes(
+        policy, config, episodes, seed, num_envs=num_envs, stochastic=stochastic, command=command
+    )
+    return summarize_by_terrain(found, types)
+
+
+def collect_episodes(
+    policy: ActorCritic,
+    config: Config,
+    episodes: int,
+    seed: int,
+    *,
+    num_envs: int | None = None,
+    stochastic: bool = False,
+    command: tuple[float, float, float] | None = None,
+) -> tuple[Episodes, list[str]]:
+    """The episodes behind `evaluate_policy`, and the names of the terrain types."""
+    size = min(num_envs or _MAX_ROBOTS, episodes)
+    sizes = [min(size, episodes - done) for done in range(0, episodes, size)]
+    seeds = np.random.SeedSequence(seed).generate_state(len(sizes)).tolist()
+    parts = []
+    for robots, round_seed in zip(sizes, seeds, strict=True):
+        env = make_env(evaluation_config(config), robots, round_seed)
+        env.commands.fix(command)
+        noise = torch.Generator(env.device).manual_seed(round_seed) if stochastic else None
+        parts.append(run_episodes(policy, env, noise))
+    return concatenate(parts), env.terrain.types
+
+
+def evaluation_config(config: Config) -> Config:
+    """A copy of `config` without pushes and with one control step more than the time limit.
+
+    Robots that end are reset inside `step`, which hides their last state. With the extra step those
+    that last until the time limit are never reset while they are measured.
+    """
+    config = copy.deepcopy(config)
+    config.task.randomization.push_interval_s = 0.0
+    config.task.episode_length_s += config.sim.dt * config.sim.decimation
+    return config
+
+
+def run_episodes(
+    policy: ActorCritic, env: LocomotionEnv, generator: torch.Generator | None = None
+) -> Episodes:
+    """The first episode of every robot, from start to fall or time limit.
+
+    Args:
+        env: an environment of `evaluation_config`.
+        generator: source of the actions' randomness; None acts deterministically.
+    """
+    obs = env.start_episodes_together()
+    actor = RecurrentActor(policy, env.num_envs, env.device, generator)
+    meter = EpisodeMeter(env)
+    for _ in range(env.max_episode_length - 1):
+        result = env.step(actor.act(obs))
+        obs = result.obs
+        actor.note_ends(result)
+        meter.add(env, result)
+        if not bool(meter.alive.any()):
+            break
+    return meter.episodes(env)
+
+
+class EpisodeMeter:
+    """Measures the first episode of every robot of an environment that has just been started.
+
+    A fallen robot was reset inside the step, so the sums run over the steps before its fall.
+    """
+
+    def __init__(self, env: LocomotionEnv) -> None:
+        def zeros() -> torch.Tensor:
+            return torch.zeros(env.num_envs, dtype=torch.float64, device=env.device)
+
+        self.alive = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
+        self._start = env.simulator.state.base_pos[:, :2].double()  # [N, 2]
+        self._position = self._start
+        self._mass = env.robot.total_mass + env.randomization.parameters.added_mass.double()
+        self._duration, self._steps, self._return = zeros(), zeros(), zeros()
+        self._lin_vel_error, self._yaw_rate_error = zeros(), zeros()
+        self._path, self._work = zeros(), zeros()
+        self._progress, self._commanded = zeros(), zeros()
+        self._columns = [env.episode_metrics.index(name) for name in ("progress", "commanded")]
+
+    def add(self, env: LocomotionEnv, result: StepResult) -> None:
+        """Count the step that `env` has just made."""
+        self._duration += self.alive * env.dt
+        self._return += self.alive * result.reward
+        self.alive = alive = self.alive & ~result.terminated
+        state = env.simulator.state
+        position = torch.where(alive[:, None], state.base_pos[:, :2].double(), self._position)
+        power = (state.joint_torque * state.joint_vel).abs().sum(1)
+        self._steps += alive
+        self._lin_vel_error += torch.where(alive, env.lin_vel_error, 0.0)
+        self._yaw_rate_error += torch.where(alive, env.yaw_rate_error, 0.0)
+        self._work += torch.where(alive, power * env.dt, 0.0)
+        self._path += (position - self._position).norm(dim=1)
+        self._position = position
+        progress, commanded = env.totals[:, self._columns].double().unbind(1)
+        self._progress = torch.where(alive, progress, self._progress)
+        self._commanded = torch.where(alive, commanded, self._commanded)
+
+    def episodes(self, env: LocomotionEnv) -> Episodes:
+        """What was measured."""
+        standing = self._commanded < _STANDING_PATH
+        walked = standing | (self._progress >= _MIN_PROGRESS * self._commanded)
+        return Episodes(
+            terrain_type=env.terrain_type.cpu().numpy(),
+            terrain_level=env.terrain_level.cpu().numpy(),
+            success=(self.alive & walked).cpu().numpy(),
+            fell=(~self.alive).cpu().numpy(),
+            duration=self._duration.cpu().numpy(),
+            episode_return=self._return.cpu().numpy(),
+            displacement=(self._position - self._start).norm(dim=1).cpu().numpy(),
+            steps=self._steps.cpu().numpy(),
+            lin_vel_error=self._lin_vel_error.cpu().numpy(),
+            yaw_rate_error=self._yaw_rate_error.cpu().numpy(),
+            path=self._path.cpu().numpy(),
+            work=self._work.cpu().numpy(),
+            mass=self._mass.cpu().numpy(),
+        )

@@ -1,0 +1,48 @@
+"""From the arguments of play.py or evaluate.py to a policy and the conditions it is to act under."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from legged_ppo.config.errors import ConfigError
+from legged_ppo.config.overrides import apply_overrides
+from legged_ppo.config.schema import Config
+from legged_ppo.evaluation.command_line import find_checkpoint
+from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.training.checkpoint import load_policy
+
+SECTIONS = ("robot", "terrain", "sim", "task")
+"""What an override may change of a checkpoint's config; the network and its training are done."""
+
+
+def load_for_evaluation(
+    arguments: argparse.Namespace,
+) -> tuple[ActorCritic, Config, dict[str, Any], Path]:
+    """Policy, config with the overrides, counters and path of the checkpoint that was asked for.
+
+    Raises:
+        ConfigError: a bad checkpoint or override, or inputs that the policy was not made for.
+    """
+    path = find_checkpoint(arguments.checkpoint, arguments.log_dir)
+    policy, trained, counters = load_policy(path)
+    config = apply_overrides(trained, arguments.overrides, SECTIONS)
+    for key, (old, new) in _input_sizes(trained, config).items():
+        if old != new:
+            raise ConfigError(key, new, f"{old}, as the policy of {path} was trained")
+    return policy, config, counters, path
+
+
+def _input_sizes(trained: Config, config: Config) -> dict[str, tuple[int, int]]:
+    """Sizes that the network's inputs and outputs depend on, when trained and now."""
+    old, new = trained.task.observations, config.task.observations
+    return {
+        "number of robot.joints": (len(trained.robot.joints), len(config.robot.joints)),
+        "number of robot.foot_geoms": (
+            len(trained.robot.foot_geoms),
+            len(config.robot.foot_geoms),
+        ),
+        "number of task.observations.scandots_x": (len(old.scandots_x), len(new.scandots_x)),
+        "number of task.observations.scandots_y": (len(old.scandots_y), len(new.scandots_y)),
+    }

@@ -1,0 +1,223 @@
+"""Pictures of robots: a model made for looks, posed from the simulator's state, seen by a camera that follows.
+
+The picture's model is compiled apart from the physics', with sky, light and the robot's visual geoms,
+so it costs the simulation nothing and serves every simulator.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from legged_ppo.robots.spec import RobotSpec
+from legged_ppo.sim.simulator import SimState
+from legged_ppo.terrain.grid import Terrain
+
+_SHADOW_HALF_WIDTH = 4.0
+"""Half width [m] of the cube around the sun's position that has shadows; ground near its faces shades itself."""
+_VIEW_DISTANCE = 40.0
+"""m"""
+_ZENITH, _NADIR = [0.36, 0.56, 0.82], [0.90, 0.94, 0.97]
+_MAX_GEOMS = 4000
+_COMMAND_COLOR = (0.10, 0.75, 0.35, 0.85)
+_VELOCITY_COLOR = (0.15, 0.50, 1.00, 0.85)
+_ARROW_HEIGHT = 0.22
+"""Height [m] of the velocity arrows above the base."""
+_ARROW_SCALE = 0.45
+"""Length [m] of an arrow per m/s."""
+
+
+@dataclass
+class Camera:
+    """A camera behind and beside a robot that follows it smoothly."""
+
+    distance: float = 1.75
+    """m"""
+    elevation: float = -17.0
+    """deg"""
+    azimuth: float = 52.0
+    """deg between the robot's heading and the line of sight, about the vertical"""
+    follow_time: float = 0.25
+    """s in which it catches up with the robot's position"""
+    turn_time: float = 1.2
+    """s in which it catches up with the robot's heading"""
+
+
+def build_render_model(robot: RobotSpec, terrain: Terrain, width: int, height: int) -> Any:
+    """`MjModel` of robot and ground with sky, sun and an offscreen buffer of width x height pixels."""
+    spec = robot.mjspec()
+    terrain.add_to(spec)
+    for ground in spec.worldbody.geoms:
+        ground.group = 0  # else it has the group of the robot's default class, which may be hidden
+    spec.add_texture(
+        name="sky",
+        type=mujoco.mjtTexture.mjTEXTURE_SKYBOX,
+        builtin=mujoco.mjtBuiltin.mjBUILTIN_GRADIENT,
+        rgb1=_ZENITH,
+        rgb2=_NADIR,
+        width=256,
+        height=256 * 6,
+    )
+    spec.body(robot.config.base_body).add_light(
+        name="sun",
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM,
+        pos=[-0.4, -0.5, 1.5],
+        dir=[0.25, 0.35, -1.0],
+        castshadow=True,
+        diffuse=[0.75, 0.73, 0.68],
+        specular=[0.35, 0.35, 0.35],
+    )
+    model = spec.compile()
+    visual = model.vis
+    visual.global_.offwidth, visual.global_.offheight = width, height
+    visual.quality.shadowsize, visual.quality.offsamples = 2048, 4
+    visual.headlight.ambient[:] = 0.45, 0.46, 0.48
+    visual.headlight.diffuse[:] = 0.22, 0.22, 0.24
+    visual.headlight.specular[:] = 0.05
+    visual.rgba.haze[:3] = (np.array(_ZENITH) + _NADIR) / 2  # the sky's color at the horizon
+    # Clipping and shadow distances are in units of the extent.
+    model.stat.extent = 1.0
+    visual.map.znear, visual.map.zfar = 0.02, _VIEW_DISTANCE
+    visual.map.shadowclip, visual.map.haze = _SHADOW_HALF_WIDTH, 0.5
+    return model
+
+
+class RobotScene:
+    """Renders robots of one environment; the first of `robots` is followed.
+
+    Call `use_working_backend` first.
+
+    Args:
+        robots: indices of the robots in the simulator's state.
+        frame_time: s between frames, for the camera's motion.
+    """
+
+    def __init__(
+        self,
+        robot: RobotSpec,
+        terrain: Terrain,
+        robots: list[int],
+        *,
+        width: int,
+        height: int,
+        frame_time: float,
+        camera: Camera | None = None,
+    ) -> None:
+        self._robots, self._frame_time = robots, frame_time
+        self._style = camera or Camera()
+        self._model = build_render_model(robot, terrain, width, height)
+        self._data = mujoco.MjData(self._model)
+        joints = [self._model.joint(name).id for name in robot.config.joints]
+        self._columns = self._model.jnt_qposadr[joints]
+        self._camera = mujoco.MjvCamera()
+        self._camera.distance, self._camera.elevation = self._style.distance, self._style.elevation
+        self._option = mujoco.MjvOption()
+        self._heading: float | None = None
+        self._renderer = mujoco.Renderer(self._model, height, width, max_geom=_MAX_GEOMS)
+        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_HAZE] = True
+
+    def frame(self, state: SimState, commands: np.ndarray | None = None) -> np.ndarray:
+        """Picture [height, width, 3] uint8 of the state.
+
+        Args:
+            commands: [N, 3] velocity commands of all robots, drawn as green arrows beside the blue
+                ones of the actual velocity; None draws no arrows.
+        """
+        scene = self._renderer.scene
+        for i, robot in enumerate(reversed(self._robots)):
+            self._pose(state, robot)
+            if i == 0:
+                # The ground and the sky, and the first robot; the camera is set by the last.
+                self._renderer.update_scene(self._data, self._camera, self._option)
+            else:
+                self._add_robot()
+        self._follow(state, self._robots[0])
+        mujoco.mjv_updateCamera(self._model, self._data, self._camera, scene)
+        if commands is not None:
+            for robot in self._robots:
+                self._add_arrows(state, robot, commands[robot])
+        return self._renderer.render()
+
+    def cut(self) -> None:
+        """Let the camera jump to the robot in the next frame, as after a reset."""
+        self._heading = None
+
+    def close(self) -> None:
+        self._renderer.close()
+
+    def __enter__(self) -> RobotScene:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _pose(self, state: SimState, robot: int) -> None:
+        qpos = self._data.qpos
+        qpos[:3] = state.base_pos[robot].cpu().numpy()
+        qpos[3:7] = state.base_quat[robot].cpu().numpy()
+        qpos[self._columns] = state.joint_pos[robot].cpu().numpy()
+        mujoco.mj_kinematics(self._model, self._data)
+        mujoco.mj_comPos(self._model, self._data)
+        mujoco.mj_camlight(self._model, self._data)
+
+    def _add_robot(self) -> None:
+        mujoco.mjv_addGeoms(
+            self._model,
+            self._data,
+            self._option,
+            mujoco.MjvPerturb(),
+            int(mujoco.mjtCatBit.mjCAT_DYNAMIC),
+            self._renderer.scene,
+        )
+
+    def _follow(self, state: SimState, robot: int) -> None:
+        """Move the camera towards its place behind and beside the robot."""
+        target = state.base_pos[robot].cpu().numpy().astype(np.float64) - (0.0, 0.0, 0.06)
+        heading = _heading(state.base_quat[robot].cpu().numpy())
+        if self._heading is None:
+            self._heading = heading
+            self._camera.lookat[:] = target
+        share = 1.0 - math.exp(-self._frame_time / self._style.follow_time)
+        self._camera.lookat += share * (target - self._camera.lookat)
+        share = 1.0 - math.exp(-self._frame_time / self._style.turn_time)
+        self._heading += share * math.remainder(heading - self._heading, math.tau)
+        self._camera.azimuth = math.degrees(self._heading) + self._style.azimuth
+
+    def _add_arrows(self, state: SimState, robot: int, command: np.ndarray) -> None:
+        base = state.base_pos[robot].cpu().numpy().astype(np.float64)
+        heading = _heading(state.base_quat[robot].cpu().numpy())
+        rotation = np.array(
+            [[math.cos(heading), -math.sin(heading)], [math.sin(heading), math.cos(heading)]]
+        )
+        actual = state.base_lin_vel[robot, :2].cpu().numpy()
+        for velocity, color, lift in (
+            (command[:2], _COMMAND_COLOR, 0.03),
+            (actual, _VELOCITY_COLOR, 0.0),
+        ):
+            start = base + (0.0, 0.0, _ARROW_HEIGHT + lift)
+            end = start.copy()
+            end[:2] += _ARROW_SCALE * (rotation @ velocity)
+            self._add_arrow(start, end, color)
+
+    def _add_arrow(self, start: np.ndarray, end: np.ndarray, color: tuple[float, ...]) -> None:
+        scene = self._renderer.scene
+        if np.linalg.norm(end - start) < 0.02 or scene.ngeom >= scene.maxgeom:
+            return
+        geom = scene.geoms[scene.ngeom]
+        kind = mujoco.mjtGeom.mjGEOM_ARROW
+        mujoco.mjv_initGeom(
+            geom, kind, np.zeros(3), np.zeros(3), np.eye(3).ravel(), np.array(color, np.float32)
+        )
+        mujoco.mjv_connector(geom, kind, 0.012, start, end)
+        scene.ngeom += 1
+
+
+def _heading(quat: np.ndarray) -> float:
+    """Angle [rad] of the x axis of a quaternion w, x, y, z in the horizontal plane."""
+    w, x, y, z = quat
+    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))

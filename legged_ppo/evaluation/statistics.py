@@ -1,0 +1,116 @@
+"""From finished episodes to the figures of a report: pooled means, rates and intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+_Z95 = 1.959964
+"""97.5 % quantile of the normal distribution."""
+_GRAVITY = 9.81
+"""m/s^2"""
+_MIN_PATH = 0.1
+"""Path [m] of a whole group below which a cost of transport means nothing."""
+
+
+@dataclass
+class Episodes:
+    """Finished episodes, one entry of each array [E] per episode."""
+
+    terrain_type: np.ndarray
+    """index into the terrain's types"""
+    terrain_level: np.ndarray
+    success: np.ndarray
+    """bool: no fall, no failed physics, and enough progress"""
+    fell: np.ndarray
+    """bool"""
+    duration: np.ndarray
+    """s, until the fall or the time limit"""
+    episode_return: np.ndarray
+    """sum of the rewards"""
+    displacement: np.ndarray
+    """m, planar distance from start to end"""
+    steps: np.ndarray
+    """control steps that the sums below run over: those before a fall"""
+    lin_vel_error: np.ndarray
+    """sum over the steps of |v_xy - command| [m/s]"""
+    yaw_rate_error: np.ndarray
+    """sum over the steps of |w_z - command| [rad/s]"""
+    path: np.ndarray
+    """m, length of the planar path"""
+    work: np.ndarray
+    """J, sum over steps and joints of |torque x velocity| dt"""
+    mass: np.ndarray
+    """kg, with the load that the randomization added"""
+
+    def __len__(self) -> int:
+        return len(self.success)
+
+    def select(self, chosen: np.ndarray) -> Episodes:
+        """The episodes of a mask [E] bool."""
+        return Episodes(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
+
+
+def concatenate(parts: Sequence[Episodes]) -> Episodes:
+    """All episodes of several rounds."""
+    return Episodes(
+        **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Episodes)}
+    )
+
+
+def summarize(episodes: Episodes) -> dict[str, Any]:
+    """The report's figures of a group of episodes; what cannot be measured is None.
+
+    - `success_rate` with its 95 % Wilson interval `success_ci95`;
+    - `displacement_m`, `time_to_fall_s`: means over episodes; an episode without a fall counts with
+      its full length;
+    - `lin_vel_error` [m/s], `yaw_rate_error` [rad/s]: means over all control steps of the group;
+    - `cost_of_transport`: work of the group over the sum of m g path, so that robots that were told
+      to stand add their work and no division by their tiny paths.
+    """
+    steps = float(episodes.steps.sum())
+    weight_times_path = float((episodes.mass * episodes.path).sum()) * _GRAVITY
+    low, high = wilson_interval(int(episodes.success.sum()), len(episodes))
+    return {
+        "episodes": len(episodes),
+        "success_rate": float(episodes.success.mean()),
+        "success_ci95": [low, high],
+        "displacement_m": float(episodes.displacement.mean()),
+        "time_to_fall_s": float(episodes.duration.mean()),
+        "lin_vel_error": float(episodes.lin_vel_error.sum()) / steps if steps else None,
+        "yaw_rate_error": float(episodes.yaw_rate_error.sum()) / steps if steps else None,
+        "cost_of_transport": (
+            float(episodes.work.sum()) / weight_times_path
+            if episodes.path.sum() > _MIN_PATH
+            else None
+        ),
+    }
+
+
+def summarize_by_terrain(episodes: Episodes, types: Sequence[str]) -> dict[str, Any]:
+    """{"overall": figures, "terrain": {TYPE: {"all": figures, "levels": {"0": figures}}}}."""
+    terrain: dict[str, Any] = {}
+    for column, name in enumerate(types):
+        of_type = episodes.select(episodes.terrain_type == column)
+        if len(of_type) == 0:
+            continue
+        terrain[name] = {
+            "all": summarize(of_type),
+            "levels": {
+                str(level): summarize(of_type.select(of_type.terrain_level == level))
+                for level in np.unique(of_type.terrain_level).tolist()
+            },
+        }
+    return {"overall": summarize(episodes), "terrain": terrain}
+
+
+def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
+    """95 % confidence interval of a rate (Wilson, 1927): sound at rates of 0 and 1, unlike the normal one."""
+    rate, z2 = successes / trials, _Z95**2
+    centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = _Z95 * math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
+    return max(centre - half, 0.0), min(centre + half, 1.0)

@@ -1,0 +1,101 @@
+"""Tables of evaluations for the console."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from legged_ppo.evaluation.statistics import Episodes
+
+_WIDTH = 110
+"""Columns of a table where the output is no terminal."""
+
+
+def figures_table(result: dict[str, Any]) -> Table:
+    """The figures of `evaluate_policy`, one row overall, per terrain type and per level."""
+    table = Table(title="Evaluation")
+    table.add_column("terrain")
+    headings = (
+        "episodes",
+        "success",
+        "95 % interval",
+        "displaced\n\\[m]",
+        "time to fall\n\\[s]",
+        "velocity error\n\\[m/s]",
+        "yaw rate error\n\\[rad/s]",
+        "cost of\ntransport",
+    )
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    table.add_row("all", *_cells(result["overall"]), style="bold", end_section=True)
+    for name, group in result["terrain"].items():
+        table.add_row(name, *_cells(group["all"]))
+        if len(group["levels"]) > 1:
+            for level, figures in group["levels"].items():
+                table.add_row(f"  level {level}", *_cells(figures), style="dim")
+    return table
+
+
+def episodes_table(episodes: Episodes, types: Sequence[str]) -> Table:
+    """One row an episode: return, length, outcome, errors."""
+    table = Table(title="Episodes")
+    table.add_column("#", justify="right")
+    table.add_column("terrain")
+    for heading in ("return", "length\n\\[s]", "outcome", "velocity error\n\\[m/s]", "yaw rate error\n\\[rad/s]"):
+        table.add_column(heading, justify="right")
+    for i in range(len(episodes)):
+        steps = float(episodes.steps[i])
+        table.add_row(
+            str(i + 1),
+            f"{types[episodes.terrain_type[i]]} {episodes.terrain_level[i]}",
+            f"{episodes.episode_return[i]:.2f}",
+            f"{episodes.duration[i]:.1f}",
+            _outcome(episodes, i),
+            _number(episodes.lin_vel_error[i] / steps if steps else None, 3),
+            _number(episodes.yaw_rate_error[i] / steps if steps else None, 3),
+        )
+    return table
+
+
+def print_tables(*tables: Table) -> None:
+    """Print to stdout; the full width where that is a file or a pipe."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    for table in tables:
+        console.print(table)
+
+
+def as_lines(table: Table) -> list[str]:
+    """The table as plain text."""
+    buffer = io.StringIO()
+    Console(file=buffer, width=_WIDTH).print(table)
+    return [line.rstrip() for line in buffer.getvalue().splitlines()]
+
+
+def _outcome(episodes: Episodes, i: int) -> str:
+    if episodes.fell[i]:
+        return "fell"
+    return "success" if episodes.success[i] else "lagged behind"
+
+
+def _cells(figures: dict[str, Any]) -> list[str]:
+    low, high = figures["success_ci95"]
+    return [
+        str(figures["episodes"]),
+        f"{figures['success_rate']:.3f}",
+        f"{low:.3f} - {high:.3f}",
+        _number(figures["displacement_m"], 2),
+        _number(figures["time_to_fall_s"], 1),
+        _number(figures["lin_vel_error"], 3),
+        _number(figures["yaw_rate_error"], 3),
+        _number(figures["cost_of_transport"], 2),
+    ]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"

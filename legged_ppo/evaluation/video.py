@@ -1,0 +1,218 @@
+"""Videos of a policy at work, made without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import imageio.v2 as imageio
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from legged_ppo.config.schema import Config
+from legged_ppo.env.factory import make_env
+from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.evaluation.actor import RecurrentActor
+from legged_ppo.evaluation.evaluator import evaluation_config
+from legged_ppo.evaluation.gl_backend import use_working_backend
+from legged_ppo.models.actor_critic import ActorCritic
+
+Command = tuple[float, float, float]
+"""Forward, lateral velocity [m/s], yaw rate [rad/s]."""
+
+_FPS = 25
+_SIZE = (800, 450)
+"""Pixels of a video, even as its encoder demands."""
+_GIF_WIDTH = 480
+"""Pixels"""
+_MARGIN, _FONT_SIZE = 14, 17
+"""Pixels"""
+_SMOOTHING = 0.2
+"""Time constant [s] of the velocities that are shown, which otherwise flicker with every step."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A command that is held for some seconds."""
+
+    command: Command
+    seconds: float
+
+
+TOUR = (
+    Segment((0.5, 0.0, 0.0), 2.5),
+    Segment((1.0, 0.0, 0.0), 3.0),
+    Segment((0.0, 0.5, 0.0), 2.5),
+    Segment((0.5, 0.0, 0.8), 3.0),
+    Segment((0.0, 0.0, 0.0), 1.5),
+)
+"""What a report's video shows: slow, fast, sideways, a turn, standing."""
+
+
+def render_episodes(
+    policy: ActorCritic,
+    config: Config,
+    path: Path | None,
+    *,
+    seconds: float,
+    command: Command | None = None,
+    script: Sequence[Segment] = (),
+    seed: int = 0,
+    stochastic: bool = False,
+    gif: Path | None = None,
+    gif_fps: int = 20,
+) -> float:
+    """Record one robot for `seconds`, through as many episodes as that takes.
+
+    Args:
+        path: MP4 (H.264) to write; None for none.
+        command: fixed command; without it and `script`, commands are drawn as in training.
+        script: commands one after another, which end the recording with the last.
+        gif: animated GIF to write beside the video; None for none.
+        gif_fps: frames per second of the GIF.
+
+    Returns:
+        seconds recorded.
+
+    Raises:
+        RenderingUnavailable: no OpenGL back end works on this machine.
+        OSError: a file cannot be written.
+    """
+    use_working_backend()
+    config = evaluation_config(config)
+    config.task.observations.noise = config.task.observations.noise and stochastic
+    env = make_env(config, 1, seed)
+    generator = torch.Generator(env.device).manual_seed(seed) if stochastic else None
+    if script:
+        seconds = min(seconds, sum(segment.seconds for segment in script))
+    steps = round(seconds / env.dt)
+    with _Recorder(env, path, gif, gif_fps) as recorder:
+        _record(RecurrentActor(policy, 1, env.device, generator), env, recorder, steps, command, script)
+    return steps * env.dt
+
+
+def _record(
+    actor: RecurrentActor,
+    env: LocomotionEnv,
+    recorder: _Recorder,
+    steps: int,
+    command: Command | None,
+    script: Sequence[Segment],
+) -> None:
+    env.commands.fix(_scripted(script, 0.0) if script else command)
+    obs = env.start_episodes_together()
+    for step in range(steps):
+        if script:
+            _give(env, _scripted(script, step * env.dt))
+        obs["commands"] = env.commands.command.clone()
+        result = env.step(actor.act(obs))
+        obs = result.obs
+        actor.note_ends(result)
+        recorder.add(step, ended=bool(actor.starts.any()))
+
+
+def _give(env: LocomotionEnv, command: Command) -> None:
+    """Change the command of every robot now."""
+    env.commands.fix(command)
+    env.commands.command = torch.tensor([command], device=env.device).expand(env.num_envs, 3)
+
+
+def _scripted(script: Sequence[Segment], time: float) -> Command:
+    """The command of the script at `time` [s]; its last one goes on."""
+    for segment in script:
+        if time < segment.seconds:
+            return segment.command
+        time -= segment.seconds
+    return script[-1].command
+
+
+class _Recorder:
+    """Turns control steps into captioned frames of a video and a GIF."""
+
+    def __init__(self, env: LocomotionEnv, path: Path | None, gif: Path | None, gif_fps: int) -> None:
+        from legged_ppo.evaluation.scene import RobotScene
+
+        self._env = env
+        self._velocity = np.zeros(3)
+        self._font = ImageFont.load_default(size=_FONT_SIZE)
+        width, height = _SIZE
+        self._scene = RobotScene(
+            env.robot, env.terrain, [0], width=width, height=height, frame_time=1.0 / _FPS
+        )
+        self._streams = [
+            (self._writer(target, fps), fps, shape)
+            for target, fps, shape in (
+                (path, _FPS, _SIZE),
+                (gif, gif_fps, (_GIF_WIDTH, round(_GIF_WIDTH * height / width))),
+            )
+            if target is not None
+        ]
+
+    def __enter__(self) -> _Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for writer, _fps, _shape in self._streams:
+            writer.close()
+        self._scene.close()
+
+    def add(self, step: int, *, ended: bool) -> None:
+        """Show the robot after control step `step`, in every stream that has a frame due."""
+        dt = self._env.dt
+        self._observe(dt)
+        if ended:
+            self._scene.cut()
+        due = [s for s in self._streams if int(step * dt * s[1]) != int((step - 1) * dt * s[1])]
+        if not due:
+            return
+        command = self._env.commands.command.cpu().numpy()
+        image = Image.fromarray(self._scene.frame(self._env.simulator.state, command))
+        self._caption(image, command[0], step * dt)
+        for writer, _fps, shape in due:
+            scaled = image if image.size == shape else image.resize(shape, Image.Resampling.LANCZOS)
+            writer.append_data(np.asarray(scaled))
+
+    def _observe(self, dt: float) -> None:
+        state = self._env.simulator.state
+        actual = torch.cat([state.base_lin_vel[0, :2], state.base_ang_vel[0, 2:]]).cpu().numpy()
+        self._velocity += min(dt / _SMOOTHING, 1.0) * (actual - self._velocity)
+
+    def _caption(self, image: Image.Image, command: np.ndarray, time: float) -> None:
+        """Command (green) against velocity (blue), time, robot and terrain."""
+        env, draw = self._env, ImageDraw.Draw(image, "RGBA")
+        names = ("forward", "left", "turn")
+        units = ("m/s", "m/s", "rad/s")
+        line = _FONT_SIZE + 6
+        box = (_MARGIN - 8, _MARGIN - 8, 318, _MARGIN + 4 * line + 4)
+        draw.rounded_rectangle(box, 8, fill=(20, 26, 34, 150))
+        columns = (_MARGIN, _MARGIN + 90, _MARGIN + 175)
+        rows: list[tuple[str, ...]] = [("", "command", "actual")]
+        rows += [
+            (name, f"{asked:+.2f}", f"{actual:+.2f} {unit}")
+            for name, asked, actual, unit in zip(names, command, self._velocity, units, strict=True)
+        ]
+        colors = ((235, 238, 242), (110, 235, 150), (120, 190, 255))
+        for i, row in enumerate(rows):
+            for x, text, color in zip(columns, row, colors, strict=True):
+                draw.text((x, _MARGIN + i * line), text, font=self._font, fill=color)
+        terrain = env.terrain.types[int(env.terrain_type[0])]
+        text = f"{env.robot.config.name}  {terrain}  {time:5.1f} s"
+        width = draw.textlength(text, font=self._font)
+        corner = (image.width - width - _MARGIN, _MARGIN)
+        draw.text(corner, text, font=self._font, fill=(20, 26, 34))
+
+    def _writer(self, path: Path, fps: int) -> Any:
+        if path.suffix == ".gif":
+            return imageio.get_writer(path, mode="I", duration=1000.0 / fps, loop=0)
+        return imageio.get_writer(
+            path,
+            fps=fps,
+            codec="libx264",
+            pixelformat="yuv420p",
+            quality=7,
+            macro_block_size=2,
+            ffmpeg_log_level="error",
+        )

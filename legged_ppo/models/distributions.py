@@ -1,0 +1,212 @@
+"""Action distributions. A head turns features into the parameters of one; all are over [..., A]."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from legged_ppo.config.schema import PolicyConfig
+
+_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class ActionDistribution(Protocol):
+    """A distribution of actions, independent over the action's entries."""
+
+    def sample(self, generator: torch.Generator) -> torch.Tensor:
+        """[..., A]"""
+        ...
+
+    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        """[...]"""
+        ...
+
+    def entropy(self) -> torch.Tensor:
+        """[...]"""
+        ...
+
+    @property
+    def mode(self) -> torch.Tensor:
+        """[..., A], the deterministic action"""
+        ...
+
+    @property
+    def std(self) -> torch.Tensor:
+        """[..., A]"""
+        ...
+
+
+@dataclass
+class Gaussian:
+    """Diagonal normal distribution; `log_std` broadcasts to `mean` [..., A]."""
+
+    mean: torch.Tensor
+    log_std: torch.Tensor
+
+    def sample(self, generator: torch.Generator) -> torch.Tensor:
+        noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
+        return self.mean + self.log_std.exp() * noise
+
+    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        scaled = (action - self.mean) * torch.exp(-self.log_std)
+        return (-0.5 * scaled.square() - self.log_std - _LOG_SQRT_2PI).sum(-1)
+
+    def entropy(self) -> torch.Tensor:
+        return (self.log_std + 0.5 + _LOG_SQRT_2PI).expand_as(self.mean).sum(-1)
+
+    @property
+    def mode(self) -> torch.Tensor:
+        return self.mean
+
+    @property
+    def std(self) -> torch.Tensor:
+        return self.log_std.exp().expand_as(self.mean)
+
+
+@dataclass
+class ScaledBeta:
+    """Beta distribution over [-bound, bound] (Chou et al., 2017); alpha, beta [..., A] above 1."""
+
+    alpha: torch.Tensor
+    beta: torch.Tensor
+    bound: float
+
+    _EDGE = 1e-5
+    """Distance that actions keep from the ends of the unit interval, where the density may vanish."""
+    _TINY = 1e-12
+    """Keeps the mode's quotient finite."""
+
+    def sample(self, generator: torch.Generator) -> torch.Tensor:
+        a = torch._standard_gamma(self.alpha, generator=generator)
+        b = torch._standard_gamma(self.beta, generator=generator)
+        return self._to_action((a / (a + b)).clamp(self._EDGE, 1 - self._EDGE))
+
+    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        unit = (action / (2 * self.bound) + 0.5).clamp(self._EDGE, 1 - self._EDGE)
+        log_density = (
+            (self.alpha - 1) * unit.log() + (self.beta - 1) * torch.log1p(-unit) - self._log_norm()
+        )
+        return (log_density - math.log(2 * self.bound)).sum(-1)
+
+    def entropy(self) -> torch.Tensor:
+        a, b = self.alpha, self.beta
+        unit = (
+            self._log_norm()
+            - (a - 1) * torch.digamma(a)
+            - (b - 1) * torch.digamma(b)
+            + (a + b - 2) * torch.digamma(a + b)
+        )
+        return (unit + math.log(2 * self.bound)).sum(-1)
+
+    @property
+    def mode(self) -> torch.Tensor:
+        # In float32 both parameters can round to 1: every action is a mode then, the middle is taken.
+        a, b = self.alpha - 1 + self._TINY, self.beta - 1 + self._TINY
+        return self._to_action(a / (a + b))
+
+    @property
+    def std(self) -> torch.Tensor:
+        total = self.alpha + self.beta
+        return (self.alpha * self.beta / (total.square() * (total + 1))).sqrt() * 2 * self.bound
+
+    def _log_norm(self) -> torch.Tensor:
+        a, b = self.alpha, self.beta
+        return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+
+    def _to_action(self, unit: torch.Tensor) -> torch.Tensor:
+        return (2 * unit - 1) * self.bound
+
+
+class GaussianHead(nn.Module):
+    """Mean from the features; one std per action, learned or fixed."""
+
+    def __init__(self, width: int, num_actions: int, config: PolicyConfig, learned: bool) -> None:
+        super().__init__()
+        self.mean = final_layer(width, num_actions)
+        self._bounds = (config.min_std, config.max_std)
+        if learned:
+            raw = raw_log_std(config.init_std, self._bounds)
+            self.raw_log_std = nn.Parameter(torch.full((num_actions,), raw))
+        else:
+            self.register_buffer("fixed_log_std", torch.full((num_actions,), config.init_std).log())
+        self._learned = learned
+
+    def forward(self, features: torch.Tensor) -> Gaussian:
+        mean = self.mean(features).float()
+        if self._learned:
+            return Gaussian(mean, bounded_log_std(self.raw_log_std, self._bounds))
+        return Gaussian(mean, self.fixed_log_std)
+
+
+class StateGaussianHead(nn.Module):
+    """Mean and std from the features."""
+
+    def __init__(self, width: int, num_actions: int, config: PolicyConfig) -> None:
+        super().__init__()
+        self.mean = final_layer(width, num_actions)
+        self.raw_log_std = final_layer(width, num_actions)
+        self._bounds = (config.min_std, config.max_std)
+        nn.init.constant_(self.raw_log_std.bias, raw_log_std(config.init_std, self._bounds))
+
+    def forward(self, features: torch.Tensor) -> Gaussian:
+        raw = self.raw_log_std(features).float()
+        return Gaussian(self.mean(features).float(), bounded_log_std(raw, self._bounds))
+
+
+class BetaHead(nn.Module):
+    """alpha = 1 + softplus, beta = 1 + softplus: unimodal, actions within +- action_bound."""
+
+    def __init__(self, width: int, num_actions: int, config: PolicyConfig) -> None:
+        super().__init__()
+        self.parameters_layer = final_layer(width, 2 * num_actions)
+        # With alpha = beta = c the std is bound / sqrt(2c + 1); choose c for the asked initial std.
+        concentration = max(((config.action_bound / config.init_std) ** 2 - 1) / 2, 1.05)
+        bias = math.log(math.expm1(concentration - 1.0))
+        nn.init.constant_(self.parameters_layer.bias, bias)
+        self._bound = config.action_bound
+
+    def forward(self, features: torch.Tensor) -> ScaledBeta:
+        alpha, beta = (
+            1.0 + nn.functional.softplus(self.parameters_layer(features).float())
+        ).chunk(2, -1)
+        return ScaledBeta(alpha, beta, self._bound)
+
+
+def make_head(width: int, num_actions: int, config: PolicyConfig) -> nn.Module:
+    """The head that `config.distribution` names."""
+    match config.distribution:
+        case "gaussian":
+            return GaussianHead(width, num_actions, config, learned=True)
+        case "fixed_gaussian":
+            return GaussianHead(width, num_actions, config, learned=False)
+        case "state_gaussian":
+            return StateGaussianHead(width, num_actions, config)
+        case "beta":
+            return BetaHead(width, num_actions, config)
+    raise ValueError(f"unknown distribution {config.distribution!r}")
+
+
+def bounded_log_std(raw: torch.Tensor, bounds: tuple[float, float]) -> torch.Tensor:
+    """Log-std between the logs of the bounds, smoothly: a clamp has no gradient outside its bounds,
+    so a std that has once left them never returns; and a std is never negative or infinite."""
+    low, high = math.log(bounds[0]), math.log(bounds[1])
+    return low + (high - low) * torch.sigmoid(raw)
+
+
+def raw_log_std(std: float, bounds: tuple[float, float]) -> float:
+    """The parameter for which `bounded_log_std` gives log(std)."""
+    low, high = math.log(bounds[0]), math.log(bounds[1])
+    share = (math.log(std) - low) / (high - low)
+    return math.log(share / (1.0 - share))
+
+
+def final_layer(width: int, outputs: int) -> nn.Linear:
+    """A linear layer with small orthogonal weights, so that the first actions are near 0."""
+    layer = nn.Linear(width, outputs)
+    nn.init.orthogonal_(layer.weight, gain=0.01)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,55 @@
+"""Running observation statistics that stand still while a rollout and its epochs last."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class RunningNormalizer(nn.Module):
+    """Mean and variance of one observation group.
+
+    `observe` collects a rollout's moments aside; only `commit`, called once after the update, moves
+    the statistics that `forward` uses. Statistics that move between a rollout and its epochs make
+    the first ratios differ from 1, the field's most costly silent bug (rl_games #371).
+    """
+
+    mean: torch.Tensor
+    var: torch.Tensor
+    count: torch.Tensor
+    pending: torch.Tensor
+
+    def __init__(self, width: int, clip: float = 10.0) -> None:
+        super().__init__()
+        self.clip = clip
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("var", torch.ones(width))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        # Count, sum and sum of squares about the committed mean, in float64 against cancellation.
+        self.register_buffer("pending", torch.zeros(3, width, dtype=torch.float64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(x - mean) / std of [..., width], clipped."""
+        scale = torch.rsqrt(self.var + 1e-5)
+        return ((x - self.mean) * scale).clamp_(-self.clip, self.clip)
+
+    def observe(self, x: torch.Tensor) -> None:
+        """Collect the rows of x [N, width]."""
+        centred = x.double() - self.mean
+        self.pending[0] += len(x)
+        self.pending[1] += centred.sum(0)
+        self.pending[2] += centred.square().sum(0)
+
+    def commit(self) -> None:
+        """Merge what was collected into the statistics (Chan et al., 1979)."""
+        new, total, squares = self.pending
+        count = self.count + new
+        shift = total / new.clamp(min=1.0)
+        batch_var = squares / new.clamp(min=1.0) - shift.square()
+        weight = new / count.clamp(min=1.0)
+        old_var = self.var.double()
+        merged = (1 - weight) * old_var + weight * (batch_var + (1 - weight) * shift.square())
+        self.var.copy_(torch.where(new > 0, merged, old_var).clamp(min=0.0))
+        self.mean += (shift * weight).float()
+        self.count.copy_(count.amax())
+        self.pending.zero_()

@@ -1,0 +1,41 @@
+"""Schedules of the learning rate and the entropy coefficient over a run's progress in [0, 1]."""
+
+from __future__ import annotations
+
+import math
+
+from legged_ppo.config.schema import PPOConfig
+
+ADAPTIVE_BOUNDS = (1e-5, 1e-2)
+"""Learning rates between which the adaptive rule moves (rsl_rl's)."""
+_ADAPTIVE_FACTOR = 1.5
+
+
+def scheduled_learning_rate(config: PPOConfig, progress: float) -> float:
+    """Learning rate of the cosine, linear and constant schedules at `progress`."""
+    start, end = config.learning_rate, config.learning_rate * config.final_lr_fraction
+    progress = min(max(progress, 0.0), 1.0)
+    match config.schedule:
+        case "cosine":
+            return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
+        case "linear":
+            return start + (end - start) * progress
+    return start
+
+
+def adapted_learning_rate(config: PPOConfig, learning_rate: float, kl: float) -> float:
+    """The KL-adaptive rule: slower above twice the desired divergence, faster below half of it."""
+    low, high = ADAPTIVE_BOUNDS
+    if kl > 2.0 * config.desired_kl:
+        return max(low, learning_rate / _ADAPTIVE_FACTOR)
+    if 0.0 < kl < 0.5 * config.desired_kl:
+        return min(high, learning_rate * _ADAPTIVE_FACTOR)
+    return learning_rate
+
+
+def entropy_coefficient(config: PPOConfig, progress: float) -> float:
+    """Entropy coefficient at `progress`, linear to its final value where one is set."""
+    if config.entropy_coef_final is None:
+        return config.entropy_coef
+    progress = min(max(progress, 0.0), 1.0)
+    return config.entropy_coef + (config.entropy_coef_final - config.entropy_coef) * progress

@@ -1,0 +1,160 @@
+"""PPO: one update of a recurrent policy from one rollout, top to bottom in `update`."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import torch
+from torch import nn
+
+from legged_ppo.config.schema import PPOConfig
+from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.ppo.gae import gae
+from legged_ppo.ppo.losses import LOSS_METRICS, explained_variance, ppo_losses
+from legged_ppo.ppo.rollout_buffer import Minibatch, RolloutBuffer
+from legged_ppo.ppo.schedules import (
+    adapted_learning_rate,
+    entropy_coefficient,
+    scheduled_learning_rate,
+)
+
+_GRADIENT_METRICS = (*LOSS_METRICS, "Loss/grad_norm")
+
+
+class PPO:
+    """Optimizer, schedule and update of one policy.
+
+    Args:
+        generator: source of the minibatches' order, on the policy's device.
+    """
+
+    def __init__(self, policy: ActorCritic, config: PPOConfig, generator: torch.Generator) -> None:
+        self.policy, self.config, self._generator = policy, config, generator
+        self.parameters = list(policy.parameters())
+        self.optimizer = torch.optim.AdamW(
+            self.parameters,
+            lr=config.learning_rate,
+            eps=1e-5,
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.learning_rate = config.learning_rate
+
+    def update(
+        self, buffer: RolloutBuffer, next_value: torch.Tensor, progress: float
+    ) -> dict[str, torch.Tensor | float]:
+        """Improve the policy on a full buffer.
+
+        Args:
+            next_value: [N], value of the observation after the rollout's last step.
+            progress: share of the run that is done, in [0, 1].
+
+        Returns:
+            metrics; tensors are scalars on the device, to be read once an iteration.
+        """
+        c = self.config
+        buffer.advantages, buffer.returns = gae(
+            buffer.rewards,
+            buffer.values,
+            next_value,
+            buffer.terminated,
+            buffer.truncated,
+            buffer.final_values,
+            c.gamma,
+            c.gae_lambda,
+        )
+        variance = explained_variance(buffer.values, buffer.returns)
+        if c.normalize_advantages:
+            a = buffer.advantages
+            buffer.advantages = (a - a.mean()) / (a.std() + 1e-8)
+        if c.schedule != "adaptive":
+            self.learning_rate = scheduled_learning_rate(c, progress)
+        entropy_coef = entropy_coefficient(c, progress)
+
+        sequences = self.sequences_per_minibatch(buffer)
+        totals = torch.zeros(len(_GRADIENT_METRICS), device=buffer.device)
+        minibatches, stopped = 0, 0.0
+        for _ in range(c.num_epochs):
+            epoch = torch.zeros_like(totals)
+            count = 0
+            for minibatch_ids in buffer.minibatch_ids(sequences, self._generator):
+                epoch += self._optimize(buffer, minibatch_ids, entropy_coef)
+                count += 1
+            totals += epoch
+            minibatches += count
+            if self._after_epoch(epoch / count):
+                stopped = 1.0
+                break
+        metrics: dict[str, torch.Tensor | float] = dict(
+            zip(_GRADIENT_METRICS, (totals / minibatches).unbind(), strict=True)
+        )
+        metrics["Loss/learning_rate"] = self.learning_rate
+        metrics["Loss/entropy_coef"] = entropy_coef
+        metrics["Policy/explained_variance"] = variance
+        metrics["Policy/kl_early_stop"] = stopped
+        return metrics
+
+    def sequences_per_minibatch(self, buffer: RolloutBuffer) -> int:
+        """Chunks in a minibatch: as configured, or the rollout's over `num_minibatches`."""
+        total = buffer.num_chunks * buffer.num_envs
+        wanted = self.config.sequences_per_minibatch
+        return min(wanted, total) if wanted else max(1, total // self.config.num_minibatches)
+
+    def evaluate(self, batch: Minibatch) -> tuple[Any, torch.Tensor]:
+        """Distribution and values [L, B] of the current policy on a minibatch."""
+        with self.autocast(batch.starts.device.type):
+            distribution, values, _ = self.policy.sequence(batch.obs, batch.state, batch.starts)
+        return distribution, values
+
+    def autocast(self, device_type: str) -> contextlib.AbstractContextManager[Any]:
+        """The precision of every network pass, in rollout and update alike."""
+        if self.config.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(device_type, dtype=torch.bfloat16)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"optimizer": self.optimizer.state_dict(), "learning_rate": self.learning_rate}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.learning_rate = state["learning_rate"]
+
+    def _optimize(
+        self, buffer: RolloutBuffer, chunk_ids: torch.Tensor, entropy_coef: float
+    ) -> torch.Tensor:
+        """One optimizer step; returns the metrics [7] on the device."""
+        c = self.config
+        metrics = torch.zeros(len(LOSS_METRICS), device=buffer.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        for part in torch.tensor_split(chunk_ids, min(c.gradient_accumulation, len(chunk_ids))):
+            share = len(part) / len(chunk_ids)
+            batch = buffer.gather(part)
+            distribution, values = self.evaluate(batch)
+            losses = ppo_losses(
+                distribution,
+                values,
+                batch,
+                c.clip_range,
+                c.value_clip_range,
+                c.value_coef,
+                entropy_coef,
+            )
+            (losses.total * share).backward()
+            metrics += losses.metrics * share
+        norm = nn.utils.clip_grad_norm_(self.parameters, c.max_grad_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate
+        self.optimizer.step()
+        return torch.cat([metrics, norm.detach().reshape(1)])
+
+    def _after_epoch(self, metrics: torch.Tensor) -> bool:
+        """Adapt the learning rate; True when the epochs must stop. Reads the device once an epoch,
+        and only if a rule needs the divergence."""
+        c = self.config
+        if c.schedule != "adaptive" and c.target_kl is None:
+            return False
+        kl = float(metrics[LOSS_METRICS.index("Policy/approx_kl")])
+        if c.schedule == "adaptive":
+            self.learning_rate = adapted_learning_rate(c, self.learning_rate, kl)
+        return c.target_kl is not None and kl > c.target_kl

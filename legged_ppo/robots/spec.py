@@ -1,0 +1,152 @@
+"""RobotSpec: everything the simulators and the task need to know of one robot's MJCF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import mujoco
+import numpy as np
+
+from legged_ppo.config.errors import ConfigError
+from legged_ppo.config.schema import RobotConfig
+
+BUILT_IN = ("go2", "a1")
+
+
+@dataclass(frozen=True)
+class RobotSpec:
+    """A robot, read from its MJCF once; arrays are in policy joint order (FL, FR, RL, RR)."""
+
+    config: RobotConfig
+    path: Path
+    default_joint_pos: np.ndarray
+    """[J] rad"""
+    joint_range: np.ndarray
+    """[J, 2] rad"""
+    torque_limit: np.ndarray
+    """[J] N m"""
+    base_mass: float
+    """kg, of the base body alone"""
+    total_mass: float
+    """kg"""
+    foot_friction: float
+    """[-], sliding, of the first foot"""
+
+    @property
+    def num_joints(self) -> int:
+        return len(self.config.joints)
+
+    @property
+    def num_feet(self) -> int:
+        return len(self.config.foot_geoms)
+
+    def mjspec(self) -> mujoco.MjSpec:
+        """A fresh, editable model of the robot alone, to which a simulator adds ground and actuators."""
+        return mujoco.MjSpec.from_file(str(self.path))
+
+
+def mjcf_path(name: str) -> Path:
+    """Path of a built-in model's MJCF, or of the file that `name` names."""
+    if name in BUILT_IN:
+        return Path(__file__).parent / f"{name}.xml"
+    return Path(name)
+
+
+def load_robot(config: RobotConfig) -> RobotSpec:
+    """Read the MJCF that `config` names and check every name the configuration uses.
+
+    Raises:
+        ConfigError: the file is missing, does not load, or lacks a named joint, geom or body.
+    """
+    path = mjcf_path(config.mjcf)
+    if not path.is_file():
+        raise ConfigError(
+            "robot.mjcf", config.mjcf, f"a built-in robot ({', '.join(BUILT_IN)}) or an MJCF file"
+        )
+    try:
+        model = mujoco.MjModel.from_xml_path(str(path))
+    except ValueError as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError("robot.mjcf", config.mjcf, f"an MJCF that loads ({reason})") from None
+    _check_names(config, model)
+    if len(config.default_joint_pos) != len(config.joints):
+        raise ConfigError(
+            "robot.default_joint_pos",
+            config.default_joint_pos,
+            f"{len(config.joints)} angles, one for each of robot.joints",
+        )
+    joints = [model.joint(name).id for name in config.joints]
+    base = model.body(config.base_body).id
+    return RobotSpec(
+        config=config,
+        path=path.resolve(),
+        default_joint_pos=np.asarray(config.default_joint_pos, dtype=np.float64),
+        joint_range=_joint_ranges(model, joints),
+        torque_limit=_torque_limits(model, joints),
+        base_mass=float(model.body_mass[base]),
+        total_mass=float(model.body_mass.sum()),
+        foot_friction=float(model.geom(config.foot_geoms[0]).friction[0]),
+    )
+
+
+def _check_names(config: RobotConfig, model: mujoco.MjModel) -> None:
+    wanted = {
+        "robot.joints": (config.joints, mujoco.mjtObj.mjOBJ_JOINT),
+        "robot.foot_geoms": (config.foot_geoms, mujoco.mjtObj.mjOBJ_GEOM),
+        "robot.penalized_bodies": (config.penalized_bodies, mujoco.mjtObj.mjOBJ_BODY),
+        "robot.termination_bodies": (config.termination_bodies, mujoco.mjtObj.mjOBJ_BODY),
+        "robot.base_body": ([config.base_body], mujoco.mjtObj.mjOBJ_BODY),
+    }
+    for key, (names, kind) in wanted.items():
+        known = _names(model, kind)
+        for name in names:
+            if name not in known:
+                raise ConfigError(key, name, f"a name in {config.mjcf}", choices=known)
+    base = model.body(config.base_body)
+    if base.jntnum[0] != 1 or model.jnt_type[base.jntadr[0]] != mujoco.mjtJoint.mjJNT_FREE:
+        raise ConfigError("robot.base_body", config.base_body, "the body with the free joint")
+    hinges = int((model.jnt_type != mujoco.mjtJoint.mjJNT_FREE).sum())
+    if hinges != len(config.joints):
+        raise ConfigError(
+            "robot.joints", len(config.joints), f"all {hinges} hinge joints of {config.mjcf}"
+        )
+
+
+def _names(model: mujoco.MjModel, kind: mujoco.mjtObj) -> list[str]:
+    count = {
+        mujoco.mjtObj.mjOBJ_JOINT: model.njnt,
+        mujoco.mjtObj.mjOBJ_GEOM: model.ngeom,
+        mujoco.mjtObj.mjOBJ_BODY: model.nbody,
+    }[kind]
+    names = (mujoco.mj_id2name(model, kind, i) for i in range(count))
+    return [name for name in names if name]
+
+
+def _joint_ranges(model: mujoco.MjModel, joints: list[int]) -> np.ndarray:
+    ranges = model.jnt_range[joints].copy()
+    unlimited = ~model.jnt_limited[joints].astype(bool)
+    ranges[unlimited] = (-np.inf, np.inf)
+    return ranges
+
+
+def _torque_limits(model: mujoco.MjModel, joints: list[int]) -> np.ndarray:
+    """The joints' own force ranges, or those of the MJCF's actuators where the joint has none."""
+    limits = np.full(len(joints), np.inf)
+    for i, joint in enumerate(joints):
+        if model.jnt_actfrclimited[joint]:
+            limits[i] = model.jnt_actfrcrange[joint, 1]
+        for actuator in np.flatnonzero(model.actuator_trnid[:, 0] == joint):
+            if model.actuator_forcelimited[actuator]:
+                limits[i] = min(limits[i], model.actuator_forcerange[actuator, 1])
+            elif model.actuator_ctrllimited[actuator] and _is_motor(model, actuator):
+                limits[i] = min(limits[i], model.actuator_ctrlrange[actuator, 1])
+    return limits
+
+
+def _is_motor(model: mujoco.MjModel, actuator: int) -> bool:
+    """True for an actuator whose control is a torque."""
+    return (
+        model.actuator_biastype[actuator] == mujoco.mjtBias.mjBIAS_NONE
+        and model.actuator_gainprm[actuator, 0] == 1.0
+    )

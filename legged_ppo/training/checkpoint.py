@@ -1,0 +1,155 @@
+"""Checkpoints: one `.pth` holds all that a run needs to go on, and never code.
+
+Written to a temporary file, flushed, then renamed, so that a crash leaves the old file whole. Read
+with `weights_only=True`: a pickle that would run code is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import platform
+import random
+import shutil
+import zipfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import mujoco
+import numpy as np
+import torch
+from omegaconf.errors import OmegaConfBaseException
+
+import legged_ppo
+from legged_ppo.config.errors import ConfigError
+from legged_ppo.config.loading import to_config
+from legged_ppo.config.schema import Config
+from legged_ppo.models.actor_critic import ActorCritic
+
+FORMAT = "legged_ppo checkpoint 1"
+
+
+def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
+    """Write `payload` (tensors and plain containers) to `path`, whole or not at all.
+
+    Raises:
+        OSError: the disk is full or not writable; an older file at `path` is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            torch.save({"format": FORMAT, "versions": _versions(), **payload}, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:
+        # torch reports a failed write as a RuntimeError.
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OSError(f"cannot write {path}: {error}") from error
+
+
+def copy_checkpoint(source: Path, target: Path) -> None:
+    """Make `target` a copy of the checkpoint `source`, whole or not at all."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.copyfile(source, temporary)
+    os.replace(temporary, target)
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint onto the CPU.
+
+    Raises:
+        ConfigError: the file is missing, damaged, not a checkpoint of ours, or would run code.
+    """
+    expected = "a checkpoint written by train_phase1.py"
+    if not Path(path).is_file():
+        raise ConfigError("checkpoint", str(path), f"{expected}: there is no such file")
+    try:
+        payload = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        reason = "this file holds other objects than tensors and was not opened"
+        raise ConfigError("checkpoint", str(path), f"{expected}: {reason}") from None
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile):
+        reason = "this file is damaged or of another kind"
+        raise ConfigError("checkpoint", str(path), f"{expected}: {reason}") from None
+    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
+        raise ConfigError("checkpoint", str(path), f"{expected}: this file has another layout")
+    return payload
+
+
+def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
+    """The configuration of the run that wrote the checkpoint."""
+    try:
+        return to_config(checkpoint["config"])
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        expected = f"a checkpoint of this version ({reason})"
+        raise ConfigError("checkpoint", str(path), expected) from None
+
+
+def load_policy(path: str | Path) -> tuple[ActorCritic, Config, dict[str, Any]]:
+    """Policy, configuration and counters of a checkpoint, ready to act (no gradients)."""
+    checkpoint = load_checkpoint(path)
+    config = checkpoint_config(checkpoint, path)
+    policy = ActorCritic(checkpoint["obs_dims"], checkpoint["num_actions"], config.policy)
+    policy.load_state_dict(checkpoint["policy"])
+    policy.requires_grad_(False)
+    return policy, config, checkpoint["counters"]
+
+
+def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Path) -> None:
+    """Refuse to resume a run whose robot, network or number of robots differs from `config`'s."""
+    old, new = checkpoint["config"], asdict(config)
+    for section in ("robot", "policy", "terrain"):
+        for key, value in new[section].items():
+            if old[section].get(key) != value:
+                raise ConfigError(
+                    f"{section}.{key}",
+                    value,
+                    f"{old[section].get(key)!r}, as in the checkpoint",
+                    source=f"resume {path}",
+                )
+    keys = [("training", "num_envs"), ("ppo", "rollout_length"), ("ppo", "bptt_length")]
+    for section, key in keys:
+        if old[section][key] != new[section][key]:
+            raise ConfigError(
+                f"{section}.{key}",
+                new[section][key],
+                f"{old[section][key]}, as in the checkpoint",
+                source=f"resume {path}",
+            )
+
+
+def global_rng_state() -> dict[str, Any]:
+    """States of Python's, NumPy's and torch's global generators, as plain data."""
+    name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    state = {
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(np.asarray(keys)).clone(), position, has_gauss, gauss),
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state_all()
+    return state
+
+
+def set_global_rng_state(state: dict[str, Any]) -> None:
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy(), *rest))
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "legged_ppo": legged_ppo.__version__,
+        "torch": str(torch.__version__),
+        "mujoco": mujoco.__version__,
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,130 @@
+"""The command line of training. The heavy imports wait until the arguments are known to be good."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from legged_ppo.config.schema import Config
+
+EXIT_BAD_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="train_phase1.py",
+        description="Train a recurrent locomotion policy by massively parallel PPO.",
+        epilog="examples:\n"
+        "  python train_phase1.py --config configs/phase1_quickstart.yaml\n"
+        "  python train_phase1.py --config configs/phase1_quickstart.yaml robot=a1 ppo.learning_rate=1e-4\n"
+        "  python train_phase1.py --config configs/phase1_quickstart.yaml --resume latest",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", required=True, metavar="PATH", help="recipe, a YAML file")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--resume", metavar="PATH|latest", help="go on from a checkpoint, or from the newest run's"
+    )
+    parser.add_argument("--print-config", action="store_true", help="print the resolved config and exit")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="change the recipe: ppo.gamma=0.98, robot=a1 (a group), +preset=debug (add a group)",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, train, report; returns the exit code."""
+    arguments = make_parser().parse_intermixed_args(argv)
+    from legged_ppo.config.errors import ConfigError
+
+    try:
+        return _run(arguments)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except OSError as error:  # a full or failing disk; checkpoints are written whole or not at all
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILURE
+    except Exception:
+        traceback.print_exc()
+        return EXIT_FAILURE
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from legged_ppo.config.loading import config_to_yaml, load_config
+
+    config = load_config(arguments.config, arguments.overrides)
+    if arguments.print_config:
+        print(config_to_yaml(config), end="")
+        return 0
+    check_device(arguments.device)
+    return _train(config, Path(arguments.config).stem, arguments.resume)
+
+
+def _train(config: Config, recipe: str, resume: str | None) -> int:
+    from legged_ppo.training import checkpoint as checkpoints
+    from legged_ppo.training.run_directory import RunDirectory, find_checkpoint
+    from legged_ppo.training.trainer import Trainer
+
+    if resume is None:
+        trainer = Trainer(config, RunDirectory.create(config, recipe))
+    else:
+        path = find_checkpoint(resume, config.training.log_dir)
+        saved = checkpoints.load_checkpoint(path)
+        checkpoints.check_compatible(saved, config, path)
+        counters = saved["counters"]
+        if counters["env_steps"] >= config.training.total_timesteps:
+            print(
+                f"{path}: this run is complete ({counters['env_steps']:,} steps); raise "
+                "training.total_timesteps to train on"
+            )
+            return 0
+        run = RunDirectory.of_checkpoint(path) or RunDirectory.create(config, recipe)
+        run.reopen(counters["iteration"])
+        trainer = Trainer(config, run, saved)
+        print(f"resuming {path} at {counters['env_steps']:,} steps")
+    return _run_trainer(trainer, config)
+
+
+def _run_trainer(trainer: Trainer, config: Config) -> int:
+    run = trainer.run
+    print(f"run: {run.root}", flush=True)
+    if not trainer.train():
+        print(f"stopped; go on with: --resume {run.checkpoints / 'phase1_latest.pth'}")
+        return EXIT_INTERRUPTED
+    if config.training.report:
+        from legged_ppo.evaluation.report import write_report
+        from legged_ppo.training.run_directory import BEST
+
+        training, best = config.training, run.checkpoints / BEST
+        for line in write_report(run.root, best, training.report_episodes, training.seed):
+            print(line)
+    return 0
+
+
+def check_device(name: str) -> None:
+    """Refuse a device that does not exist.
+
+    Raises:
+        ConfigError: the name is no device, or the machine has none of it.
+    """
+    from legged_ppo.config.errors import ConfigError
+
+    if name in ("auto", "cpu"):
+        return
+    expected = "auto or cpu (this version simulates on the CPU only)"
+    raise ConfigError("--device", name, expected, choices=["auto", "cpu"])
+
+
+if TYPE_CHECKING:
+    from legged_ppo.training.trainer import Trainer

@@ -1,0 +1,87 @@
+"""Advice: when a figure stays outside its healthy range, one line says what it means and what to turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A symptom, for how many iterations in a row it must last, and the advice."""
+
+    metric: str
+    unhealthy: Callable[[float], bool]
+    patience: int
+    advice: str
+    warmup: int = 0
+    """Iterations at the start of a run in which the figure is not judged."""
+
+
+RULES = (
+    Rule(
+        "Policy/approx_kl",
+        lambda kl: kl > 0.1,
+        3,
+        "updates are far too large: lower ppo.learning_rate or ppo.num_epochs, or set ppo.target_kl=0.02",
+    ),
+    Rule(
+        "Policy/approx_kl",
+        lambda kl: 0.05 < kl <= 0.1,
+        10,
+        "updates are large: lower ppo.learning_rate, or use ppo.schedule=adaptive",
+    ),
+    Rule(
+        "Policy/clip_fraction",
+        lambda f: f > 0.5,
+        10,
+        "most of the batch is clipped: lower ppo.learning_rate or ppo.num_epochs",
+    ),
+    Rule(
+        "Policy/clip_fraction",
+        lambda f: f < 0.05,
+        50,
+        "the policy hardly moves: raise ppo.learning_rate or ppo.num_epochs",
+    ),
+    Rule(
+        "Policy/explained_variance",
+        lambda v: v < 0.5,
+        50,
+        "the critic explains little: raise ppo.value_coef or training.num_envs, lower ppo.learning_rate, "
+        "or give it policy.critic_privileged=true",
+        warmup=50,
+    ),
+    Rule(
+        "Policy/mean_std",
+        lambda std: std < 0.1,
+        20,
+        "exploration has collapsed: raise ppo.entropy_coef or policy.min_std",
+    ),
+    Rule(
+        "Sim/nonfinite_resets",
+        lambda rate: rate > 1e-5,
+        3,
+        "robots blow up in the physics: lower sim.dt or robot.kp, or raise sim.iterations",
+    ),
+)
+
+
+@dataclass
+class HealthMonitor:
+    """Counts unhealthy iterations in a row; each rule speaks once until its figure was healthy again."""
+
+    rules: tuple[Rule, ...] = RULES
+    streaks: dict[int, int] = field(default_factory=dict)
+
+    def check(self, metrics: Mapping[str, float], iteration: int) -> list[str]:
+        """Advice that is due after this iteration."""
+        lines = []
+        for i, rule in enumerate(self.rules):
+            value = metrics.get(rule.metric)
+            sick = value is not None and iteration > rule.warmup and rule.unhealthy(value)
+            self.streaks[i] = self.streaks.get(i, 0) + 1 if sick else 0
+            if self.streaks[i] == rule.patience:
+                lines.append(
+                    f"{rule.metric} is {value:.3g} for {rule.patience} iterations: {rule.advice}"
+                )
+        return lines

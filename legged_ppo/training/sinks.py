@@ -1,0 +1,89 @@
+"""Where metrics go: metrics.jsonl and TensorBoard always, wandb when it can."""
+
+from __future__ import annotations
+
+import json
+import math
+import netrc
+import os
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch.utils.tensorboard import SummaryWriter
+
+from legged_ppo.config.schema import Config
+
+Metrics = dict[str, float]
+
+
+class MetricSinks:
+    """One row of metrics an iteration, under the names that the field's dashboards already have."""
+
+    def __init__(self, root: Path, config: Config, env_steps: int) -> None:
+        self._file = open(root / "metrics.jsonl", "a")
+        purge = env_steps if env_steps else None
+        self._tensorboard = SummaryWriter(str(root), purge_step=purge)
+        self._wandb = _start_wandb(root, config)
+
+    def write(self, metrics: Metrics, env_steps: int) -> None:
+        """Append one row; `metrics` holds `iteration` and `env_steps` too."""
+        self._file.write(json.dumps({k: _json_number(v) for k, v in metrics.items()}) + "\n")
+        self._file.flush()
+        scalars = {name: value for name, value in metrics.items() if "/" in name}
+        for name, value in scalars.items():
+            self._tensorboard.add_scalar(name, value, env_steps)
+        if self._wandb is not None:
+            try:
+                self._wandb.log(scalars, step=env_steps)
+            except Exception as error:  # wandb must never end a run
+                warnings.warn(f"wandb stopped: {error}", stacklevel=2)
+                self._wandb = None
+
+    def close(self) -> None:
+        self._file.close()
+        self._tensorboard.close()
+        if self._wandb is not None:
+            self._wandb.finish(quiet=True)
+
+
+def _json_number(value: float) -> float | None:
+    """JSON has no NaN; a missing value is null."""
+    return value if math.isfinite(value) else None
+
+
+def _start_wandb(root: Path, config: Config) -> Any:
+    mode = config.training.wandb
+    if mode == "auto":
+        mode = "online" if _has_wandb_account() else "disabled"
+    if mode == "disabled":
+        return None
+    try:
+        import wandb
+
+        return wandb.init(
+            project=config.training.wandb_project,
+            name=root.name,
+            id=root.name.replace("/", "_"),
+            dir=str(root),
+            config=asdict(config),
+            mode="offline" if mode == "offline" else "online",
+            resume="allow" if mode == "online" else None,
+            settings=wandb.Settings(init_timeout=30, silent=True),
+        )
+    except Exception as error:  # no network, no account, a full disk: the run goes on without
+        warnings.warn(f"wandb is off: {error}", stacklevel=2)
+        return None
+
+
+def _has_wandb_account() -> bool:
+    if os.environ.get("WANDB_MODE") in ("disabled", "offline"):
+        return False
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = os.environ.get("WANDB_BASE_URL", "api.wandb.ai").removeprefix("https://").rstrip("/")
+    try:
+        return netrc.netrc().authenticators(host) is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,282 @@
+"""The training loop: collect, update, log, checkpoint; bit for bit the same after a resume on the CPU."""
+
+from __future__ import annotations
+
+import math
+import random
+import resource
+import time
+from collections import deque
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from legged_ppo.config.schema import Config
+from legged_ppo.env.factory import make_env
+from legged_ppo.evaluation.evaluator import evaluate_policy
+from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.ppo.rollout_buffer import RolloutBuffer
+from legged_ppo.ppo.update import PPO
+from legged_ppo.training.checkpoint import (
+    copy_checkpoint,
+    global_rng_state,
+    save_checkpoint,
+    set_global_rng_state,
+)
+from legged_ppo.training.collector import Collector
+from legged_ppo.training.console import TrainingConsole
+from legged_ppo.training.health import HealthMonitor
+from legged_ppo.training.interrupt import InterruptGuard
+from legged_ppo.training.run_directory import BEST, FINAL, RunDirectory
+from legged_ppo.training.sinks import MetricSinks, Metrics
+
+_EPISODE_WINDOW = 100
+"""Episodes that `Train/*` and `Episode/*` are averaged over, at least."""
+
+
+@dataclass
+class Counters:
+    """Where a run stands. `iteration` is the number of completed iterations."""
+
+    iteration: int = 0
+    env_steps: int = 0
+    train_wall_time_s: float = 0.0
+    best_score: float = -math.inf
+    next_checkpoint: int = 0
+    next_evaluation: int = 0
+
+
+class Trainer:
+    """One run of one recipe.
+
+    Args:
+        config: the resolved recipe.
+        run: where its files go.
+        checkpoint: what `load_checkpoint` returned, to go on with that run.
+    """
+
+    def __init__(
+        self, config: Config, run: RunDirectory, checkpoint: dict[str, Any] | None = None
+    ) -> None:
+        self.config, self.run = config, run
+        seed = config.training.seed
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        self.env = make_env(config, config.training.num_envs, seed)
+        device = self.env.device
+        self.generator = torch.Generator(device=device).manual_seed(seed + 1)
+        self.policy = ActorCritic(self.env.obs_dims, self.env.num_actions, config.policy).to(device)
+        self.ppo = PPO(self.policy, config.ppo, self.generator)
+        self.buffer = RolloutBuffer(
+            config.ppo.rollout_length,
+            config.ppo.bptt_length,
+            self.env.num_envs,
+            self.env.num_actions,
+            device,
+        )
+        self.collector = Collector(
+            self.env, self.policy, self.generator, lambda: self.ppo.autocast(device.type)
+        )
+        self.counters = Counters()
+        self.health = HealthMonitor()
+        self.episodes: deque[list[float]] = deque()
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        self.steps_per_iteration = self.env.num_envs * config.ppo.rollout_length
+        self.total_iterations = math.ceil(
+            config.training.total_timesteps / self.steps_per_iteration
+        )
+
+    def train(self) -> bool:
+        """Run to the end, or until Ctrl-C; True when the run is complete.
+
+        The state is saved in either case; an error leaves the last checkpoint as it was.
+        """
+        sinks = MetricSinks(self.run.root, self.config, self.counters.env_steps)
+        total = self.total_iterations * self.steps_per_iteration
+        display = TrainingConsole(total, self.total_iterations, self.config.training.log_interval)
+        try:
+            with InterruptGuard() as interrupt, display:
+                while self.counters.iteration < self.total_iterations and not interrupt.requested:
+                    metrics = self._iterate()
+                    self._checkpoint_if_due(metrics)
+                    sinks.write(metrics, self.counters.env_steps)
+                    self._show(display, metrics)
+        finally:
+            sinks.close()
+        if self.counters.iteration < self.total_iterations:
+            self._save()
+            return False
+        self._finish()
+        return True
+
+    def _iterate(self) -> Metrics:
+        """Collect, update, count; returns the iteration's metrics as plain numbers."""
+        begin = time.perf_counter()
+        with _single_thread(self.env.device):
+            next_value, sums = self.collector.collect(self.buffer)
+        collected = time.perf_counter()
+        progress = self.counters.env_steps / self.config.training.total_timesteps
+        figures = self.ppo.update(self.buffer, next_value, progress)
+        self.policy.commit_statistics()
+        names = list(figures)
+        values = torch.stack([torch.as_tensor(figures[n], dtype=torch.float64) for n in names])
+        metrics = dict(zip(names, values.tolist(), strict=True))
+        metrics |= self._episode_metrics(sums["episode"].tolist())
+        samples = self.steps_per_iteration
+        step_means = [value / samples for value in sums["step"].tolist()]
+        metrics |= dict(zip(self.env.step_metrics, step_means, strict=True))
+        end = time.perf_counter()
+        counters = self.counters
+        counters.iteration += 1
+        counters.env_steps += samples
+        counters.train_wall_time_s += end - begin
+        metrics["Perf/collection_time"] = collected - begin
+        metrics["Perf/learning_time"] = end - collected
+        metrics["Perf/total_fps"] = samples / (end - begin)
+        return {
+            "iteration": counters.iteration,
+            "env_steps": counters.env_steps,
+            "wall_time_s": counters.train_wall_time_s,
+            **metrics,
+        }
+
+    def _episode_metrics(self, ended: list[float]) -> Metrics:
+        """Means over the last episodes, `_EPISODE_WINDOW` of them or a little more."""
+        self.episodes.append(ended)
+        while sum(e[0] for e in self.episodes) - self.episodes[0][0] >= _EPISODE_WINDOW:
+            self.episodes.popleft()
+        count, *sums = (sum(column) for column in zip(*self.episodes, strict=True))
+        if count == 0:
+            return {}
+        means = dict(zip(self.env.episode_metrics[1:], (s / count for s in sums), strict=True))
+        # A progress of nothing commanded is no figure.
+        commanded = means.pop("commanded", 0.0)
+        progress = means.pop("progress", 0.0)
+        metrics = {
+            "Train/mean_reward": means.pop("return"),
+            "Train/mean_episode_length": means.pop("length"),
+            **means,
+        }
+        if commanded > 0:
+            metrics["Track/progress"] = progress / commanded
+        return metrics
+
+    def _checkpoint_if_due(self, metrics: Metrics) -> None:
+        training, counters = self.config.training, self.counters
+        last = counters.iteration >= self.total_iterations
+        evaluation_freq = training.evaluation_freq or training.checkpoint_freq
+        evaluate = last or counters.env_steps >= counters.next_evaluation
+        if evaluate:
+            counters.next_evaluation = _next_multiple(counters.env_steps, evaluation_freq)
+            if counters.iteration > 1:
+                metrics |= self._evaluate()
+        if last or counters.env_steps >= counters.next_checkpoint:
+            counters.next_checkpoint = _next_multiple(
+                counters.env_steps, training.checkpoint_freq
+            )
+            self._save()
+
+    def _evaluate(self) -> Metrics:
+        """Judge the policy on fixed seeds; the best so far is kept as `phase1_best.pth`."""
+        begin = time.perf_counter()
+        training = self.config.training
+        result = evaluate_policy(
+            self.policy, self.config, training.evaluation_episodes, seed=training.seed + 1000
+        )["overall"]
+        score = result["success_rate"] - result["lin_vel_error"] - 0.5 * result["yaw_rate_error"]
+        if score > self.counters.best_score:
+            self.counters.best_score = score
+            save_checkpoint(self.run.checkpoints / BEST, self._payload())
+        self.counters.train_wall_time_s += time.perf_counter() - begin
+        return {
+            "Eval/success_rate": result["success_rate"],
+            "Eval/lin_vel_error": result["lin_vel_error"],
+            "Eval/yaw_rate_error": result["yaw_rate_error"],
+        }
+
+    def _show(self, display: TrainingConsole, metrics: Metrics) -> None:
+        counters = self.counters
+        left = (self.total_iterations - counters.iteration) / counters.iteration
+        eta = str(timedelta(seconds=round(left * counters.train_wall_time_s)))
+        display.update(counters.iteration, counters.env_steps, metrics, eta)
+        for line in self.health.check(metrics, counters.iteration):
+            display.print(f"advice: {line}", style="yellow")
+
+    def _finish(self) -> None:
+        checkpoints, counters = self.run.checkpoints, self.counters
+        copy_checkpoint(checkpoints / f"phase1_step_{counters.env_steps}.pth", checkpoints / FINAL)
+        peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.run.write_json(
+            "summary.json",
+            {
+                "env_steps": counters.env_steps,
+                "iterations": counters.iteration,
+                "train_wall_time_s": round(counters.train_wall_time_s, 1),
+                "mean_fps": round(counters.env_steps / counters.train_wall_time_s),
+                "peak_memory_gb": round(peak_kib / 2**20, 2),
+                "best_score": counters.best_score,
+                "num_envs": self.env.num_envs,
+                "seed": self.config.training.seed,
+                "robot": self.config.robot.name,
+            },
+        )
+
+    def _save(self) -> Path:
+        return self.run.save(
+            self._payload(), self.counters.env_steps, self.config.training.keep_checkpoints
+        )
+
+    def _payload(self) -> dict[str, Any]:
+        return {
+            "config": asdict(self.config),
+            "obs_dims": self.env.obs_dims,
+            "num_actions": self.env.num_actions,
+            "policy": self.policy.state_dict(),
+            "ppo": self.ppo.state_dict(),
+            "collector": self.collector.state_dict(),
+            "env": self.env.state_dict(),
+            "counters": asdict(self.counters),
+            "episodes": list(self.episodes),
+            "health": self.health.streaks,
+            "generator": self.generator.get_state(),
+            "rng": global_rng_state(),
+        }
+
+    def _restore(self, checkpoint: dict[str, Any]) -> None:
+        self.policy.load_state_dict(checkpoint["policy"])
+        self.ppo.load_state_dict(checkpoint["ppo"])
+        self.env.load_state_dict(checkpoint["env"])
+        self.collector.load_state_dict(checkpoint["collector"])
+        self.counters = Counters(**checkpoint["counters"])
+        self.episodes = deque(checkpoint["episodes"])
+        self.health.streaks = dict(checkpoint["health"])
+        self.generator.set_state(checkpoint["generator"])
+        set_global_rng_state(checkpoint["rng"])
+
+
+class _single_thread:
+    """While robots are stepped on a CPU, torch's operators are too small to share, and its idle
+    threads would spin on the cores that the physics needs."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._active = device.type == "cpu"
+        self._threads = torch.get_num_threads()
+
+    def __enter__(self) -> None:
+        if self._active:
+            torch.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        if self._active:
+            torch.set_num_threads(self._threads)
+
+
+def _next_multiple(value: int, step: int) -> int:
+    """The first multiple of `step` above `value`."""
+    return (value // step + 1) * step

@@ -1,0 +1,89 @@
+"""Shared by the tests: a small environment for the learner and the robots of the recipes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from legged_ppo.config.schema import Config, RobotConfig, TerrainConfig
+from legged_ppo.env.environment import Environment, Observations, StepResult
+
+
+class EndingEnv:
+    """A noisy linear system without physics; a step ends an episode by fall or time, 15 % each.
+
+    Every step's result is kept in `history`. The groups have offsets and scales of their own, so
+    that observation statistics matter.
+    """
+
+    def __init__(self, num_envs: int, seed: int = 0) -> None:
+        self.num_envs, self.num_actions, self.device = num_envs, 3, torch.device("cpu")
+        self.obs_dims = {"proprioception": 5, "scandots": 6, "commands": 2, "privileged": 3}
+        self.episode_metrics, self.step_metrics = ["count", "return", "length"], ["reward"]
+        self._generator = torch.Generator().manual_seed(seed)
+        self._width = sum(self.obs_dims.values())
+        self._input = self._randn(self.num_actions, self._width)
+        self._offset, self._scale = 3.0 * self._randn(self._width), self._randn(self._width).exp()
+        self.history: list[StepResult] = []
+
+    def reset(self) -> Observations:
+        self._x = self._randn(self.num_envs, self._width)
+        return self._observe()
+
+    def step(self, actions: torch.Tensor) -> StepResult:
+        noise = self._randn(self.num_envs, self._width)
+        self._x = 0.7 * self._x + 0.3 * (actions @ self._input).tanh() + 0.3 * noise
+        reward = -self._x[:, :3].square().sum(1)
+        chance = torch.rand(self.num_envs, generator=self._generator)
+        terminated, truncated = chance < 0.15, chance > 0.85
+        final_obs, done = self._observe(), terminated | truncated
+        self._x = torch.where(done[:, None], self._randn(self.num_envs, self._width), self._x)
+        info = {"episode": done.sum() * torch.ones(3), "step": reward.sum()[None]}
+        result = StepResult(self._observe(), reward, terminated, truncated, final_obs, info)
+        self.history.append(result)
+        return result
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"x": self._x, "generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._x = state["x"]
+        self._generator.set_state(state["generator"])
+
+    def _observe(self) -> Observations:
+        scaled = self._offset + self._scale * self._x
+        parts = scaled.split(list(self.obs_dims.values()), dim=1)
+        return dict(zip(self.obs_dims, parts, strict=True))
+
+    def _randn(self, *shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=self._generator)
+
+
+@pytest.fixture
+def make_env() -> Callable[..., Environment]:
+    return EndingEnv
+
+
+@pytest.fixture(scope="session")
+def robot_config() -> Callable[[str], RobotConfig]:
+    """The robot section of a recipe group, by its name."""
+    groups = Path(__file__).parents[1] / "configs" / "robot"
+    return lambda name: RobotConfig(**yaml.safe_load((groups / f"{name}.yaml").read_text()))
+
+
+@pytest.fixture
+def quiet(robot_config: Callable[[str], RobotConfig]) -> Config:
+    """A Go2 on the plane without noise, randomization or pushes; tests switch on what they look at."""
+    config = Config(robot=robot_config("go2"), terrain=TerrainConfig(tile_size=16.0))
+    config.sim.threads = 1
+    config.task.observations.noise = False
+    randomization = config.task.randomization
+    for name in ("friction", "added_mass", "com_shift", "kp_scale", "kd_scale", "motor_strength"):
+        setattr(randomization, name, [])
+    randomization.push_interval_s = randomization.init_joint_pos = randomization.init_velocity = 0.0
+    return config

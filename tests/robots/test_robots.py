@@ -1,0 +1,321 @@
+"""The built-in robots against published figures, and any MJCF in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+
+from legged_ppo.config.errors import ConfigError
+from legged_ppo.config.schema import Config, RobotConfig
+from legged_ppo.env.factory import make_env
+from legged_ppo.robots.spec import RobotSpec, load_robot
+
+LEGS = ("FL", "FR", "RL", "RR")
+MIRROR = np.diag([1.0, -1.0, 1.0])
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Published figures: lengths in m, masses in kg, angles in rad, torques in N m."""
+
+    mass: float
+    mass_tolerance: float
+    hip: tuple[float, float]
+    lateral: float
+    link: float
+    foot_x: float
+    foot_radius: float
+    ranges: dict[str, tuple[float, float]]
+    torque: tuple[float, float, float]
+
+
+FIGURES = {
+    "go2": Figures(
+        mass=15.206,
+        mass_tolerance=1e-3,
+        hip=(0.1934, 0.0465),
+        lateral=0.0955,
+        link=0.213,
+        foot_x=-0.002,
+        foot_radius=0.022,
+        ranges={
+            "hip": (-1.0472, 1.0472),
+            "front thigh": (-1.5708, 3.4907),
+            "rear thigh": (-0.5236, 4.5379),
+            "calf": (-2.7227, -0.83776),
+        },
+        torque=(23.7, 23.7, 45.43),
+    ),
+    "a1": Figures(
+        mass=12.453,
+        mass_tolerance=5e-3,
+        hip=(0.183, 0.047),
+        lateral=0.08505,
+        link=0.2,
+        foot_x=0.0,
+        foot_radius=0.02,
+        ranges={
+            "hip": (-0.802851, 0.802851),
+            "front thigh": (-1.0472, 4.18879),
+            "rear thigh": (-1.0472, 4.18879),
+            "calf": (-2.69653, -0.916298),
+        },
+        torque=(33.5, 33.5, 33.5),
+    ),
+}
+
+
+@pytest.fixture(params=FIGURES)
+def robot(request: pytest.FixtureRequest, robot_config: Callable[[str], RobotConfig]) -> RobotSpec:
+    return load_robot(robot_config(request.param))
+
+
+@pytest.fixture
+def figures(robot: RobotSpec) -> Figures:
+    return FIGURES[robot.config.name]
+
+
+@pytest.fixture
+def model(robot: RobotSpec) -> mujoco.MjModel:
+    return robot.mjspec().compile()
+
+
+def test_masses_are_the_published_ones(robot: RobotSpec, figures: Figures) -> None:
+    assert robot.total_mass == pytest.approx(figures.mass, abs=figures.mass_tolerance)
+    assert robot.base_mass == pytest.approx({"go2": 6.921, "a1": 4.713}[robot.config.name])
+
+
+def test_joint_ranges_and_torque_limits_are_the_published_ones(
+    robot: RobotSpec, figures: Figures
+) -> None:
+    ranges = [
+        [figures.ranges["hip"], figures.ranges[f"{end} thigh"], figures.ranges["calf"]]
+        for end in ("front", "front", "rear", "rear")
+    ]
+    np.testing.assert_allclose(robot.joint_range, np.reshape(ranges, (12, 2)))
+    np.testing.assert_allclose(robot.torque_limit, figures.torque * 4)
+
+
+def test_the_default_pose_lies_within_the_soft_joint_limits(robot: RobotSpec) -> None:
+    low, high = robot.joint_range.T
+    margin = 0.05 * (high - low)
+    assert (robot.default_joint_pos > low + margin).all()
+    assert (robot.default_joint_pos < high - margin).all()
+
+
+def inertia(model: mujoco.MjModel, body: str) -> np.ndarray:
+    """Inertia [3, 3] about the centre of mass, in the body's axes."""
+    axes = np.empty(9)
+    mujoco.mju_quat2Mat(axes, model.body(body).iquat)
+    axes = axes.reshape(3, 3)
+    return axes @ np.diag(model.body(body).inertia) @ axes.T
+
+
+def test_left_and_right_legs_are_mirror_images(model: mujoco.MjModel) -> None:
+    for end in "FR":
+        for part in ("hip", "thigh", "calf"):
+            left, right = f"{end}L_{part}", f"{end}R_{part}"
+            a, b = model.body(left), model.body(right)
+            np.testing.assert_allclose(a.mass, b.mass)
+            np.testing.assert_allclose(MIRROR @ a.pos, b.pos)
+            np.testing.assert_allclose(MIRROR @ a.ipos, b.ipos)
+            mirrored = MIRROR @ inertia(model, left) @ MIRROR
+            np.testing.assert_allclose(mirrored, inertia(model, right), atol=1e-9)
+            joints = model.joint(f"{left}_joint"), model.joint(f"{right}_joint")
+            np.testing.assert_allclose(joints[0].axis, joints[1].axis)
+            np.testing.assert_allclose(joints[0].range, joints[1].range)
+            np.testing.assert_allclose(joints[0].armature, joints[1].armature)
+        for part in ("hip", "thigh", "calf", "foot"):
+            a, b = model.geom(f"{end}L_{part}"), model.geom(f"{end}R_{part}")
+            np.testing.assert_allclose(MIRROR @ a.pos, b.pos, atol=1e-12)
+            np.testing.assert_allclose(a.size, b.size)
+
+
+def leg_kinematics(figures: Figures, leg: str, q: np.ndarray) -> np.ndarray:
+    """Foot centre [3] in the base frame at hip, thigh and calf angles `q`, in closed form."""
+    front, left = (1 if leg[0] == "F" else -1), (1 if leg[1] == "L" else -1)
+    hip, thigh, calf = q
+    x = -figures.link * (np.sin(thigh) + np.sin(thigh + calf)) + figures.foot_x * np.cos(
+        thigh + calf
+    )
+    z = -figures.link * (np.cos(thigh) + np.cos(thigh + calf)) - figures.foot_x * np.sin(
+        thigh + calf
+    )
+    y = left * figures.lateral
+    offset = np.array([front * figures.hip[0], left * figures.hip[1], 0.0])
+    return offset + [x, y * np.cos(hip) - z * np.sin(hip), y * np.sin(hip) + z * np.cos(hip)]
+
+
+def test_leg_kinematics_match_the_closed_form(model: mujoco.MjModel, figures: Figures) -> None:
+    rng, data = np.random.default_rng(0), mujoco.MjData(model)
+    for _ in range(20):
+        data.qpos[:7] = 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0
+        angles = rng.uniform(-2.0, 2.0, size=(4, 3))
+        for leg, q in zip(LEGS, angles, strict=True):
+            for part, angle in zip(("hip", "thigh", "calf"), q, strict=True):
+                data.joint(f"{leg}_{part}_joint").qpos = angle
+        mujoco.mj_kinematics(model, data)
+        for leg, q in zip(LEGS, angles, strict=True):
+            foot = data.geom(f"{leg}_foot").xpos
+            np.testing.assert_allclose(foot, leg_kinematics(figures, leg, q), atol=1e-6)
+
+
+def test_colliders_are_spheres_and_capsules_that_meet_only_the_terrain(
+    model: mujoco.MjModel, figures: Figures
+) -> None:
+    colliders = (model.geom_contype | model.geom_conaffinity) != 0
+    cheap = {int(mujoco.mjtGeom.mjGEOM_SPHERE), int(mujoco.mjtGeom.mjGEOM_CAPSULE)}
+    assert set(model.geom_type[colliders].tolist()) == cheap
+    assert not model.geom_contype.any() and (model.geom_conaffinity[colliders] == 1).all()
+    for leg in LEGS:
+        foot = model.geom(f"{leg}_foot")
+        assert foot.type == mujoco.mjtGeom.mjGEOM_SPHERE
+        assert foot.size[0] == pytest.approx(figures.foot_radius)
+
+
+def test_zero_action_stands_still_for_ten_seconds(robot: RobotSpec, quiet: Config) -> None:
+    quiet.robot = robot.config
+    env = make_env(quiet, 2, seed=0)
+    env.start_episodes_together()
+    start, heights = env.simulator.state.base_pos.clone(), []
+    for _ in range(500):
+        result = env.step(torch.zeros(2, 12))
+        assert not (result.terminated | result.truncated).any()
+        assert env.projected_gravity[:, 2].max() < -np.cos(0.15)
+        heights.append(env.simulator.state.base_pos[:, 2])
+    settled = torch.stack(heights[250:])  # the feet creep outward while the joints give way
+    assert settled.min() > 0.7 * robot.config.spawn_height
+    assert settled.max() - settled.min() < 0.01
+    assert (env.simulator.state.base_pos - start)[:, :2].norm(dim=1).max() < 0.04
+
+
+BAD_NAMES = [
+    ("joints", "FL_hip_joint", "FL_hip_joints"),
+    ("foot_geoms", "RR_foot", "RR_toe"),
+    ("penalized_bodies", "FL_calf", "FL_shank"),
+    ("termination_bodies", "base", "trunk"),
+    ("base_body", "base", "trunk"),
+]
+
+
+@pytest.mark.parametrize(("field", "name", "bad"), BAD_NAMES)
+def test_a_name_that_the_mjcf_lacks_is_told_with_its_key(field: str, name: str, bad: str) -> None:
+    config = RobotConfig()
+    value = getattr(config, field)
+    setattr(config, field, bad if value == name else [bad if n == name else n for n in value])
+    with pytest.raises(ConfigError, match=f"robot.{field}: got '{bad}'") as caught:
+        load_robot(config)
+    assert (caught.value.key, caught.value.value) == (f"robot.{field}", bad)
+
+
+def test_a_file_that_is_missing_or_does_not_parse_is_told_with_its_name(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.xml"
+    broken.write_text("<mujoco><worldbody><body></worldbody></mujoco>")
+    for path in (tmp_path / "missing.xml", broken):
+        with pytest.raises(ConfigError, match="robot.mjcf: got .*" + path.name) as caught:
+            load_robot(RobotConfig(mjcf=str(path)))
+        assert "\n" not in str(caught.value)
+
+
+def test_configurations_that_do_not_fit_the_mjcf_are_refused() -> None:
+    good = RobotConfig()
+    for bad, key in (
+        (replace(good, base_body="FL_hip"), "robot.base_body"),
+        (replace(good, default_joint_pos=[0.0] * 11), "robot.default_joint_pos"),
+        (
+            replace(good, joints=good.joints[:9], default_joint_pos=[0.0] * 9),
+            "robot.joints",
+        ),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            load_robot(bad)
+        assert caught.value.key == key
+
+
+def foreign_leg(name: str, x: float, y: float) -> str:
+    return f"""
+      <body name="{name}_roll" pos="{x} {y} 0">
+        <joint name="{name}1" axis="1 0 0"/>
+        <inertial mass="0.3" pos="0 0 0" diaginertia="1e-3 1e-3 1e-3"/>
+        <body name="{name}_upper" pos="0 {y} 0">
+          <joint name="{name}2" axis="0 1 0"/>
+          <geom type="capsule" fromto="0 0 0 0 0 -0.2" size="0.02"/>
+          <body name="{name}_lower" pos="0 0 -0.2">
+            <joint name="{name}3" axis="0 1 0" range="-2.5 -0.5" limited="true"/>
+            <geom type="capsule" fromto="0 0 0 0 0 -0.18" size="0.015"/>
+            <geom name="{name}_toe" size="0.02" pos="0 0 -0.2" friction="0.6"/>
+          </body>
+        </body>
+      </body>"""
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> RobotConfig:
+    """A quadruped of other names and another joint order, with actuators, a sensor and a keyframe."""
+    policy_order, own_order = ("lf", "rf", "lr", "rr"), ("rr", "rf", "lr", "lf")
+    legs = "".join(
+        foreign_leg(n, 0.2 if n[1] == "f" else -0.2, 0.05 if n[0] == "l" else -0.05)
+        for n in own_order
+    )
+    motors = "".join(
+        f'<motor name="{n}{i}" joint="{n}{i}" ctrlrange="-{18 + i} {18 + i}" ctrllimited="true"/>'
+        for n in own_order
+        for i in (1, 2, 3)
+    )
+    path = tmp_path / "foreign.xml"
+    path.write_text(f"""
+      <mujoco><compiler angle="radian"/>
+        <worldbody>
+          <body name="trunk" pos="0 0 0.5">
+            <freejoint/><geom type="box" size="0.2 0.08 0.05" mass="5"/>{legs}
+          </body>
+        </worldbody>
+        <actuator>{motors}<position name="extra" joint="lf1"/></actuator>
+        <sensor><actuatorfrc actuator="rf1"/></sensor>
+        <keyframe><key name="home" ctrl="{"0 " * 13}"/></keyframe>
+      </mujoco>""")
+    return RobotConfig(
+        name="foreign",
+        mjcf=str(path),
+        base_body="trunk",
+        joints=[f"{n}{i}" for n in policy_order for i in (1, 2, 3)],
+        default_joint_pos=[0.0, 0.8, -1.5] * 4,
+        foot_geoms=[f"{n}_toe" for n in policy_order],
+        penalized_bodies=[f"{n}_upper" for n in policy_order],
+        termination_bodies=["trunk"],
+    )
+
+
+def test_a_foreign_mjcf_is_read_in_the_policys_joint_order(foreign: RobotConfig) -> None:
+    robot = load_robot(foreign)
+    assert robot.num_joints == 12 and robot.num_feet == 4
+    np.testing.assert_allclose(robot.torque_limit, [19.0, 20.0, 21.0] * 4)
+    unlimited = [-np.inf, np.inf]
+    np.testing.assert_array_equal(robot.joint_range, [unlimited, unlimited, [-2.5, -0.5]] * 4)
+    assert robot.foot_friction == pytest.approx(0.6)
+
+
+def test_a_foreign_mjcf_steps_in_the_policys_joint_order(
+    foreign: RobotConfig, quiet: Config
+) -> None:
+    quiet.robot = foreign
+    env = make_env(quiet, 12, seed=0)
+    env.start_episodes_together()
+    before = env.simulator.state.joint_pos
+    env.step(torch.eye(12))  # robot i is asked to move joint i
+    moved = env.simulator.state.joint_pos - before
+    moved = moved - moved.median(dim=0).values
+    assert torch.equal(moved.argmax(dim=1), torch.arange(12))
+    for _ in range(50):
+        result = env.step(torch.randn(12, 12, generator=env.generator))
+        assert all(group.isfinite().all() for group in result.obs.values())
+        assert result.reward.isfinite().all()
+    assert not env.simulator.state.failed.any()
+    friction = env.simulator.model_of(0).geom("lf_toe").friction[0]
+    assert friction == pytest.approx(0.6), "an empty range leaves the MJCF's friction"
