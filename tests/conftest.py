@@ -78,7 +78,7 @@ def robot_config() -> Callable[[str], RobotConfig]:
 
 @pytest.fixture
 def quiet(robot_config: Callable[[str], RobotConfig]) -> Config:
-    """A Go2 on the plane without noise, randomization or pushes; tests switch on what they look at."""
+    """A Go2 on the plane without noise, randomization or pushes; tests switch on what they need."""
     config = Config(robot=robot_config("go2"), terrain=TerrainConfig(tile_size=16.0))
     config.sim.threads = 1
     config.task.observations.noise = False

@@ -141,7 +141,7 @@ def known_keys(cls: type = Config, prefix: str = "") -> dict[str, str]:
         kind = field.default_factory if callable(field.default_factory) else None
         if is_dataclass(kind):
             known[name] = "section"
-            known |= known_keys(kind, f"{name}.")  # type: ignore[arg-type]
+            known |= known_keys(kind, f"{name}.")
         else:
             known[name] = str(field.type)
     return known

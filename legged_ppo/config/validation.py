@@ -142,7 +142,7 @@ def validate(config: Config) -> None:
             f"a number between policy.min_std ({policy.min_std}) and policy.max_std ({policy.max_std})",
         )
     latency, control_dt = config.task.randomization.latency_s, sim.dt * sim.decimation
-    if latency and not (0 <= latency[0] and latency[1] <= control_dt):
+    if latency and not (latency[0] >= 0 and latency[1] <= control_dt):
         raise ConfigError(
             "task.randomization.latency_s",
             latency,

@@ -22,6 +22,19 @@ _SPAWN_MARGIN = 1.5
 """Distance [m] that robots keep from the edge of their tile at a reset."""
 _EPISODE_METRICS = ["count", "return", "length", "falls", "progress", "commanded"]
 _STEP_METRICS = ["Track/lin_vel_error", "Track/yaw_rate_error", "Sim/nonfinite_resets"]
+_STATE = (
+    "action",
+    "last_action",
+    "last_joint_vel",
+    "last_foot_force",
+    "air_time",
+    "contact",
+    "episode_length",
+    "totals",
+    "terrain_type",
+    "terrain_level",
+)
+"""Attributes that an episode carries from step to step and a checkpoint keeps."""
 
 
 class LocomotionEnv:
@@ -61,8 +74,26 @@ class LocomotionEnv:
         self._weights = weights * self.dt
         self.episode_metrics = _EPISODE_METRICS + [f"Episode/rew_{n}" for n in self.reward_terms]
         self.step_metrics = _STEP_METRICS
-        self._allocate()
-        self._assign_terrain()
+        n, j, f = self.num_envs, self.num_actions, robot.num_feet
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+            return torch.zeros(shape, dtype=dtype, device=self.device)
+
+        self.action, self.last_action = zeros(n, j), zeros(n, j)
+        self.last_joint_vel, self.last_foot_force = zeros(n, j), zeros(n, f)
+        self.air_time, self.contact = zeros(n, f), zeros(n, f, dtype=torch.bool)
+        self.episode_length = zeros(n, dtype=torch.int64)
+        self.totals = zeros(n, len(self.episode_metrics))
+        types, levels = terrain.assign(n)
+        self.terrain_type = torch.as_tensor(types, device=self.device)
+        self.terrain_level = torch.as_tensor(levels, device=self.device)
+        self._origins = torch.as_tensor(terrain.origins, dtype=torch.float32, device=self.device)
+        self._default = torch.as_tensor(
+            robot.default_joint_pos, dtype=torch.float32, device=self.device
+        )
+        self._gravity = torch.tensor([0.0, 0.0, -1.0], device=self.device).expand(n, 3)
+        self._soft_limits = _soft_limits(robot, task.rewards.soft_joint_limit).to(self.device)
+        self.projected_gravity, self.yaw = self._gravity, zeros(n)
 
     def reset(self) -> Observations:
         """Start every robot anew, with episode clocks spread over the episode's length.
@@ -103,7 +134,7 @@ class LocomotionEnv:
 
         self._measure()
         state = self.simulator.state
-        tilted = self.projected_gravity[:, 2] > self._max_tilt_gravity
+        tilted = self.projected_gravity[:, 2] > -math.cos(self.config.task.max_tilt)
         terminated = state.termination_contact | tilted | state.failed
         truncated = (self.episode_length >= self.max_episode_length) & ~terminated
         reward, terms = self._reward(terminated)
@@ -127,7 +158,7 @@ class LocomotionEnv:
             "simulator": self.simulator.state_dict(),
             "commands": self.commands.state_dict(),
             "randomization": self.randomization.state_dict(),
-            "buffers": {name: getattr(self, name).clone() for name in self._buffers},
+            "buffers": {name: getattr(self, name).clone() for name in _STATE},
             "generator": self.generator.get_state(),
         }
 
@@ -135,50 +166,9 @@ class LocomotionEnv:
         self.simulator.load_state_dict(state["simulator"])
         self.commands.load_state_dict(state["commands"])
         self.randomization.load_state_dict(state["randomization"])
-        for name in self._buffers:
+        for name in _STATE:
             setattr(self, name, state["buffers"][name].clone())
         self.generator.set_state(state["generator"])
-
-    def _allocate(self) -> None:
-        n, j, f = self.num_envs, self.num_actions, self.robot.num_feet
-
-        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-            return torch.zeros(shape, dtype=dtype, device=self.device)
-
-        self.action, self.last_action = zeros(n, j), zeros(n, j)
-        self.last_joint_vel, self.last_foot_force = zeros(n, j), zeros(n, f)
-        self.air_time = zeros(n, f)
-        self.contact = zeros(n, f, dtype=torch.bool)
-        self.episode_length = zeros(n, dtype=torch.int64)
-        self.totals = zeros(n, len(self.episode_metrics))
-        self._buffers = (
-            "action",
-            "last_action",
-            "last_joint_vel",
-            "last_foot_force",
-            "air_time",
-            "contact",
-            "episode_length",
-            "totals",
-            "terrain_type",
-            "terrain_level",
-        )
-        self._default = torch.as_tensor(
-            self.robot.default_joint_pos, dtype=torch.float32, device=self.device
-        )
-        self._gravity = torch.tensor([0.0, 0.0, -1.0], device=self.device).expand(n, 3)
-        self._max_tilt_gravity = -math.cos(self.config.task.max_tilt)
-        self._soft_limits = _soft_limits(self.robot, self.config.task.rewards.soft_joint_limit).to(
-            self.device
-        )
-
-    def _assign_terrain(self) -> None:
-        types, levels = self.terrain.assign(self.num_envs)
-        self.terrain_type = torch.as_tensor(types, device=self.device)
-        self.terrain_level = torch.as_tensor(levels, device=self.device)
-        self._origins = torch.as_tensor(
-            self.terrain.origins, dtype=torch.float32, device=self.device
-        )
 
     def _measure(self) -> None:
         """Quantities derived from the physics' state that rewards and observations share."""

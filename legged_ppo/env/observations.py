@@ -43,9 +43,15 @@ class ObservationBuilder:
         x, y = torch.tensor(config.scandots_x), torch.tensor(config.scandots_y)
         self._grid = torch.cartesian_prod(x, y).reshape(-1, 2).to(device)  # [D, 2]
         c = config
-        widths = (3, c.ang_vel_noise * c.ang_vel_scale), (3, c.gravity_noise), (j, c.joint_pos_noise)
-        widths += (j, c.joint_vel_noise * c.joint_vel_scale), (j, 0.0), (f, 0.0)
-        self._noise = torch.cat([torch.full((n,), std) for n, std in widths]).to(device)
+        parts = [
+            (3, c.ang_vel_noise * c.ang_vel_scale),
+            (3, c.gravity_noise),
+            (j, c.joint_pos_noise),
+            (j, c.joint_vel_noise * c.joint_vel_scale),
+            (j, 0.0),  # last action
+            (f, 0.0),  # contacts
+        ]
+        self._noise = torch.cat([torch.full((n,), std) for n, std in parts]).to(device)
         self.dims = {
             "proprioception": len(self._noise),
             "commands": 3,

@@ -1,4 +1,4 @@
-"""A policy at work: carries the recurrent state from step to step and forgets it at episode ends."""
+"""A policy at work: its recurrent state goes from step to step and is forgotten at episode ends."""
 
 from __future__ import annotations
 

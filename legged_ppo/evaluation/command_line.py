@@ -29,7 +29,10 @@ def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
         "--log-dir", metavar="DIR", default="logs", help="folder of the runs (default: %(default)s)"
     )
     parser.add_argument(
-        "--seed", type=_not_negative, default=0, help="seed of commands, noise and robots (default: 0)"
+        "--seed",
+        type=_not_negative,
+        default=0,
+        help="seed of commands, noise and robots (default: 0)",
     )
     parser.add_argument(
         "--stochastic", action="store_true", help="sample the actions instead of taking their mode"
@@ -38,7 +41,8 @@ def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
         "overrides",
         nargs="*",
         metavar="key=value",
-        help="change the checkpoint's robot, terrain, sim or task: terrain=flat, task.commands.lin_vel_x=[0,1]",
+        help="change the checkpoint's robot, terrain, sim or task: terrain=flat, "
+        "task.commands.lin_vel_x=[0,1]",
     )
 
 
@@ -87,18 +91,23 @@ def find_checkpoint(name: str, log_dir: str) -> Path:
         if candidate.is_file():
             return candidate.resolve()
     raise ConfigError(
-        "--checkpoint", name, f"a .pth file, or 'latest' with a run under {log_dir}/ (there is none)"
+        "--checkpoint",
+        name,
+        f"a .pth file, or 'latest' with a run under {log_dir}/ (there is none)",
     )
 
 
-def check_writable(option: str, path: Path) -> None:
-    """Refuse an output whose folder does not exist, before minutes of work for it.
+def check_output(option: str, path: Path, suffix: str) -> None:
+    """Refuse an output that cannot be written, before minutes of work for it.
 
     Raises:
-        ConfigError: there is no such folder.
+        ConfigError: another suffix, or a folder that does not exist.
     """
+    if path.suffix != suffix:
+        raise ConfigError(option, str(path), f"a file whose name ends in {suffix}")
     if not path.parent.is_dir():
-        raise ConfigError(option, str(path), f"a file in a folder that exists ({path.parent} does not)")
+        expected = f"a file in a folder that exists ({path.parent} does not)"
+        raise ConfigError(option, str(path), expected)
 
 
 def _not_negative(text: str) -> int:

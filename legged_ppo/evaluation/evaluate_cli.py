@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from legged_ppo.evaluation import command_line
 
+
 def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="evaluate.py",
-        description="Measure a trained policy: success, tracking errors, cost of transport, per terrain.",
+        description="Measure a trained policy: success, tracking, cost of transport, per terrain.",
         epilog="examples:\n"
         "  python evaluate.py --checkpoint latest --envs 256 --json evaluation.json\n"
         "  python evaluate.py terrain=flat task.commands.lin_vel_x=[0.5,1.5]",
@@ -37,10 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.json:
-        command_line.check_writable("--json", arguments.json)
+        command_line.check_output("--json", arguments.json, ".json")
 
     from legged_ppo.evaluation.evaluator import evaluate_policy
     from legged_ppo.evaluation.loading import load_for_evaluation
+    from legged_ppo.evaluation.report import write_evaluation
     from legged_ppo.evaluation.tables import figures_table, print_tables
 
     policy, config, counters, path = load_for_evaluation(arguments)
@@ -50,7 +51,6 @@ def _run(arguments: argparse.Namespace) -> int:
     print(f"{path}: {counters['env_steps']:,} environment steps")
     print_tables(figures_table(result))
     if arguments.json:
-        content = {"checkpoint": str(path), "env_steps": counters["env_steps"], **result}
-        arguments.json.write_text(json.dumps(content, indent=2) + "\n")
+        write_evaluation(arguments.json, path, counters, result)
         print(f"figures: {arguments.json}")
     return 0

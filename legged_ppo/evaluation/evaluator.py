@@ -1,7 +1,7 @@
 """Evaluation: how well a policy walks, over whole episodes that all start together.
 
-Conditions are those of training (terrain, commands, sensor noise, randomization), but without pushes
-and, unless asked, without the exploration noise of the actions.
+Conditions are those of training (terrain, commands, sensor noise, randomization), but without
+pushes and, unless asked, without the exploration noise of the actions.
 """
 
 from __future__ import annotations
@@ -40,10 +40,11 @@ def evaluate_policy(
 ) -> dict[str, Any]:
     """Figures of `episodes` episodes, overall and by terrain; the same seed gives the same figures.
 
-    An episode succeeds when the robot neither falls nor breaks the physics within the time limit and
-    covers at least 70 % of the commanded path: the velocity along the command, integrated over the
-    episode, against the commanded speed, integrated alike. Episodes whose commanded path is under
-    0.5 m (standing, turning on the spot) need no progress. For the other figures see `summarize`.
+    An episode succeeds when the robot neither falls nor breaks the physics within the time limit
+    and covers at least 70 % of the commanded path: the velocity along the command, integrated over
+    the episode, against the commanded speed, integrated alike. Episodes whose commanded path is
+    under 0.5 m (standing, turning on the spot) need no progress. The other figures are defined at
+    `summarize`.
 
     Args:
         num_envs: robots at once; default `episodes`, at most 512.

@@ -1,8 +1,8 @@
 """Find an OpenGL back end that works on this machine, for rendering without a display.
 
-MuJoCo takes its back end from the environment variable MUJOCO_GL when it is imported, and a back end
-that does not work may raise, or end the process. So each candidate is tried in a process of its own,
-and the first that renders a picture is switched on in this one.
+MuJoCo takes its back end from the environment variable MUJOCO_GL when it is imported, and a back
+end that does not work may raise, or end the process. So each candidate is tried in a process of its
+own, and the first that renders a picture is switched on in this one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PROBE_TIMEOUT = 60.0
 _OFFSCREEN = ("egl", "osmesa")
 
 
-class RenderingUnavailable(RuntimeError):
+class RenderingUnavailable(RuntimeError):  # noqa: N818, a state of the machine, no mistake
     """No OpenGL back end works here; the message says in one line what to install."""
 
     def __init__(self) -> None:

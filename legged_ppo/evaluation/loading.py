@@ -1,4 +1,4 @@
-"""From the arguments of play.py or evaluate.py to a policy and the conditions it is to act under."""
+"""From the arguments of play.py or evaluate.py to a policy and the conditions it acts under."""
 
 from __future__ import annotations
 

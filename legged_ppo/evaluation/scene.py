@@ -1,7 +1,7 @@
-"""Pictures of robots: a model made for looks, posed from the simulator's state, seen by a camera that follows.
+"""Pictures of robots: a model made for looks, posed from the simulator's state, and a camera.
 
-The picture's model is compiled apart from the physics', with sky, light and the robot's visual geoms,
-so it costs the simulation nothing and serves every simulator.
+The model is compiled apart from the physics', with sky, light and the robot's visual geoms, so it
+costs the simulation nothing and serves every simulator.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim.simulator import SimState
 from legged_ppo.terrain.grid import Terrain
 
-_SHADOW_HALF_WIDTH = 4.0
-"""Half width [m] of the cube around the sun's position that has shadows; ground near its faces shades itself."""
+_SUN_POSITION = (-1.2, -1.6, 6.0)
+"""Position [m] of the sun about the robot. It is a wide spotlight: under a directional light the
+ground shades itself in stripes, with Mesa at least."""
+_SUN_CUTOFF, _SHADOW_SHARE = 80.0, 0.25
+"""Half angle [deg] of its cone, which lights all that is seen, and the share that has shadows."""
 _VIEW_DISTANCE = 40.0
 """m"""
 _ZENITH, _NADIR = [0.36, 0.56, 0.82], [0.90, 0.94, 0.97]
@@ -35,7 +38,7 @@ _ARROW_SCALE = 0.45
 class Camera:
     """A camera behind and beside a robot that follows it smoothly."""
 
-    distance: float = 1.75
+    distance: float = 1.6
     """m"""
     elevation: float = -17.0
     """deg"""
@@ -47,8 +50,10 @@ class Camera:
     """s in which it catches up with the robot's heading"""
 
 
-def build_render_model(robot: RobotSpec, terrain: Terrain, width: int, height: int) -> Any:
-    """`MjModel` of robot and ground with sky, sun and an offscreen buffer of width x height pixels."""
+def build_render_model(
+    robot: RobotSpec, terrain: Terrain, width: int = 640, height: int = 480
+) -> Any:
+    """`MjModel` of robot, ground, sky and sun; its pictures have at most width x height pixels."""
     spec = robot.mjspec()
     terrain.add_to(spec)
     for ground in spec.worldbody.geoms:
@@ -62,29 +67,60 @@ def build_render_model(robot: RobotSpec, terrain: Terrain, width: int, height: i
         width=256,
         height=256 * 6,
     )
-    spec.body(robot.config.base_body).add_light(
-        name="sun",
-        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
-        mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM,
-        pos=[-0.4, -0.5, 1.5],
-        dir=[0.25, 0.35, -1.0],
-        castshadow=True,
-        diffuse=[0.75, 0.73, 0.68],
-        specular=[0.35, 0.35, 0.35],
-    )
+    _add_lights(spec.body(robot.config.base_body))
     model = spec.compile()
-    visual = model.vis
+    _set_quality(model.vis, width, height)
+    model.stat.extent = 1.0  # clipping and shadow distances are in units of it
+    return model
+
+
+def _set_quality(visual: Any, width: int, height: int) -> None:
     visual.global_.offwidth, visual.global_.offheight = width, height
-    visual.quality.shadowsize, visual.quality.offsamples = 2048, 4
+    visual.quality.shadowsize, visual.quality.offsamples = 1024, 0
     visual.headlight.ambient[:] = 0.45, 0.46, 0.48
     visual.headlight.diffuse[:] = 0.22, 0.22, 0.24
     visual.headlight.specular[:] = 0.05
     visual.rgba.haze[:3] = (np.array(_ZENITH) + _NADIR) / 2  # the sky's color at the horizon
-    # Clipping and shadow distances are in units of the extent.
-    model.stat.extent = 1.0
     visual.map.znear, visual.map.zfar = 0.02, _VIEW_DISTANCE
-    visual.map.shadowclip, visual.map.haze = _SHADOW_HALF_WIDTH, 0.5
-    return model
+    visual.map.shadowscale, visual.map.haze = _SHADOW_SHARE, 0.5
+
+
+def _add_lights(base: Any) -> None:
+    """A sun high above, so that a foot's height shows in its shadow, and a low light without
+    shadows for the robot's sides."""
+    base.add_light(
+        name="sun",
+        type=mujoco.mjtLightType.mjLIGHT_SPOT,
+        mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM,
+        pos=_SUN_POSITION,
+        dir=[-x for x in _SUN_POSITION],
+        cutoff=_SUN_CUTOFF,
+        exponent=0.0,
+        castshadow=True,
+        diffuse=[0.62, 0.61, 0.57],
+        specular=[0.3, 0.3, 0.3],
+    )
+    base.add_light(
+        name="fill",
+        type=mujoco.mjtLightType.mjLIGHT_DIRECTIONAL,
+        mode=mujoco.mjtCamLight.mjCAMLIGHT_TRACKCOM,
+        pos=[0.0, 0.0, 2.0],
+        dir=[0.6, 0.7, -0.5],
+        castshadow=False,
+        diffuse=[0.28, 0.28, 0.30],
+        specular=[0.1, 0.1, 0.1],
+    )
+
+
+def pose_robot(model: Any, data: Any, robot: RobotSpec, state: SimState, index: int) -> None:
+    """Put the robot of a render model where robot `index` of the simulator is."""
+    joints = [model.joint(name).id for name in robot.config.joints]
+    data.qpos[:3] = state.base_pos[index].cpu().numpy()
+    data.qpos[3:7] = state.base_quat[index].cpu().numpy()
+    data.qpos[model.jnt_qposadr[joints]] = state.joint_pos[index].cpu().numpy()
+    mujoco.mj_kinematics(model, data)
+    mujoco.mj_comPos(model, data)
+    mujoco.mj_camlight(model, data)
 
 
 class RobotScene:
@@ -112,8 +148,7 @@ class RobotScene:
         self._style = camera or Camera()
         self._model = build_render_model(robot, terrain, width, height)
         self._data = mujoco.MjData(self._model)
-        joints = [self._model.joint(name).id for name in robot.config.joints]
-        self._columns = self._model.jnt_qposadr[joints]
+        self._robot = robot
         self._camera = mujoco.MjvCamera()
         self._camera.distance, self._camera.elevation = self._style.distance, self._style.elevation
         self._option = mujoco.MjvOption()
@@ -128,16 +163,13 @@ class RobotScene:
             commands: [N, 3] velocity commands of all robots, drawn as green arrows beside the blue
                 ones of the actual velocity; None draws no arrows.
         """
-        scene = self._renderer.scene
-        for i, robot in enumerate(reversed(self._robots)):
-            self._pose(state, robot)
-            if i == 0:
-                # The ground and the sky, and the first robot; the camera is set by the last.
-                self._renderer.update_scene(self._data, self._camera, self._option)
-            else:
-                self._add_robot()
-        self._follow(state, self._robots[0])
-        mujoco.mjv_updateCamera(self._model, self._data, self._camera, scene)
+        followed, *others = self._robots
+        pose_robot(self._model, self._data, self._robot, state, followed)
+        self._follow(state, followed)
+        self._renderer.update_scene(self._data, self._camera, self._option)
+        for robot in others:
+            pose_robot(self._model, self._data, self._robot, state, robot)
+            self._add_robot()
         if commands is not None:
             for robot in self._robots:
                 self._add_arrows(state, robot, commands[robot])
@@ -155,15 +187,6 @@ class RobotScene:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _pose(self, state: SimState, robot: int) -> None:
-        qpos = self._data.qpos
-        qpos[:3] = state.base_pos[robot].cpu().numpy()
-        qpos[3:7] = state.base_quat[robot].cpu().numpy()
-        qpos[self._columns] = state.joint_pos[robot].cpu().numpy()
-        mujoco.mj_kinematics(self._model, self._data)
-        mujoco.mj_comPos(self._model, self._data)
-        mujoco.mj_camlight(self._model, self._data)
 
     def _add_robot(self) -> None:
         mujoco.mjv_addGeoms(
@@ -199,7 +222,7 @@ class RobotScene:
             (command[:2], _COMMAND_COLOR, 0.03),
             (actual, _VELOCITY_COLOR, 0.0),
         ):
-            start = base + (0.0, 0.0, _ARROW_HEIGHT + lift)
+            start = base + np.array([0.0, 0.0, _ARROW_HEIGHT + lift])
             end = start.copy()
             end[:2] += _ARROW_SCALE * (rotation @ velocity)
             self._add_arrow(start, end, color)

@@ -109,7 +109,7 @@ def summarize_by_terrain(episodes: Episodes, types: Sequence[str]) -> dict[str, 
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """95 % confidence interval of a rate (Wilson, 1927): sound at rates of 0 and 1, unlike the normal one."""
+    """95 % confidence interval of a rate (Wilson, 1927), sound at rates of 0 and 1 too."""
     rate, z2 = successes / trials, _Z95**2
     centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
     half = _Z95 * math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)

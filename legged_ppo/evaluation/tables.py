@@ -11,26 +11,26 @@ from rich.table import Table
 
 from legged_ppo.evaluation.statistics import Episodes
 
-_WIDTH = 110
+_WIDTH = 112
 """Columns of a table where the output is no terminal."""
 
 
 def figures_table(result: dict[str, Any]) -> Table:
     """The figures of `evaluate_policy`, one row overall, per terrain type and per level."""
     table = Table(title="Evaluation")
-    table.add_column("terrain")
+    table.add_column("terrain", no_wrap=True)
     headings = (
         "episodes",
         "success",
-        "95 % interval",
-        "displaced\n\\[m]",
-        "time to fall\n\\[s]",
-        "velocity error\n\\[m/s]",
-        "yaw rate error\n\\[rad/s]",
+        "95 %\ninterval",
+        "moved\n\\[m]",
+        "time to\nfall \\[s]",
+        "velocity\nerr. \\[m/s]",
+        "yaw rate\nerr. \\[rad/s]",
         "cost of\ntransport",
     )
     for heading in headings:
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_row("all", *_cells(result["overall"]), style="bold", end_section=True)
     for name, group in result["terrain"].items():
         table.add_row(name, *_cells(group["all"]))
@@ -44,9 +44,15 @@ def episodes_table(episodes: Episodes, types: Sequence[str]) -> Table:
     """One row an episode: return, length, outcome, errors."""
     table = Table(title="Episodes")
     table.add_column("#", justify="right")
-    table.add_column("terrain")
-    for heading in ("return", "length\n\\[s]", "outcome", "velocity error\n\\[m/s]", "yaw rate error\n\\[rad/s]"):
-        table.add_column(heading, justify="right")
+    table.add_column("terrain", no_wrap=True)
+    for heading in (
+        "return",
+        "length\n\\[s]",
+        "outcome",
+        "velocity\nerr. \\[m/s]",
+        "yaw rate\nerr. \\[rad/s]",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
     for i in range(len(episodes)):
         steps = float(episodes.steps[i])
         table.add_row(
@@ -88,7 +94,7 @@ def _cells(figures: dict[str, Any]) -> list[str]:
     return [
         str(figures["episodes"]),
         f"{figures['success_rate']:.3f}",
-        f"{low:.3f} - {high:.3f}",
+        f"{low:.3f}-{high:.3f}",
         _number(figures["displacement_m"], 2),
         _number(figures["time_to_fall_s"], 1),
         _number(figures["lin_vel_error"], 3),

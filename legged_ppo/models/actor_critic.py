@@ -6,6 +6,8 @@ A pure function of observations, state and episode starts; nothing recurrent is 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import nn
 
@@ -41,11 +43,8 @@ class ActorCritic(nn.Module):
         ]
         self.critic_groups = [PRIVILEGED] if config.critic_privileged else []
         groups = self.actor_groups + self.critic_groups
-        self.normalizers = nn.ModuleDict(
-            {name: RunningNormalizer(obs_dims[name]) for name in groups}
-            if config.normalize_observations
-            else {}
-        )
+        normalizers = {name: RunningNormalizer(obs_dims[name]) for name in groups}
+        self.normalizers = nn.ModuleDict(normalizers if config.normalize_observations else {})
         inputs = sum(obs_dims[name] for name in self.actor_groups if name != SCANDOTS)
         self.scandots_encoder: nn.Module | None = None
         if SCANDOTS in self.actor_groups:
@@ -86,13 +85,18 @@ class ActorCritic(nn.Module):
 
     def observe(self, obs: Observations) -> None:
         """Collect raw observations [N, width] for the statistics."""
-        for name, normalizer in self.normalizers.items():
+        for name, normalizer in self._normalizers():
             normalizer.observe(obs[name])
 
     def commit_statistics(self) -> None:
         """Let what was collected take effect; call between an update and the next rollout."""
-        for normalizer in self.normalizers.values():
+        for _, normalizer in self._normalizers():
             normalizer.commit()
+
+    def _normalizers(self) -> Iterator[tuple[str, RunningNormalizer]]:
+        for name, module in self.normalizers.items():
+            assert isinstance(module, RunningNormalizer)
+            yield name, module
 
     def step(
         self, obs: Observations, state: torch.Tensor, starts: torch.Tensor

@@ -76,7 +76,7 @@ class ScaledBeta:
     bound: float
 
     _EDGE = 1e-5
-    """Distance that actions keep from the ends of the unit interval, where the density may vanish."""
+    """Distance of actions from the ends of the unit interval, where the density may vanish."""
     _TINY = 1e-12
     """Keeps the mode's quotient finite."""
 
@@ -86,16 +86,16 @@ class ScaledBeta:
         return self._to_action((a / (a + b)).clamp(self._EDGE, 1 - self._EDGE))
 
     def log_prob(self, action: torch.Tensor) -> torch.Tensor:
-        unit = (action / (2 * self.bound) + 0.5).clamp(self._EDGE, 1 - self._EDGE)
-        log_density = (
-            (self.alpha - 1) * unit.log() + (self.beta - 1) * torch.log1p(-unit) - self._log_norm()
-        )
-        return (log_density - math.log(2 * self.bound)).sum(-1)
+        # In float64: large terms cancel, and float32 moves an update's first ratios by 1e-4.
+        unit = (action.double() / (2 * self.bound) + 0.5).clamp(self._EDGE, 1 - self._EDGE)
+        a, b = self.alpha.double(), self.beta.double()
+        log_density = (a - 1) * unit.log() + (b - 1) * torch.log1p(-unit) - _log_beta(a, b)
+        return (log_density - math.log(2 * self.bound)).sum(-1).float()
 
     def entropy(self) -> torch.Tensor:
         a, b = self.alpha, self.beta
         unit = (
-            self._log_norm()
+            _log_beta(a, b)
             - (a - 1) * torch.digamma(a)
             - (b - 1) * torch.digamma(b)
             + (a + b - 2) * torch.digamma(a + b)
@@ -104,7 +104,7 @@ class ScaledBeta:
 
     @property
     def mode(self) -> torch.Tensor:
-        # In float32 both parameters can round to 1: every action is a mode then, the middle is taken.
+        # Both parameters can round to 1; every action is a mode then, and the middle is taken.
         a, b = self.alpha - 1 + self._TINY, self.beta - 1 + self._TINY
         return self._to_action(a / (a + b))
 
@@ -113,16 +113,14 @@ class ScaledBeta:
         total = self.alpha + self.beta
         return (self.alpha * self.beta / (total.square() * (total + 1))).sqrt() * 2 * self.bound
 
-    def _log_norm(self) -> torch.Tensor:
-        a, b = self.alpha, self.beta
-        return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
-
     def _to_action(self, unit: torch.Tensor) -> torch.Tensor:
         return (2 * unit - 1) * self.bound
 
 
 class GaussianHead(nn.Module):
     """Mean from the features; one std per action, learned or fixed."""
+
+    fixed_log_std: torch.Tensor
 
     def __init__(self, width: int, num_actions: int, config: PolicyConfig, learned: bool) -> None:
         super().__init__()
@@ -170,9 +168,9 @@ class BetaHead(nn.Module):
         self._bound = config.action_bound
 
     def forward(self, features: torch.Tensor) -> ScaledBeta:
-        alpha, beta = (
-            1.0 + nn.functional.softplus(self.parameters_layer(features).float())
-        ).chunk(2, -1)
+        alpha, beta = (1.0 + nn.functional.softplus(self.parameters_layer(features).float())).chunk(
+            2, -1
+        )
         return ScaledBeta(alpha, beta, self._bound)
 
 
@@ -202,6 +200,11 @@ def raw_log_std(std: float, bounds: tuple[float, float]) -> float:
     low, high = math.log(bounds[0]), math.log(bounds[1])
     share = (math.log(std) - low) / (high - low)
     return math.log(share / (1.0 - share))
+
+
+def _log_beta(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Logarithm of the beta function."""
+    return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
 
 
 def final_layer(width: int, outputs: int) -> nn.Linear:

@@ -26,7 +26,7 @@ class GRUSequence(torch.autograd.Function):
     """The recurrence alone, given the input projections."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any,
         projected: torch.Tensor,  # [T, B, 3H], W_i x + b_i (+ b_hr, b_hz)
         state: torch.Tensor,  # [B, H]
@@ -51,7 +51,7 @@ class GRUSequence(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         previous, recurrent_n, candidates, gates, keep, weight = ctx.saved_tensors
         steps, batch, hidden = previous.shape
         factors = _gradient_factors(previous, recurrent_n, candidates, gates)

@@ -139,7 +139,7 @@ def _torque_limits(model: mujoco.MjModel, joints: list[int]) -> np.ndarray:
         for actuator in np.flatnonzero(model.actuator_trnid[:, 0] == joint):
             if model.actuator_forcelimited[actuator]:
                 limits[i] = min(limits[i], model.actuator_forcerange[actuator, 1])
-            elif model.actuator_ctrllimited[actuator] and _is_motor(model, actuator):
+            elif model.actuator_ctrllimited[actuator] and _is_motor(model, int(actuator)):
                 limits[i] = min(limits[i], model.actuator_ctrlrange[actuator, 1])
     return limits
 

@@ -22,6 +22,7 @@ TERMINATION = "termination:"
 def build_model(robot: RobotSpec, terrain: Terrain, config: SimConfig) -> mujoco.MjModel:
     """Compile robot, ground, PD actuators (in policy joint order) and sensors into one model."""
     spec = robot.mjspec()
+    spec.compiler.discardvisual = True  # pictures are made from a model of their own
     option = spec.option
     option.timestep = config.dt
     option.iterations, option.ls_iterations = config.iterations, config.ls_iterations

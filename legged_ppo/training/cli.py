@@ -72,26 +72,31 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _train(config: Config, recipe: str, resume: str | None) -> int:
+    from legged_ppo.env.factory import make_env
     from legged_ppo.training import checkpoint as checkpoints
     from legged_ppo.training.run_directory import RunDirectory, find_checkpoint
     from legged_ppo.training.trainer import Trainer
 
+    training = config.training
     if resume is None:
-        trainer = Trainer(config, RunDirectory.create(config, recipe))
+        # The environment comes first: a robot that cannot be built leaves nothing on disk.
+        env = make_env(config, training.num_envs, training.seed)
+        trainer = Trainer(config, env, RunDirectory.create(config, recipe))
     else:
-        path = find_checkpoint(resume, config.training.log_dir)
+        path = find_checkpoint(resume, training.log_dir)
         saved = checkpoints.load_checkpoint(path)
         checkpoints.check_compatible(saved, config, path)
         counters = saved["counters"]
-        if counters["env_steps"] >= config.training.total_timesteps:
+        if counters["env_steps"] >= training.total_timesteps:
             print(
                 f"{path}: this run is complete ({counters['env_steps']:,} steps); raise "
                 "training.total_timesteps to train on"
             )
             return 0
+        env = make_env(config, training.num_envs, training.seed)
         run = RunDirectory.of_checkpoint(path) or RunDirectory.create(config, recipe)
         run.reopen(counters["iteration"])
-        trainer = Trainer(config, run, saved)
+        trainer = Trainer(config, env, run, saved)
         print(f"resuming {path} at {counters['env_steps']:,} steps")
     return _run_trainer(trainer, config)
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from legged_ppo.config.schema import Config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.environment import Environment
 from legged_ppo.evaluation.evaluator import evaluate_policy
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.ppo.rollout_buffer import RolloutBuffer
@@ -32,7 +32,7 @@ from legged_ppo.training.console import TrainingConsole
 from legged_ppo.training.health import HealthMonitor
 from legged_ppo.training.interrupt import InterruptGuard
 from legged_ppo.training.run_directory import BEST, FINAL, RunDirectory
-from legged_ppo.training.sinks import MetricSinks, Metrics
+from legged_ppo.training.sinks import Metrics, MetricSinks
 
 _EPISODE_WINDOW = 100
 """Episodes that `Train/*` and `Episode/*` are averaged over, at least."""
@@ -55,20 +55,24 @@ class Trainer:
 
     Args:
         config: the resolved recipe.
+        env: the environment that `config` describes.
         run: where its files go.
         checkpoint: what `load_checkpoint` returned, to go on with that run.
     """
 
     def __init__(
-        self, config: Config, run: RunDirectory, checkpoint: dict[str, Any] | None = None
+        self,
+        config: Config,
+        env: Environment,
+        run: RunDirectory,
+        checkpoint: dict[str, Any] | None = None,
     ) -> None:
-        self.config, self.run = config, run
+        self.config, self.env, self.run = config, env, run
         seed = config.training.seed
         random.seed(seed)
         np.random.seed(seed)
         torch.manual_seed(seed)
-        self.env = make_env(config, config.training.num_envs, seed)
-        device = self.env.device
+        device = env.device
         self.generator = torch.Generator(device=device).manual_seed(seed + 1)
         self.policy = ActorCritic(self.env.obs_dims, self.env.num_actions, config.policy).to(device)
         self.ppo = PPO(self.policy, config.ppo, self.generator)
@@ -118,7 +122,7 @@ class Trainer:
     def _iterate(self) -> Metrics:
         """Collect, update, count; returns the iteration's metrics as plain numbers."""
         begin = time.perf_counter()
-        with _single_thread(self.env.device):
+        with _SingleThread(self.env.device):
             next_value, sums = self.collector.collect(self.buffer)
         collected = time.perf_counter()
         progress = self.counters.env_steps / self.config.training.total_timesteps
@@ -260,7 +264,7 @@ class Trainer:
         set_global_rng_state(checkpoint["rng"])
 
 
-class _single_thread:
+class _SingleThread:
     """While robots are stepped on a CPU, torch's operators are too small to share, and its idle
     threads would spin on the cores that the physics needs."""
 

@@ -54,6 +54,15 @@ def test_log_prob_and_its_gradient_equal_the_reference(make: Any) -> None:
     )
 
 
+def test_log_prob_of_a_narrow_beta_loses_no_digits_that_a_ratio_needs() -> None:
+    torch.manual_seed(0)
+    alpha, beta = 80 + 10 * torch.rand(2, 100, 12)
+    action = 0.2 * torch.randn(100, 12)
+    ours = ScaledBeta(alpha, beta, 4.0).log_prob(action)
+    exact = expected_of(ScaledBeta(alpha.double(), beta.double(), 4.0)).log_prob(action.double())
+    torch.testing.assert_close(ours.double(), exact, rtol=1e-6, atol=1e-6)
+
+
 def test_entropy_std_and_mode_equal_the_reference() -> None:
     torch.manual_seed(0)
     normal = gaussian()

@@ -155,14 +155,16 @@ def test_many_fast_updates_stay_finite(make_env: MakeEnv, distribution: str) -> 
     assert all(torch.as_tensor(value).isfinite() for value in metrics.values())
 
 
-def test_update_raises_the_probability_of_advantageous_actions(make_env: MakeEnv) -> None:
-    learner = make_learner(make_env, schedule="constant", learning_rate=1e-2, entropy_coef=0.0)
-    learner.ppo.update(learner.buffer, learner.collect(), progress=0.0)
+def test_update_makes_rewarded_actions_likelier(make_env: MakeEnv) -> None:
+    learner = make_learner(make_env, learning_rate=1e-2, gamma=0.01)
+    next_value = learner.collect()
     batch = learner.buffer.gather(torch.arange(NUM_ENVS * 3))
-    with torch.no_grad():
-        distribution, _ = learner.ppo.evaluate(batch)
-    change = distribution.log_prob(batch.actions) - batch.log_probs
-    assert (change * batch.advantages).mean() > 0.01
+    learner.buffer.rewards = learner.buffer.actions[..., 0] - learner.buffer.actions[..., 1]
+    before, _ = learner.ppo.evaluate(batch)
+    learner.ppo.update(learner.buffer, next_value, progress=0.0)
+    after, _ = learner.ppo.evaluate(batch)
+    change = (after.mode - before.mode).mean((0, 1))
+    assert change[0] > 0.03 and change[1] < -0.03
 
 
 def test_target_kl_stops_the_epochs(make_env: MakeEnv) -> None:
@@ -189,8 +191,9 @@ def test_adaptive_schedule_moves_the_optimizers_learning_rate_each_epoch(
 
 
 def test_restored_optimizer_and_schedule_continue_bit_for_bit(make_env: MakeEnv) -> None:
-    learner = make_learner(make_env, schedule="adaptive", desired_kl=1e-6)
+    learner = make_learner(make_env, schedule="adaptive", desired_kl=100.0)
     learner.iterate(2)
+    assert learner.ppo.learning_rate > 2 * learner.ppo.config.learning_rate
     next_value = learner.collect()
     restored = PPO(
         copy.deepcopy(learner.ppo.policy), learner.ppo.config, torch.Generator().manual_seed(9)
@@ -199,7 +202,7 @@ def test_restored_optimizer_and_schedule_continue_bit_for_bit(make_env: MakeEnv)
     learner.ppo._generator.manual_seed(9)
     for ppo in (learner.ppo, restored):
         ppo.update(copy.deepcopy(learner.buffer), next_value, progress=0.5)
-    assert restored.learning_rate == learner.ppo.learning_rate != restored.config.learning_rate
+    assert restored.learning_rate == learner.ppo.learning_rate
     assert torch.equal(parameters_of(restored), parameters_of(learner.ppo))
 
 

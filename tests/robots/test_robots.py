@@ -149,7 +149,8 @@ def leg_kinematics(figures: Figures, leg: str, q: np.ndarray) -> np.ndarray:
     )
     y = left * figures.lateral
     offset = np.array([front * figures.hip[0], left * figures.hip[1], 0.0])
-    return offset + [x, y * np.cos(hip) - z * np.sin(hip), y * np.sin(hip) + z * np.cos(hip)]
+    foot = np.array([x, y * np.cos(hip) - z * np.sin(hip), y * np.sin(hip) + z * np.cos(hip)])
+    return offset + foot
 
 
 def test_leg_kinematics_match_the_closed_form(model: mujoco.MjModel, figures: Figures) -> None:
@@ -257,7 +258,10 @@ def foreign_leg(name: str, x: float, y: float) -> str:
 
 @pytest.fixture
 def foreign(tmp_path: Path) -> RobotConfig:
-    """A quadruped of other names and another joint order, with actuators, a sensor and a keyframe."""
+    """A quadruped of other names and joint order, with actuators, a sensor, a keyframe, defaults.
+
+    Its thighs touch its trunk.
+    """
     policy_order, own_order = ("lf", "rf", "lr", "rr"), ("rr", "rf", "lr", "lf")
     legs = "".join(
         foreign_leg(n, 0.2 if n[1] == "f" else -0.2, 0.05 if n[0] == "l" else -0.05)
@@ -271,6 +275,7 @@ def foreign(tmp_path: Path) -> RobotConfig:
     path = tmp_path / "foreign.xml"
     path.write_text(f"""
       <mujoco><compiler angle="radian"/>
+        <default><geom priority="2" friction="0.1 0 0" group="4"/></default>
         <worldbody>
           <body name="trunk" pos="0 0 0.5">
             <freejoint/><geom type="box" size="0.2 0.08 0.05" mass="5"/>{legs}
@@ -308,14 +313,33 @@ def test_a_foreign_mjcf_steps_in_the_policys_joint_order(
     env = make_env(quiet, 12, seed=0)
     env.start_episodes_together()
     before = env.simulator.state.joint_pos
-    env.step(torch.eye(12))  # robot i is asked to move joint i
+    assert not env.step(torch.eye(12)).terminated.any()  # robot i is asked to move joint i
     moved = env.simulator.state.joint_pos - before
     moved = moved - moved.median(dim=0).values
     assert torch.equal(moved.argmax(dim=1), torch.arange(12))
+    limit = torch.tensor([19.0, 20.0, 21.0] * 4)
     for _ in range(50):
-        result = env.step(torch.randn(12, 12, generator=env.generator))
+        result = env.step(8.0 * torch.randn(12, 12, generator=env.generator))
         assert all(group.isfinite().all() for group in result.obs.values())
         assert result.reward.isfinite().all()
+        torque = env.simulator.state.joint_torque.abs()
+        assert (torque <= limit + 1e-4).all()
     assert not env.simulator.state.failed.any()
-    friction = env.simulator.model_of(0).geom("lf_toe").friction[0]
-    assert friction == pytest.approx(0.6), "an empty range leaves the MJCF's friction"
+
+
+def test_the_feet_of_a_foreign_mjcf_have_the_friction_that_is_asked_for(
+    foreign: RobotConfig, quiet: Config
+) -> None:
+    foreign.default_joint_pos, foreign.spawn_height = [0.0, 0.8, -1.5] * 4, 0.3
+    quiet.robot = foreign
+    for wanted, range_ in ((0.6, []), (0.3, [0.3, 0.3])):  # an empty range leaves the MJCF's
+        quiet.task.randomization.friction = range_
+        env = make_env(quiet, 1, seed=0)
+        env.start_episodes_together()
+        model, data = env.simulator.model_of(0), mujoco.MjData(env.simulator.model)
+        env.simulator.data_of(0, data)
+        for _ in range(20):
+            mujoco.mj_step(model, data)
+        assert data.ncon == 4
+        np.testing.assert_allclose(data.contact.friction[:, 0], wanted)
+        assert model.geom("ground").group == 0, "not the group of the robot's default class"

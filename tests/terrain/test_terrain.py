@@ -94,7 +94,9 @@ def test_the_height_map_is_the_ground_that_rays_hit(
 def test_origins_lie_on_the_ground_in_the_middle_of_their_tiles() -> None:
     terrain = build_terrain(MIXED)
     origins = torch.tensor(terrain.origins).float()
-    torch.testing.assert_close(HeightMap(terrain, torch.device("cpu"))(origins[..., :2]), origins[..., 2])
+    torch.testing.assert_close(
+        HeightMap(terrain, torch.device("cpu"))(origins[..., :2]), origins[..., 2]
+    )
     np.testing.assert_allclose(terrain.origins[1, 2, :2], [9.0, 15.0])
 
 

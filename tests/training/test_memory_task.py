@@ -15,14 +15,14 @@ from legged_ppo.ppo.rollout_buffer import RolloutBuffer
 from legged_ppo.ppo.update import PPO
 from legged_ppo.training.collector import Collector
 
-NUM_ENVS, ROLLOUT, ITERATIONS = 128, 16, 50
+STEPS, BPTT, ITERATIONS = 2048, 16, 70  # STEPS of all environments per iteration
 
 
 class CueEnv:
     """A sign shown at an episode's first step must be that of the action at its last.
 
-    All that is observed is a sign: the cue at the first step, random ones later. Episodes last 4 to
-    10 steps, so that they start and end anywhere in a chunk, and nothing but the zeroed state tells
+    All that is observed is a sign: the cue at the first step, random ones later. Episodes last 8 to
+    14 steps, so that they start and end anywhere in a chunk, and nothing but the zeroed state tells
     the first step from the others. Reward: 1 for the right sign of the action at the last step.
     """
 
@@ -58,7 +58,7 @@ class CueEnv:
 
     def _draw(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Cues and steps before the last, for all."""
-        left = torch.randint(3, 10, (self.num_envs,), generator=self._generator)
+        left = torch.randint(7, 14, (self.num_envs,), generator=self._generator)
         return self._signs(), left
 
     def _signs(self) -> torch.Tensor:
@@ -74,10 +74,10 @@ class Forgetful(ActorCritic):
         return super()._features(obs, state, torch.ones_like(starts))
 
 
-def trained_accuracy(policy_class: type[ActorCritic], bptt_length: int, seed: int) -> float:
-    """Share of about 1100 episodes, after the training, whose last (sampled) action is right."""
+def trained_accuracy(policy_class: type[ActorCritic], rollout_length: int, seed: int) -> float:
+    """Share of about 700 episodes, after the training, whose last (sampled) action is right."""
     torch.manual_seed(seed)
-    env = CueEnv(NUM_ENVS, seed)
+    env = CueEnv(STEPS // rollout_length, seed)
     policy = policy_class(
         env.obs_dims, 1, PolicyConfig(gru_hidden=24, actor_hidden=[16], init_std=0.5)
     )
@@ -86,7 +86,7 @@ def trained_accuracy(policy_class: type[ActorCritic], bptt_length: int, seed: in
     )
     ppo = PPO(policy, config, torch.Generator().manual_seed(seed))
     collector = Collector(env, policy, torch.Generator().manual_seed(seed), nullcontext)
-    buffer = RolloutBuffer(ROLLOUT, bptt_length, NUM_ENVS, 1, env.device)
+    buffer = RolloutBuffer(rollout_length, BPTT, env.num_envs, 1, env.device)
     for iteration in range(ITERATIONS):
         next_value, _ = collector.collect(buffer)
         ppo.update(buffer, next_value, iteration / ITERATIONS)
@@ -95,12 +95,13 @@ def trained_accuracy(policy_class: type[ActorCritic], bptt_length: int, seed: in
     return float(sum(s["right"] for s in sums) / sum(s["ended"] for s in sums))
 
 
-@pytest.mark.parametrize("bptt_length", [ROLLOUT, 4])
-def test_policy_with_memory_solves_the_task(bptt_length: int) -> None:
-    """FILL"""
-    assert trained_accuracy(ActorCritic, bptt_length, seed=1) > 0.95
+@pytest.mark.parametrize("rollout_length", [BPTT, 2 * BPTT])
+def test_policy_with_memory_solves_the_task(rollout_length: int) -> None:
+    """The seed is fixed; of 20 runs with ten seeds none failed, and the worst reached 0.99."""
+    assert trained_accuracy(ActorCritic, rollout_length, seed=1) > 0.9
 
 
 def test_policy_with_its_memory_cut_stays_at_chance() -> None:
-    """The best that it can do is 0.5; 0.6 is seven standard deviations of the estimate above."""
-    assert trained_accuracy(Forgetful, ROLLOUT, seed=1) < 0.6
+    """Whatever it does, it is right half of the time; 0.6 is over five standard deviations of the
+    estimate above that (six other seeds: 0.49 to 0.53)."""
+    assert trained_accuracy(Forgetful, BPTT, seed=1) < 0.6

@@ -1,0 +1,62 @@
+"""The end of a training run: figures, learning curves and a video of its best policy."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from legged_ppo.evaluation.evaluator import evaluate_policy
+from legged_ppo.evaluation.gl_backend import RenderingUnavailable
+from legged_ppo.evaluation.plots import plot_learning_curves
+from legged_ppo.evaluation.tables import as_lines, figures_table
+from legged_ppo.evaluation.video import TOUR, render_episodes
+from legged_ppo.training.checkpoint import load_policy
+
+
+def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> list[str]:
+    """Evaluate and record `checkpoint`, draw the run's curves; returns closing lines for the user.
+
+    Writes evaluation.json, plots/learning_curves.png and videos/best.mp4 into `run_dir`. Without an
+    OpenGL back end the video is left out and a line says what to install.
+    """
+    policy, config, counters = load_policy(checkpoint)
+    result = evaluate_policy(policy, config, episodes, seed)
+    evaluation = run_dir / "evaluation.json"
+    write_evaluation(evaluation, checkpoint, counters, result)
+    curves = run_dir / "plots" / "learning_curves.png"
+    plot_learning_curves(run_dir / "metrics.jsonl", curves)
+    video = run_dir / "videos" / "best.mp4"
+    video.parent.mkdir(exist_ok=True)
+    try:
+        seconds = sum(segment.seconds for segment in TOUR)
+        render_episodes(policy, config, video, seconds=seconds, script=TOUR, seed=seed)
+        video_line = f"video        {_shown(video)}"
+    except RenderingUnavailable as error:
+        video_line = f"video        {error}"
+    return [
+        *as_lines(figures_table(result)),
+        f"checkpoint   {_shown(checkpoint)} ({counters['env_steps']:,} steps)",
+        f"figures      {_shown(evaluation)}",
+        f"curves       {_shown(curves)}",
+        video_line,
+        "next:",
+        f"  python play.py --checkpoint {_shown(checkpoint)}",
+        f"  python evaluate.py --checkpoint {_shown(checkpoint)}",
+        f"  tensorboard --logdir {_shown(run_dir.parent)}",
+    ]
+
+
+def write_evaluation(
+    path: Path, checkpoint: Path, counters: dict[str, Any], result: dict[str, Any]
+) -> None:
+    """The figures of `evaluate_policy` and what they are of, as JSON."""
+    content = {"checkpoint": str(checkpoint), "env_steps": counters["env_steps"], **result}
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _shown(path: Path) -> str:
+    """The shorter of the path and the path from here."""
+    relative = os.path.relpath(path)
+    return min(relative, str(path), key=len)

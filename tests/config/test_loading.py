@@ -1,0 +1,108 @@
+"""Recipes, overrides, and what a user is told about bad ones."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from legged_ppo.config.errors import ConfigError
+from legged_ppo.config.loading import CONFIG_DIR, config_to_yaml, load_config
+from legged_ppo.config.schema import Config
+
+QUICKSTART = CONFIG_DIR / "phase1_quickstart.yaml"
+
+
+def message(path: Path | str, *overrides: str) -> str:
+    with pytest.raises(ConfigError) as error:
+        load_config(path, overrides)
+    text = str(error.value)
+    assert "\n" not in text
+    return text
+
+
+@pytest.mark.parametrize("recipe", sorted(CONFIG_DIR.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_recipe_loads(recipe: Path) -> None:
+    assert isinstance(load_config(recipe), Config)
+
+
+def test_overrides_change_values_and_groups() -> None:
+    config = load_config(QUICKSTART, ["ppo.learning_rate=1e-4", "robot=a1", "terrain=flat"])
+    assert config.ppo.learning_rate == 1e-4
+    assert config.robot.name == "a1"
+    assert list(config.terrain.proportions) == ["flat"]
+
+
+def test_a_group_can_be_added_with_plus(tmp_path: Path) -> None:
+    (tmp_path / "preset").mkdir()
+    (tmp_path / "preset" / "tiny.yaml").write_text(
+        "# @package _global_\ntraining: {num_envs: 3}\n"
+    )
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text("defaults: [schema, robot: go2, _self_]\n")
+    assert load_config(recipe, ["+preset=tiny"]).training.num_envs == 3
+
+
+def test_a_recipe_anywhere_finds_the_projects_groups(tmp_path: Path) -> None:
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text("defaults: [schema, robot: a1, _self_]\nppo: {gamma: 0.9}\n")
+    config = load_config(recipe)
+    assert (config.robot.name, config.ppo.gamma) == ("a1", 0.9)
+
+
+def test_a_printed_config_loads_as_the_same_config(tmp_path: Path) -> None:
+    config = load_config(QUICKSTART, ["ppo.target_kl=0.02", "robot=a1"])
+    printed = tmp_path / "printed.yaml"
+    printed.write_text(config_to_yaml(config))
+    assert load_config(printed) == config
+
+
+def test_unknown_key_names_the_closest_one() -> None:
+    assert "ppo.gama" in message(QUICKSTART, "ppo.gama=0.9")
+    assert "did you mean 'ppo.gamma'" in message(QUICKSTART, "ppo.gama=0.9")
+    assert "'foo'" in message(QUICKSTART, "+foo=1")
+
+
+def test_unknown_key_in_a_file_names_the_file(tmp_path: Path) -> None:
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text("defaults: [schema, _self_]\ntraining: {num_env: 4}\n")
+    text = message(recipe)
+    assert str(recipe) in text and "did you mean 'training.num_envs'" in text
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("ppo.gamma=abc", ["ppo.gamma", "'abc'", "float"]),
+        ("policy.gru_hidden=3.5", ["policy.gru_hidden", "'3.5'", "int"]),
+        ("training.num_envs=-3", ["training.num_envs", "-3", "> 0"]),
+        ("ppo.gamma=1.5", ["ppo.gamma", "1.5", "at most 1"]),
+        ("ppo.schedule=cos", ["ppo.schedule", "'cos'", "cosine"]),
+        ("ppo.bptt_length=7", ["ppo.bptt_length", "7", "divisor"]),
+        ("policy.init_std=5", ["policy.init_std", "5", "max_std"]),
+        ("task.randomization.latency_s=[0,1]", ["latency_s", "within one control step"]),
+        ("task.commands.lin_vel_x=[1,-1]", ["lin_vel_x", "low <= high"]),
+        ("robot=b7", ["robot", "'b7'", "a1, go2"]),
+        ("gamma", ["'gamma'", "key=value"]),
+    ],
+)
+def test_bad_value_names_key_value_and_what_is_allowed(override: str, parts: list[str]) -> None:
+    text = message(QUICKSTART, override)
+    assert all(part in text for part in parts), text
+
+
+def test_missing_file_and_other_formats_are_told_apart(tmp_path: Path) -> None:
+    assert "nope.yaml" in message("nope.yaml")
+    broken, scalar = tmp_path / "broken.yaml", tmp_path / "scalar.yaml"
+    broken.write_text("a: [1\nb")
+    scalar.write_text("hello")
+    assert "valid YAML" in message(broken)
+    assert "keys and values" in message(scalar)
+
+
+def test_every_key_in_the_configs_folder_is_in_the_schema() -> None:
+    for group in ("robot", "terrain", "task"):
+        section = next(f for f in fields(Config) if f.name == group).default_factory
+        known = {f.name for f in fields(section)}  # type: ignore[arg-type]
+        for file in (CONFIG_DIR / group).glob("*.yaml"):
+            assert set(yaml.safe_load(file.read_text())) <= known, file

@@ -1,0 +1,76 @@
+"""The task in front of a simulator without physics, so that what it measures is known by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import torch
+
+from legged_ppo.config.schema import Config
+from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.robots.spec import load_robot
+from legged_ppo.sim.simulator import PhysicalParameters, SimState
+from legged_ppo.terrain.grid import Terrain, build_terrain
+
+
+class KinematicSimulator:
+    """`Simulator` whose `state` tests set themselves: a step changes nothing, a reset the pose."""
+
+    def __init__(self, num_envs: int, default_joint_pos: torch.Tensor) -> None:
+        self.num_envs, self.device = num_envs, torch.device("cpu")
+        n, shapes = num_envs, {"base": (3,), "joint": (12,), "foot": (4, 3)}
+        values = {f.name: torch.zeros(n, *shapes[f.name.split("_")[0]]) for f in _VECTORS}
+        values["base_quat"] = torch.tensor([1.0, 0.0, 0.0, 0.0]).repeat(n, 1)
+        values["base_pos"] = torch.tensor([0.0, 0.0, 0.3]).repeat(n, 1)
+        values["joint_pos"] = default_joint_pos.repeat(n, 1)
+        values["foot_force"] = torch.full((n, 4), 40.0)
+        values["penalized_contact"] = torch.zeros(n, 8, dtype=torch.bool)
+        for name in ("termination_contact", "failed"):
+            values[name] = torch.zeros(n, dtype=torch.bool)
+        self.state = SimState(**values)
+
+    def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
+        self.targets = joint_targets
+
+    def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+        state, chosen = self.state, mask[:, None]
+        state.base_pos = torch.where(chosen, qpos[:, :3], state.base_pos)
+        state.base_quat = torch.where(chosen, qpos[:, 3:7], state.base_quat)
+        state.joint_pos = torch.where(chosen, qpos[:, 7:], state.joint_pos)
+        state.joint_vel = torch.where(chosen, qvel[:, 6:], state.joint_vel)
+        state.foot_force = torch.where(chosen, 40.0, state.foot_force)
+
+    def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
+        self.randomized = mask
+
+    def push(self, velocity: torch.Tensor) -> None:
+        self.pushed = velocity
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+
+_VECTORS = [
+    f
+    for f in fields(SimState)
+    if f.name not in ("foot_force", "penalized_contact", "termination_contact", "failed")
+]
+
+
+@pytest.fixture
+def kinematic() -> Callable[..., LocomotionEnv]:
+    """`LocomotionEnv` of a config, a number of robots and perhaps a terrain, without physics."""
+
+    def build(config: Config, num_envs: int, terrain: Terrain | None = None) -> LocomotionEnv:
+        robot = load_robot(config.robot)
+        simulator = KinematicSimulator(num_envs, torch.tensor(robot.default_joint_pos).float())
+        generator = torch.Generator().manual_seed(0)
+        ground = terrain or build_terrain(config.terrain)
+        return LocomotionEnv(config, robot, ground, simulator, generator)
+
+    return build

@@ -1,0 +1,118 @@
+"""Velocity commands: their ranges, their clock, standing robots, headings and fixed commands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from legged_ppo.config.schema import CommandConfig
+from legged_ppo.env.commands import VelocityCommands
+
+DT = 0.02
+CONFIG = CommandConfig(
+    lin_vel_x=[-0.5, 1.5], lin_vel_y=[-0.3, 0.3], yaw_rate=[-0.8, 0.6], standing_fraction=0.0
+)
+
+
+def make(config: CommandConfig, num_envs: int = 4000, seed: int = 0) -> VelocityCommands:
+    commands = VelocityCommands(config, num_envs, DT, torch.Generator().manual_seed(seed))
+    commands.resample(torch.ones(num_envs, dtype=torch.bool))
+    return commands
+
+
+def test_commands_fill_their_ranges() -> None:
+    command = make(replace(CONFIG, min_speed=0.0)).command
+    for column, (low, high) in enumerate((CONFIG.lin_vel_x, CONFIG.lin_vel_y, CONFIG.yaw_rate)):
+        assert low <= command[:, column].min() < low + 0.01
+        assert high - 0.01 < command[:, column].max() <= high
+
+
+def test_short_planar_commands_become_zero_and_keep_their_yaw_rate() -> None:
+    command = make(replace(CONFIG, min_speed=0.2)).command
+    speed = command[:, :2].norm(dim=1)
+    assert ((speed == 0) | (speed >= 0.2)).all()
+    assert (speed == 0).any() and command[speed == 0, 2].abs().min() > 0
+
+
+def test_the_standing_fraction_of_the_commands_is_zero() -> None:
+    commands = make(replace(CONFIG, standing_fraction=0.25))
+    zero = (commands.command == 0).all(1)
+    assert torch.equal(zero, commands.standing)
+    assert zero.float().mean() == pytest.approx(0.25, abs=0.03)  # 4 standard deviations
+    assert not (make(CONFIG).command == 0).all(1).any()
+    assert (make(replace(CONFIG, standing_fraction=1.0)).command == 0).all()
+
+
+def test_only_masked_robots_get_new_commands() -> None:
+    commands, mask = make(CONFIG, 6), torch.tensor([True, False] * 3)
+    before, clock = commands.command.clone(), commands.time_left.clone()
+    commands.step(torch.zeros(6))
+    commands.resample(mask)
+    assert (commands.command != before)[mask].all()
+    assert torch.equal(commands.command[~mask], before[~mask])
+    torch.testing.assert_close(commands.time_left, clock - DT * ~mask)
+
+
+def test_commands_last_for_the_resample_time() -> None:
+    commands = make(replace(CONFIG, resample_time_s=2.0), 4)
+    last, changes = commands.command.clone(), []
+    for step in range(1, 310):
+        commands.step(torch.zeros(4))
+        if not torch.equal(commands.command, last):
+            assert (commands.command != last).all(1).all()
+            changes.append(step)
+        last = commands.command.clone()
+    assert len(changes) == 3
+    assert changes == pytest.approx([100, 200, 300], abs=3)  # float32 clock
+
+
+def test_heading_mode_steers_to_the_heading_within_the_yaw_range() -> None:
+    config = replace(CONFIG, heading=True, heading_gain=0.5, standing_fraction=0.5)
+    commands = make(config, 1000)
+    yaw = torch.linspace(-3.0, 3.0, 1000)
+    commands.steer(yaw)
+    error = torch.atan2(torch.sin(commands.heading - yaw), torch.cos(commands.heading - yaw))
+    expected = torch.where(commands.standing, 0.0, (0.5 * error).clamp(-0.8, 0.6))
+    torch.testing.assert_close(commands.command[:, 2], expected, atol=1e-5, rtol=0)
+    assert commands.heading.min() < -3.0 and commands.heading.max() > 3.0
+    for _ in range(400):  # a robot that turns as asked arrives at its heading
+        commands.step(yaw)
+        yaw = yaw + commands.command[:, 2] * DT
+    assert (commands.heading - yaw).cos()[~commands.standing].min() > 0.9
+
+
+def test_without_heading_mode_the_yaw_of_the_robot_does_not_matter() -> None:
+    a, b = make(CONFIG, 8), make(CONFIG, 8)
+    a.step(torch.zeros(8))
+    b.step(torch.ones(8))
+    assert torch.equal(a.command, b.command)
+
+
+@pytest.mark.parametrize("heading", [False, True])
+def test_a_fixed_command_holds_from_now_on_until_it_is_released(heading: bool) -> None:
+    commands = make(replace(CONFIG, heading=heading, resample_time_s=0.1, standing_fraction=0.5), 4)
+    wanted = torch.tensor([0.5, 0.0, -0.25]).repeat(4, 1)
+    commands.fix((0.5, 0, -0.25))
+    assert torch.equal(commands.command, wanted)
+    for _ in range(12):
+        commands.step(torch.ones(4))
+        assert torch.equal(commands.command, wanted)
+    commands.fix(None)
+    for _ in range(12):
+        commands.step(torch.ones(4))
+    assert not torch.equal(commands.command[:, 0], wanted[:, 0])
+
+
+def test_a_loaded_state_continues_with_the_same_commands() -> None:
+    first = make(replace(CONFIG, heading=True, resample_time_s=0.2), 8)
+    for _ in range(4):
+        first.step(torch.zeros(8))
+    second = make(first.config, 8, seed=1)
+    second.load_state_dict(first.state_dict())
+    second._generator.set_state(first._generator.get_state())
+    for _ in range(25):
+        first.step(torch.zeros(8))
+        second.step(torch.zeros(8))
+        assert torch.equal(first.command, second.command)

@@ -1,0 +1,382 @@
+"""The control step: observations, ends of episodes, failures, determinism, resume, accounts."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from legged_ppo.config.schema import Config, RandomizationConfig, RewardConfig, TerrainConfig
+from legged_ppo.env.environment import StepResult
+from legged_ppo.env.factory import make_env
+from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.env.rewards import TERMS
+from legged_ppo.terrain.grid import build_terrain
+
+Kinematic = Callable[..., LocomotionEnv]
+
+
+@pytest.fixture
+def busy(quiet: Config) -> Config:
+    """Everything on: two terrains, noise, headings, latency, pushes, time-outs, all rewards."""
+    quiet.terrain = TerrainConfig(
+        proportions={"flat": 0.5, "rough": 0.5}, num_levels=2, tile_size=6.0
+    )
+    task = quiet.task
+    task.episode_length_s = 0.6
+    task.observations.noise = True
+    task.commands.heading, task.commands.resample_time_s = True, 0.3
+    task.rewards = RewardConfig(**dict.fromkeys(TERMS, 0.1), air_time_target=0.01)
+    task.randomization = RandomizationConfig(latency_s=[0.0, 0.02], push_interval_s=0.4)
+    return quiet
+
+
+def actions(env: LocomotionEnv, step: int, size: float = 1.0) -> torch.Tensor:
+    return size * torch.randn(env.num_envs, 12, generator=torch.Generator().manual_seed(step))
+
+
+def rollout(env: LocomotionEnv, steps: range, size: float = 1.0) -> list[StepResult]:
+    return [env.step(actions(env, step, size)) for step in steps]
+
+
+def assert_same_results(a: list[StepResult], b: list[StepResult]) -> None:
+    for x, y in zip(a, b, strict=True):
+        for name in ("reward", "terminated", "truncated"):
+            assert torch.equal(getattr(x, name), getattr(y, name)), name
+        for group in ("obs", "final_obs", "info"):
+            for name, value in getattr(x, group).items():
+                assert torch.equal(value, getattr(y, group)[name]), (group, name)
+
+
+def metric(env: LocomotionEnv, result: StepResult, name: str) -> float:
+    if name in env.step_metrics:
+        return float(result.info["step"][env.step_metrics.index(name)])
+    return float(result.info["episode"][env.episode_metrics.index(name)])
+
+
+def test_results_have_the_promised_shapes_and_types_and_are_finite(busy: Config) -> None:
+    env = make_env(busy, 6, seed=0)
+    first = env.reset()
+    kept = {name: group.clone() for name, group in first.items()}
+    for obs in (first, *(result.obs for result in rollout(env, range(40)))):
+        assert {name: group.shape[1] for name, group in obs.items()} == env.obs_dims
+        assert all(group.shape[0] == 6 and group.isfinite().all() for group in obs.values())
+        assert all(group.dtype == torch.float32 for group in obs.values())
+    assert env.obs_dims == {"proprioception": 46, "commands": 3, "scandots": 16, "privileged": 16}
+    assert all(torch.equal(first[name], kept[name]) for name in kept), "later steps write elsewhere"
+    result = env.step(torch.zeros(6, 12))
+    assert result.terminated.dtype == result.truncated.dtype == torch.bool
+    assert result.reward.shape == (6,) and result.reward.isfinite().all()
+    assert result.info["episode"].shape == (len(env.episode_metrics),)
+    assert result.info["step"].shape == (len(env.step_metrics),)
+    assert env.episode_metrics[:3] == ["count", "return", "length"]
+
+
+def test_episode_clocks_are_spread_after_a_reset(quiet: Config) -> None:
+    env = make_env(quiet, 64, seed=0)
+    env.reset()
+    clock = env.episode_length.float() / env.max_episode_length
+    assert clock.min() >= 0.0 and clock.max() < 1.0
+    assert clock.mean() == pytest.approx(0.5, abs=0.15)  # 4 standard deviations
+    assert clock.unique().numel() > 50
+    env.start_episodes_together()
+    assert not env.episode_length.any()
+
+
+def test_an_episode_times_out_after_its_length_and_starts_anew(quiet: Config) -> None:
+    quiet.task.episode_length_s = 0.2
+    env = make_env(quiet, 3, seed=0)
+    env.start_episodes_together()
+    for result in rollout(env, range(9), size=0.1):
+        assert not (result.terminated | result.truncated).any()
+    result = rollout(env, range(9, 10), size=0.1)[0]
+    assert result.truncated.all() and not result.terminated.any()
+    assert metric(env, result, "count") == 3 and metric(env, result, "length") == 30
+    assert metric(env, result, "falls") == 0
+    assert not env.episode_length.any()
+
+
+def test_a_fall_at_the_time_limit_is_a_fall_alone(quiet: Config, kinematic: Kinematic) -> None:
+    env = kinematic(quiet, 2)
+    env.start_episodes_together()
+    env.episode_length[:] = env.max_episode_length - 1
+    env.simulator.state.termination_contact[0] = True
+    result = env.step(torch.zeros(2, 12))
+    assert result.terminated.tolist() == [True, False]
+    assert result.truncated.tolist() == [False, True]
+    assert metric(env, result, "falls") == 1 and metric(env, result, "count") == 2
+
+
+def test_a_tilt_beyond_the_limit_is_a_fall(quiet: Config, kinematic: Kinematic) -> None:
+    env = kinematic(quiet, 4)
+    env.start_episodes_together()
+    tilts = torch.tensor([0.0, 0.95, 1.05, math.pi])
+    zero = torch.zeros(4)
+    env.simulator.state.base_quat = torch.stack(
+        [torch.cos(tilts / 2), torch.sin(tilts / 2), zero, zero], dim=1
+    )
+    result = env.step(torch.zeros(4, 12))
+    assert result.terminated.tolist() == [False, False, True, True]
+
+
+def test_final_obs_differ_from_obs_only_where_an_episode_ended(busy: Config) -> None:
+    env = make_env(busy, 8, seed=0)
+    env.reset()
+    mixed = 0
+    for result in rollout(env, range(40)):
+        done = result.terminated | result.truncated
+        mixed += int(done.any() and not done.all())
+        for name, group in result.obs.items():
+            same = (group == result.final_obs[name]).all(1)
+            assert same[~done].all(), name
+            assert not same[done].any() or name == "commands"
+    assert mixed > 3
+
+
+def test_a_reset_clears_actions_and_history_of_the_robots_that_ended(
+    quiet: Config, kinematic: Kinematic
+) -> None:
+    env = kinematic(quiet, 3)
+    env.start_episodes_together()
+    env.simulator.state.foot_force[:, 0] = 0.0
+    env.simulator.state.joint_vel[:] = 1.0
+    for _ in range(5):
+        env.step(torch.ones(3, 12))
+    ended = torch.tensor([False, True, False])
+    env.simulator.state.termination_contact = ended
+    result = env.step(torch.full((3, 12), 2.0))
+    last_action = slice(30, 42)
+    assert (result.final_obs["proprioception"][:, last_action] == 2.0).all()
+    assert (result.obs["proprioception"][ended, last_action] == 0.0).all()
+    assert (result.obs["proprioception"][~ended, last_action] == 2.0).all()
+    cleared = ("action", "last_action", "last_joint_vel", "air_time", "contact", "totals")
+    for name in (*cleared, "episode_length"):
+        buffer = getattr(env, name).reshape(3, -1)
+        assert not buffer[ended].any() and buffer[~ended].any(), name
+    assert env.last_foot_force[:, 0].tolist() == [0.0, 40.0, 0.0]
+    assert torch.equal(env.simulator.randomized, ended)
+
+
+def test_actions_are_clipped_and_move_the_targets_from_the_default_pose(
+    quiet: Config, kinematic: Kinematic
+) -> None:
+    quiet.task.action_clip = 2.0
+    env = kinematic(quiet, 2)
+    env.start_episodes_together()
+    env.step(torch.tensor([[0.5], [-7.0]]).expand(2, 12))
+    offset = env.simulator.targets - torch.tensor(quiet.robot.default_joint_pos)
+    torch.testing.assert_close(offset, torch.tensor([[0.125], [-0.5]]).expand(2, 12))
+    assert (env.action[1] == -2.0).all()
+
+
+def test_noise_reaches_what_sensors_measure_and_never_the_critic(quiet: Config) -> None:
+    env = make_env(quiet, 4, seed=0)
+    env.start_episodes_together()
+    first, second = env._observe(), env._observe()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    quiet.task.observations.noise = True
+    noisy = make_env(quiet, 4, seed=0)
+    noisy.start_episodes_together()
+    first, second = noisy._observe(), noisy._observe()
+    differs = (first["proprioception"] != second["proprioception"]).any(0)
+    assert differs[:30].all() and not differs[30:].any(), "not its own actions and contact flags"
+    assert (first["scandots"] != second["scandots"]).any(0).all()
+    for name in ("commands", "privileged"):
+        assert torch.equal(first[name], second[name])
+    draws = torch.stack([noisy._observe()["proprioception"] for _ in range(300)])
+    std = draws.std(dim=0).mean(0)
+    expected = [0.05 * 0.25] * 3 + [0.02] * 3 + [0.01] * 12 + [0.5 * 0.05] * 12
+    torch.testing.assert_close(std[:30], torch.tensor(expected), rtol=0.15, atol=0)
+
+
+def test_observations_are_scaled_measurements(quiet: Config, kinematic: Kinematic) -> None:
+    env = kinematic(quiet, 1)
+    env.start_episodes_together()
+    state = env.simulator.state
+    state.base_ang_vel[:] = torch.tensor([1.0, 2.0, 3.0])
+    state.base_lin_vel[:] = torch.tensor([0.5, -0.5, 0.1])
+    state.joint_vel[:] = torch.arange(12.0)
+    state.joint_pos[:] = torch.tensor(quiet.robot.default_joint_pos) + 0.1
+    state.base_pos[0, 2] = 0.4
+    state.foot_force[:] = torch.tensor([[50.0, 0.0, 0.5, 2.0]])
+    obs = env.step(torch.full((1, 12), 0.5)).obs
+    expected = [0.25, 0.5, 0.75, 0.0, 0.0, -1.0, *[0.1] * 12]
+    expected += [*(0.05 * torch.arange(12.0)).tolist(), *[0.5] * 12, 1.0, 0.0, 0.0, 1.0]
+    torch.testing.assert_close(obs["proprioception"][0], torch.tensor(expected))
+    torch.testing.assert_close(obs["scandots"], torch.full((1, 16), 0.5))
+    expected = [1.0, -1.0, 0.2, *[0.0] * 8, 0.5, 0.5, 0.0, 0.005, 0.02]
+    torch.testing.assert_close(obs["privileged"][0], torch.tensor(expected))
+
+
+def test_scandots_see_the_ground_ahead_in_the_robots_heading(
+    quiet: Config, kinematic: Kinematic
+) -> None:
+    flat = build_terrain(replace(quiet.terrain, tile_size=16.0))
+    slope = np.arange(flat.height_map.shape[0], dtype=np.float32)[:, None] * quiet.terrain.cell_size
+    ramp = replace(flat, height_map=np.broadcast_to(0.1 * slope, flat.height_map.shape).copy())
+    env = kinematic(quiet, 2, ramp)
+    env.start_episodes_together()
+    ground = 0.1 * (8.0 - flat.corner[0])
+    env.simulator.state.base_pos = torch.tensor([[8.0, 8.0, ground + 0.3]]).repeat(2, 1)
+    half = 2**-0.5
+    env.simulator.state.base_quat = torch.tensor([[1.0, 0.0, 0.0, 0.0], [half, 0.0, 0.0, half]])
+    scandots = env.step(torch.zeros(2, 12)).obs["scandots"].reshape(2, 4, 4)
+    x, y = (torch.tensor(v) for v in ([0.1, 0.35, 0.6, 0.85], [-0.3, -0.1, 0.1, 0.3]))
+    along_x = -0.1 * 5.0 * x[:, None].expand(4, 4)  # robot 0 looks along +x, up the ramp
+    along_y = 0.1 * 5.0 * y[None].expand(4, 4)  # robot 1 looks along +y: its left is downhill
+    torch.testing.assert_close(scandots, torch.stack([along_x, along_y]), atol=1e-4, rtol=0)
+
+
+def test_a_robot_whose_physics_fail_ends_alone_and_goes_on(quiet: Config) -> None:
+    env, reference = make_env(quiet, 3, seed=0), make_env(quiet, 3, seed=0)
+    for each in (env, reference):
+        each.start_episodes_together()
+        rollout(each, range(3))
+    env.simulator._batch.qpos[1, 9] = float("nan")
+    bad = torch.tensor([False, True, False])
+    result, expected = (each.step(actions(each, 3)) for each in (env, reference))
+    assert torch.equal(result.terminated, bad) and not result.truncated.any()
+    assert metric(env, result, "Sim/nonfinite_resets") == 1
+    assert metric(reference, expected, "Sim/nonfinite_resets") == 0
+    assert metric(env, result, "count") == metric(env, result, "falls") == 1
+    for group in (result.obs, result.final_obs, result.info, {"reward": result.reward}):
+        assert all(value.isfinite().all() for value in group.values())
+    assert result.reward[1] == quiet.task.rewards.termination
+    for step in range(4, 15):
+        for name in result.obs:
+            assert torch.equal(result.obs[name][~bad], expected.obs[name][~bad]), name
+        result, expected = (each.step(actions(each, step)) for each in (env, reference))
+        assert not result.terminated[1] and result.reward.isfinite().all()
+        assert metric(env, result, "Sim/nonfinite_resets") == 0
+    assert 0.15 < env.simulator.state.base_pos[1, 2] < 0.5
+    assert env.episode_length.tolist() == [15, 11, 15]
+
+
+def test_the_seed_decides_everything(busy: Config) -> None:
+    envs = [make_env(busy, 4, seed=seed) for seed in (3, 3, 4)]
+    first = [env.reset() for env in envs]
+    assert all(torch.equal(first[0][name], first[1][name]) for name in first[0])
+    results = [rollout(env, range(40)) for env in envs]
+    assert_same_results(results[0], results[1])
+    assert not torch.equal(results[0][0].reward, results[2][0].reward)
+
+
+def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+def test_a_loaded_state_continues_bit_for_bit_in_a_fresh_environment(busy: Config) -> None:
+    env = make_env(busy, 6, seed=0)
+    env.reset()
+    rollout(env, range(35))
+    resumed = make_env(busy, 6, seed=99)
+    resumed.load_state_dict(through_a_file(env.state_dict()))
+    results = rollout(env, range(35, 80))
+    assert_same_results(results, rollout(resumed, range(35, 80)))
+    assert sum(int(result.truncated.sum()) for result in results) >= 6
+
+
+def test_robots_start_on_their_tiles_at_the_spawn_height(busy: Config) -> None:
+    env = make_env(busy, 16, seed=0)
+    env.reset()
+    position = env.simulator.state.base_pos
+    origins = torch.tensor(env.terrain.origins).float()[env.terrain_type, env.terrain_level]
+    assert (position - origins)[:, :2].abs().max() <= 6.0 / 2 - 1.5
+    clearance = position[:, 2] - env.heights(position[:, :2])
+    torch.testing.assert_close(clearance, torch.full((16,), busy.robot.spawn_height))
+    assert set(zip(env.terrain_type.tolist(), env.terrain_level.tolist(), strict=True)) == {
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+    }
+
+
+def test_progress_is_the_way_along_the_commands_of_the_whole_episode(
+    quiet: Config, kinematic: Kinematic
+) -> None:
+    env = kinematic(quiet, 3)
+    env.start_episodes_together()
+    state, dt = env.simulator.state, env.dt
+
+    def walk(command: list[float], velocity: list[float], steps: int) -> StepResult:
+        env.commands.command = torch.tensor([command] * 3)
+        state.base_lin_vel = torch.tensor([[*velocity, 0.4]] * 3)
+        for _ in range(steps):
+            result = env.step(torch.zeros(3, 12))
+        return result
+
+    walk([0.5, 0.0, 1.0], [0.4, 0.1], 5)  # forward: 0.4 m/s of the 0.5 asked
+    walk([0.0, -0.6, 0.0], [0.3, -0.2], 10)  # then right: 0.2 of 0.6
+    walk([0.3, 0.4, 0.0], [-0.3, -0.4], 3)  # then away from the command
+    half = 2**-0.5
+    state.base_quat = torch.tensor([[half, 0.0, 0.0, half]] * 3)  # a turn changes nothing
+    walk([0.0, 0.0, 0.0], [1.0, 1.0], 4)  # standing asks for no way
+    state.termination_contact = torch.tensor([True, False, True])
+    result = walk([0.5, 0.0, 0.0], [0.5, 0.0], 1)
+    progress = (0.4 * 5 + 0.2 * 10 - 0.5 * 3 + 0.5) * dt
+    commanded = (0.5 * 5 + 0.6 * 10 + 0.5 * 3 + 0.5) * dt
+    assert metric(env, result, "progress") == pytest.approx(2 * progress, rel=1e-4)
+    assert metric(env, result, "commanded") == pytest.approx(2 * commanded, rel=1e-4)
+    assert metric(env, result, "count") == 2 and metric(env, result, "length") == 2 * 23
+    assert not env.totals[[0, 2]].any() and env.totals[1, 0] == 23
+
+
+def test_tracking_errors_are_sums_over_the_robots(quiet: Config, kinematic: Kinematic) -> None:
+    env = kinematic(quiet, 2)
+    env.start_episodes_together()
+    env.commands.command = torch.tensor([[0.5, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    env.simulator.state.base_lin_vel = torch.tensor([[0.2, 0.4, 9.0], [0.0, -0.1, 0.0]])
+    env.simulator.state.base_ang_vel = torch.tensor([[9.0, 9.0, 0.7], [0.0, 0.0, 0.2]])
+    result = env.step(torch.zeros(2, 12))
+    assert metric(env, result, "Track/lin_vel_error") == pytest.approx(0.5 + 0.1)
+    assert metric(env, result, "Track/yaw_rate_error") == pytest.approx(0.3 + 0.2)
+
+
+def test_a_swing_is_timed_from_take_off_to_landing(quiet: Config, kinematic: Kinematic) -> None:
+    env = kinematic(quiet, 1)
+    env.start_episodes_together()
+    env.step(torch.zeros(1, 12))
+    env.simulator.state.foot_force[0, 2] = 0.5  # below the threshold of 1 N
+    for _ in range(7):
+        env.step(torch.zeros(1, 12))
+        assert not env.landed.any()
+    assert float(env.air_time[0, 2]) == pytest.approx(7 * 0.02)
+    env.simulator.state.foot_force[0, 2] = 1.5
+    env.step(torch.zeros(1, 12))
+    assert env.landed.tolist() == [[False, False, True, False]]
+    assert float(env.swing_time[0, 2]) == pytest.approx(8 * 0.02) and not env.air_time.any()
+    env.step(torch.zeros(1, 12))
+    assert not env.landed.any()
+
+
+def test_a_fixed_command_holds_through_resets_and_is_observed(busy: Config) -> None:
+    env = make_env(busy, 4, seed=0)
+    env.commands.fix((0.5, -0.2, 0.1))
+    wanted = torch.tensor([0.5, -0.2, 0.1]).repeat(4, 1)
+    assert torch.equal(env.reset()["commands"], wanted)
+    for result in rollout(env, range(40)):
+        assert torch.equal(result.obs["commands"], wanted)
+
+
+def test_a_heading_command_steers_the_robot_in_the_observed_yaw_rate(
+    quiet: Config, kinematic: Kinematic
+) -> None:
+    quiet.task.commands.heading, quiet.task.commands.standing_fraction = True, 0.0
+    env = kinematic(quiet, 2)
+    env.start_episodes_together()
+    env.commands.heading = torch.tensor([1.0, 1.0])
+    env.simulator.state.base_quat = torch.tensor(
+        [[1.0, 0.0, 0.0, 0.0], [math.cos(0.5), 0.0, 0.0, math.sin(0.5)]]
+    )
+    obs = env.step(torch.zeros(2, 12)).obs
+    torch.testing.assert_close(obs["commands"][:, 2], torch.tensor([0.5, 0.0]), atol=1e-5, rtol=0)

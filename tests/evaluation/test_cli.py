@@ -1,0 +1,159 @@
+"""evaluate.py and play.py as a user meets them: help, results, and one line for bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from legged_ppo.evaluation import command_line, evaluate_cli, gl_backend, play_cli
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def checkpoint(tmp_path, config, make_checkpoint) -> Path:
+    return make_checkpoint(tmp_path / "policy.pth", config)
+
+
+@pytest.mark.parametrize("script", ["evaluate.py", "play.py"])
+def test_help_answers_fast_and_without_torch(script: str) -> None:
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['{script}', '--help']\n"
+        "try:\n"
+        f"    runpy.run_path('{script}', run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    assert end.code == 0\n"
+        "heavy = {'torch', 'mujoco', 'numpy', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    times = []
+    for _ in range(3):  # the best of three: other work may delay one
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+        )
+        times.append(time.perf_counter() - start)
+        assert done.returncode == 0, done.stderr
+        assert "--checkpoint" in done.stdout
+    assert min(times) < 1.0
+
+
+def test_evaluate_prints_a_table_and_writes_the_documented_json(
+    checkpoint: Path, tmp_path: Path, capsys
+) -> None:
+    file = tmp_path / "figures.json"
+    arguments = ["--checkpoint", str(checkpoint), "--envs", "4", "--json", str(file)]
+    assert evaluate_cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "flat" in printed
+    assert "level 1" in printed
+    content = json.loads(file.read_text())
+    assert list(content) == ["checkpoint", "env_steps", "overall", "terrain"]
+    assert content["checkpoint"] == str(checkpoint)
+    assert content["env_steps"] == 4096
+    assert content["overall"]["episodes"] == 4
+
+
+def test_overrides_change_the_conditions(checkpoint: Path, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    arguments = ["--checkpoint", str(checkpoint), "--envs", "2", "--json", str(file)]
+    overrides = ["terrain=flat", "task.episode_length_s=0.5", "task.commands.lin_vel_x=[0.5, 1]"]
+    assert evaluate_cli.main([*arguments, *overrides]) == 0
+    content = json.loads(file.read_text())
+    assert list(content["terrain"]) == ["flat"]
+    assert content["overall"]["time_to_fall_s"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["task.comands.heading=true"], "did you mean 'task.commands.heading'"),
+        (["task.max_tilt=-1"], "task.max_tilt: got -1"),
+        (["task.max_tilt=steep"], "task.max_tilt"),
+        (["task.commands.lin_vel_x=[0,fast]"], "task.commands.lin_vel_x"),
+        (["terrain=swamp"], "one of flat, mild"),
+        (["policy.gru_hidden=8"], "a key of robot, terrain, sim, task"),
+        (["task.observations.scandots_x=[0.1]"], "as the policy of"),
+        (["terrain"], "key=value"),
+        (["--json", "nowhere/figures.json"], "in a folder that exists"),
+        (["--json", "figures.txt"], "ends in .json"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    checkpoint: Path, arguments: list[str], told: str, capsys
+) -> None:
+    assert evaluate_cli.main(["--checkpoint", str(checkpoint), *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert told in captured.err
+
+
+@pytest.mark.parametrize("cli", [evaluate_cli, play_cli])
+@pytest.mark.parametrize("content", [None, b"", b"not a checkpoint", "cut"])
+def test_a_bad_checkpoint_is_one_line_and_exit_code_2(
+    cli, content, checkpoint: Path, tmp_path: Path, capsys
+) -> None:
+    path = tmp_path / "bad.pth"
+    if content == "cut":
+        path.write_bytes(checkpoint.read_bytes()[:5000])
+    elif content is not None:
+        path.write_bytes(content)
+    assert cli.main(["--checkpoint", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: checkpoint: got")
+    assert error.count("\n") == 1
+
+
+def test_latest_is_the_newest_runs_best_and_else_its_latest(
+    tmp_path: Path, config, make_checkpoint
+) -> None:
+    folder = tmp_path / "logs" / "checkpoints"
+    latest = make_checkpoint(folder / "phase1_latest.pth", config)
+    log_dir = str(tmp_path / "logs")
+    assert command_line.find_checkpoint("latest", log_dir) == latest.resolve()
+    best = make_checkpoint(folder / "phase1_best.pth", config)
+    assert command_line.find_checkpoint("latest", log_dir) == best.resolve()
+
+
+def test_latest_without_a_run_is_bad_input(tmp_path: Path, capsys) -> None:
+    assert play_cli.main(["--log-dir", str(tmp_path)]) == 2
+    assert "latest" in capsys.readouterr().err
+
+
+def test_play_without_a_display_prints_every_episode(checkpoint: Path, capsys, monkeypatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    arguments = ["--checkpoint", str(checkpoint), "--episodes", "3", "--command=-0.5,0,0"]
+    assert play_cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("lagged behind") == 3
+    assert "return" in printed
+
+
+def test_a_recording_without_a_gl_back_end_says_what_to_install_and_succeeds(
+    checkpoint: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr(gl_backend, "_renders", lambda name: False)
+    gl_backend.use_working_backend.cache_clear()
+    video = tmp_path / "walk.mp4"
+    arguments = ["--checkpoint", str(checkpoint), "--episodes", "1", "--video", str(video)]
+    assert play_cli.main(arguments) == 0
+    gl_backend.use_working_backend.cache_clear()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "apt-get install" in line]
+    assert len(lines) == 1
+    assert not video.exists()
+
+
+@pytest.mark.parametrize("argument", ["--command=1,2", "--episodes=0", "--seed=-1", "--gif-fps=x"])
+def test_wrong_option_values_exit_with_code_2(argument: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        play_cli.main([argument])
+    assert end.value.code == 2

@@ -1,0 +1,247 @@
+"""Whole runs through the command line: resume, interruption, and what bad input does (nothing)."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from legged_ppo.training.cli import main
+from legged_ppo.training.health import HealthMonitor
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = str(ROOT / "configs" / "phase1_quickstart.yaml")
+NUM_ENVS, LENGTH = 24, 24
+TIMINGS = ("wall_time_s", "Perf/")
+
+
+def overrides(log_dir: Path, iterations: int, *more: str) -> list[str]:
+    return [
+        f"training.num_envs={NUM_ENVS}",
+        f"training.total_timesteps={iterations * NUM_ENVS * LENGTH}",
+        f"training.log_dir={log_dir}",
+        f"training.checkpoint_freq={10 * NUM_ENVS * LENGTH}",
+        "training.evaluation_freq=100_000_000",
+        "training.evaluation_episodes=2",
+        "task.episode_length_s=0.6",
+        "training.report=false",
+        "training.run_name=run",
+        *more,
+    ]
+
+
+def train(*arguments: str) -> int:
+    return main(["--config", RECIPE, *arguments])
+
+
+def rows(log_dir: Path) -> list[dict[str, Any]]:
+    parsed = [json.loads(line) for line in (log_dir / "run" / "metrics.jsonl").open()]
+    return [{k: v for k, v in r.items() if not k.startswith(TIMINGS)} for r in parsed]
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {str(p): p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The log folder of a run of 20 iterations in one go."""
+    log_dir = tmp_path_factory.mktemp("finished")
+    assert train(*overrides(log_dir, 20)) == 0
+    return log_dir
+
+
+def test_a_killed_and_resumed_run_equals_one_that_was_not(finished: Path, tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "train_phase1.py"), "--config", RECIPE]
+    process = subprocess.Popen(
+        [*command, *overrides(tmp_path, 20)], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    metrics, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 120
+    while not metrics.is_file() or len(metrics.read_text().splitlines()) < 12:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "run" / "checkpoints" / "phase1_final.pth").exists()
+
+    assert train("--resume", "latest", *overrides(tmp_path, 20)) == 0
+    assert rows(tmp_path) == rows(finished)
+    final = [
+        torch.load(d / "run" / "checkpoints" / "phase1_final.pth", weights_only=True)
+        for d in (tmp_path, finished)
+    ]
+    for name, value in final[0]["policy"].items():
+        assert torch.equal(value, final[1]["policy"][name]), name
+
+
+def test_a_run_leaves_what_the_documentation_promises(finished: Path) -> None:
+    run = finished / "run"
+    names = {p.name for p in (run / "checkpoints").iterdir()}
+    steps = 20 * NUM_ENVS * LENGTH
+    assert {"phase1_latest.pth", "phase1_best.pth", "phase1_final.pth"} <= names
+    assert f"phase1_step_{steps}.pth" in names
+    assert json.loads((run / "summary.json").read_text())["env_steps"] == steps
+    assert (finished / "checkpoints").resolve() == (run / "checkpoints").resolve()
+    assert list(run.glob("events.out.tfevents.*"))
+    last = rows(finished)[-1]
+    wanted = (
+        "Train/mean_reward Train/mean_episode_length Loss/value Loss/surrogate Loss/entropy "
+        "Loss/learning_rate Policy/mean_std Policy/approx_kl Policy/clip_fraction "
+        "Policy/explained_variance Track/lin_vel_error Track/yaw_rate_error "
+        "Sim/nonfinite_resets Episode/rew_tracking_lin_vel"
+    )
+    assert set(wanted.split()) <= set(last)
+
+
+def test_old_step_checkpoints_are_deleted(tmp_path: Path) -> None:
+    more = (f"training.checkpoint_freq={NUM_ENVS * LENGTH}", "training.keep_checkpoints=2")
+    assert train(*overrides(tmp_path, 5, *more)) == 0
+    steps = sorted(p.name for p in (tmp_path / "run" / "checkpoints").glob("phase1_step_*"))
+    assert steps == [f"phase1_step_{i * NUM_ENVS * LENGTH}.pth" for i in (4, 5)]
+
+
+def test_resume_of_a_finished_run_says_so(finished: Path, capsys: pytest.CaptureFixture) -> None:
+    before = files(finished)
+    assert train("--resume", "latest", *overrides(finished, 20)) == 0
+    assert "complete" in capsys.readouterr().out
+    assert files(finished) == before
+
+
+def test_the_first_interrupt_saves_and_exits_130(tmp_path: Path) -> None:
+    command = [sys.executable, str(ROOT / "train_phase1.py"), "--config", RECIPE]
+    process = subprocess.Popen(
+        [*command, *overrides(tmp_path, 10_000)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    metrics, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 120
+    while not metrics.is_file() or len(metrics.read_text().splitlines()) < 2:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in output
+    saved = torch.load(tmp_path / "run" / "checkpoints" / "phase1_latest.pth", weights_only=True)
+    assert saved["counters"]["iteration"] == len(rows(tmp_path))
+
+
+class Malicious:
+    """Unpickling this would run code."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.marker,))
+
+
+def test_bad_checkpoints_are_refused_and_change_nothing(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    good = finished / "run" / "checkpoints" / "phase1_final.pth"
+    marker = tmp_path / "code_ran"
+    truncated, foreign = tmp_path / "truncated.pth", tmp_path / "foreign.pth"
+    malicious, legacy = tmp_path / "malicious.pth", tmp_path / "legacy.pth"
+    truncated.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    torch.save({"model": torch.zeros(3)}, foreign)
+    torch.save({"format": Malicious(marker)}, malicious)
+    legacy.write_bytes(pickle.dumps(Malicious(marker)))
+    before = files(finished)
+    for path in (tmp_path / "missing.pth", truncated, foreign, malicious, legacy):
+        arguments = overrides(finished, 40)
+        assert train("--resume", str(path), *arguments) == 2, path
+        error = capsys.readouterr().err
+        assert error.startswith("error: ") and error.count("\n") == 1 and path.name in error
+    assert not marker.exists()
+    assert files(finished) == before
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("policy.gru_hidden=32", "policy.gru_hidden"),
+        ("robot=a1", "robot."),
+        ("training.num_envs=12", "training.num_envs"),
+    ],
+)
+def test_a_checkpoint_of_another_kind_is_refused(
+    finished: Path, capsys: pytest.CaptureFixture, override: str, key: str
+) -> None:
+    before = files(finished)
+    assert train("--resume", "latest", *overrides(finished, 40), override) == 2
+    assert key in capsys.readouterr().err
+    assert files(finished) == before
+
+
+def test_a_device_that_does_not_exist_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for device in ("cuda:99", "tpu"):
+        assert train("--device", device, *overrides(tmp_path, 1)) == 2
+        assert device in capsys.readouterr().err
+    assert not files(tmp_path)
+
+
+def test_an_mjcf_that_does_not_load_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    mjcf = tmp_path / "robot.xml"
+    mjcf.write_text("<mujoco><worldbody><body></worldbody></mujoco>")
+    assert train(*overrides(tmp_path / "logs", 1), f"robot.mjcf={mjcf}") == 2
+    error = capsys.readouterr().err
+    assert "robot.mjcf" in error and error.count("\n") == 1
+    assert not (tmp_path / "logs").exists()
+
+
+def test_a_log_folder_that_cannot_be_written_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    assert train(*overrides(file / "logs", 1)) == 2
+    assert "training.log_dir" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from legged_ppo.training import checkpoint
+
+    target = tmp_path / "phase1_latest.pth"
+    target.write_bytes((finished / "run" / "checkpoints" / "phase1_final.pth").read_bytes())
+    before = target.read_bytes()
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="cannot write"):
+        checkpoint.save_checkpoint(target, {"x": torch.zeros(100_000)})
+    assert target.read_bytes() == before
+    assert not temporary.is_symlink()
+
+
+def test_help_answers_without_importing_torch() -> None:
+    code = (
+        "import sys; from legged_ppo.training.cli import make_parser; make_parser().format_help();"
+        "assert not {'torch', 'mujoco', 'hydra'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_advice_comes_once_per_illness() -> None:
+    monitor = HealthMonitor()
+    said = [monitor.check({"Policy/approx_kl": 0.3}, i) for i in range(1, 10)]
+    assert [len(lines) for lines in said] == [0, 0, 1, 0, 0, 0, 0, 0, 0]
+    assert "ppo.learning_rate" in said[2][0]
+    assert monitor.check({"Policy/approx_kl": 0.01}, 10) == []
+    again = [monitor.check({"Policy/approx_kl": 0.3}, i) for i in range(11, 14)]
+    assert [len(lines) for lines in again] == [0, 0, 1]
