@@ -21,7 +21,9 @@ from legged_ppo.models.gru import GRU
 STEPS, INPUTS = 24, 80
 
 
-def split_and_pad(gru: nn.GRU, x: torch.Tensor, h: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+def split_and_pad(
+    gru: nn.GRU, x: torch.Tensor, h: torch.Tensor, starts: torch.Tensor
+) -> torch.Tensor:
     """rsl_rl's way: cut at the resets, pad the pieces to one length, run cuDNN/oneDNN, gather back."""
     steps, batch, _ = x.shape
     cut = starts.t().clone()
@@ -48,7 +50,9 @@ def cell_loop(gru: nn.GRU, x: torch.Tensor, h: torch.Tensor, starts: torch.Tenso
     return torch.stack(out)
 
 
-def median_ms(run: Callable[[], torch.Tensor], parameters: list[torch.Tensor], repeats: int) -> float:
+def median_ms(
+    run: Callable[[], torch.Tensor], parameters: list[torch.Tensor], repeats: int
+) -> float:
     times = []
     for _ in range(repeats):
         begin = time.perf_counter()
@@ -83,12 +87,16 @@ def compare(batch: int, hidden: int, reset_rate: float, repeats: int, compiled: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--batch", type=int, nargs="+", default=[128, 512])
     parser.add_argument("--hidden", type=int, nargs="+", default=[128, 256])
     parser.add_argument("--reset-rate", type=float, nargs="+", default=[0.002, 0.02])
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--compile", action="store_true", help="also torch.compile (needs a C++ compiler)")
+    parser.add_argument(
+        "--compile", action="store_true", help="also torch.compile (needs a C++ compiler)"
+    )
     args = parser.parse_args()
     print(f"{'batch':>6} {'hidden':>6} {'resets':>6}  {'way':28} {'fwd+bwd':>11}  ratio")
     for batch in args.batch:

@@ -64,13 +64,17 @@ def physics_fps(trainer: Trainer, iterations: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--config", required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--iterations", type=int, default=4, help="training iterations a round")
-    parser.add_argument("--warmup", type=int, default=20, help="training iterations before the first round")
+    parser.add_argument(
+        "--warmup", type=int, default=20, help="training iterations before the first round"
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
     check_device(args.device)

@@ -99,7 +99,9 @@ def _as_config_error(error: Exception, path: Path, overrides: Sequence[str]) -> 
     while cause.__cause__ is not None:
         cause = cause.__cause__
     text = " ".join(str(cause).split())
-    if found := re.search(r"Could not find '(\w+)/(\w+)' Available options in '\w+': ([\w ]+?) Config", text):
+    if found := re.search(
+        r"Could not find '(\w+)/(\w+)' Available options in '\w+': ([\w ]+?) Config", text
+    ):
         group, option, options = found.groups()
         expected = f"one of {', '.join(options.split())}"
         return ConfigError(group, option, expected, choices=options.split(), source=str(path))

@@ -27,7 +27,14 @@ class RobotConfig:
         ]
     )
     """Actuated joints in policy order: legs FL, FR, RL, RR, each hip, thigh, calf."""
-    default_joint_pos: list[float] = field(default_factory=lambda: [0.1, 0.8, -1.5] * 4)
+    default_joint_pos: list[float] = field(
+        default_factory=lambda: [
+            *(0.1, 0.8, -1.5),
+            *(-0.1, 0.8, -1.5),
+            *(0.1, 1.0, -1.5),
+            *(-0.1, 1.0, -1.5),
+        ]
+    )
     """Joint angles [rad] of the standing pose, in the order of `joints`; action 0 means this pose."""
     spawn_height: float = 0.35
     """Height [m] of the base above the ground at a reset."""
@@ -366,5 +373,3 @@ class Config:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
-
-

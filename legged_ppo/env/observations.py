@@ -37,9 +37,7 @@ class ObservationBuilder:
     ) -> None:
         self.config, self._heights, self._generator = config, heights, generator
         device, j, f = generator.device, robot.num_joints, robot.num_feet
-        self._default = torch.as_tensor(
-            robot.default_joint_pos, dtype=torch.float32, device=device
-        )
+        self._default = torch.as_tensor(robot.default_joint_pos, dtype=torch.float32, device=device)
         x, y = torch.tensor(config.scandots_x), torch.tensor(config.scandots_y)
         self._grid = torch.cartesian_prod(x, y).reshape(-1, 2).to(device)  # [D, 2]
         c = config
@@ -88,7 +86,12 @@ class ObservationBuilder:
             proprioception = proprioception + self._noise * self._normal(proprioception)
             scandots = scandots + c.height_noise * self._normal(scandots)
         privileged = torch.cat(
-            [state.base_lin_vel * 2.0, parameters, clearance[:, :1] * 5.0, state.foot_force / 100.0],
+            [
+                state.base_lin_vel * 2.0,
+                parameters,
+                clearance[:, :1] * 5.0,
+                state.foot_force / 100.0,
+            ],
             dim=1,
         )
         return {

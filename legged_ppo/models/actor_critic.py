@@ -49,7 +49,10 @@ class ActorCritic(nn.Module):
         self.scandots_encoder: nn.Module | None = None
         if SCANDOTS in self.actor_groups:
             self.scandots_encoder = mlp(
-                obs_dims[SCANDOTS], config.scandots_hidden, config.activation, config.scandots_latent
+                obs_dims[SCANDOTS],
+                config.scandots_hidden,
+                config.activation,
+                config.scandots_latent,
             )
             inputs += config.scandots_latent
         hidden = config.gru_hidden

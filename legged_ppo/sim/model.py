@@ -83,9 +83,7 @@ def _add_sensors(spec: mujoco.MjSpec, robot: RobotSpec) -> None:
                 _add_contact_sensor(spec, f"{prefix}{body}:{geom}", geom, _FOUND, reduce=0)
 
 
-def _add_contact_sensor(
-    spec: mujoco.MjSpec, name: str, geom: str, data: int, reduce: int
-) -> None:
+def _add_contact_sensor(spec: mujoco.MjSpec, name: str, geom: str, data: int, reduce: int) -> None:
     sensor = spec.add_sensor(
         name=name,
         type=mujoco.mjtSensor.mjSENS_CONTACT,

@@ -32,7 +32,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--resume", metavar="PATH|latest", help="go on from a checkpoint, or from the newest run's"
     )
-    parser.add_argument("--print-config", action="store_true", help="print the resolved config and exit")
+    parser.add_argument(
+        "--print-config", action="store_true", help="print the resolved config and exit"
+    )
     parser.add_argument(
         "overrides",
         nargs="*",

@@ -53,7 +53,9 @@ class TrainingConsole:
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def update(self, iteration: int, env_steps: int, metrics: Mapping[str, float], eta: str) -> None:
+    def update(
+        self, iteration: int, env_steps: int, metrics: Mapping[str, float], eta: str
+    ) -> None:
         """Show the state after an iteration."""
         live = "  ".join(
             f"{heading} {form.format(metrics[name])}"
@@ -68,7 +70,9 @@ class TrainingConsole:
         self._progress.console.print(line, style=style, highlight=False)
 
     def _row(self, iteration: int, env_steps: int, metrics: Mapping[str, float], eta: str) -> None:
-        table = Table(box=None, show_header=self._rows % 20 == 0, pad_edge=False, header_style="bold")
+        table = Table(
+            box=None, show_header=self._rows % 20 == 0, pad_edge=False, header_style="bold"
+        )
         cells = [f"{iteration}/{self._total_iterations}", f"{env_steps / 1e6:.2f}M"]
         table.add_column("iteration", width=12, justify="right")
         table.add_column("steps", width=8, justify="right")

@@ -181,9 +181,7 @@ class Trainer:
             if counters.iteration > 1:
                 metrics |= self._evaluate()
         if last or counters.env_steps >= counters.next_checkpoint:
-            counters.next_checkpoint = _next_multiple(
-                counters.env_steps, training.checkpoint_freq
-            )
+            counters.next_checkpoint = _next_multiple(counters.env_steps, training.checkpoint_freq)
             self._save()
 
     def _evaluate(self) -> Metrics:

@@ -35,9 +35,7 @@ def test_overrides_change_values_and_groups() -> None:
 
 def test_a_group_can_be_added_with_plus(tmp_path: Path) -> None:
     (tmp_path / "preset").mkdir()
-    (tmp_path / "preset" / "tiny.yaml").write_text(
-        "# @package _global_\ntraining: {num_envs: 3}\n"
-    )
+    (tmp_path / "preset" / "tiny.yaml").write_text("# @package _global_\ntraining: {num_envs: 3}\n")
     recipe = tmp_path / "own.yaml"
     recipe.write_text("defaults: [schema, robot: go2, _self_]\n")
     assert load_config(recipe, ["+preset=tiny"]).training.num_envs == 3
