@@ -31,7 +31,7 @@ check: lint types test
 
 # Optional: the system libraries for rendering videos on a machine without a display (as root, Debian or Ubuntu).
 apt-rendering:
-	apt-get update && apt-get install --yes --no-install-recommends libegl1 libgl1-mesa-dri
+	apt-get update && apt-get install --yes --no-install-recommends libegl1 libgl1
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -141,6 +141,18 @@ def validate(config: Config) -> None:
             policy.init_std,
             f"a number between policy.min_std ({policy.min_std}) and policy.max_std ({policy.max_std})",
         )
+    widest = policy.action_bound / 3.1**0.5
+    if policy.distribution == "beta" and policy.init_std > widest:
+        raise ConfigError(
+            "policy.init_std",
+            policy.init_std,
+            f"at most {widest:.2f}, the std of an almost uniform beta within policy.action_bound",
+        )
+    rewards = config.task.rewards
+    if not (rewards.tracking_lin_vel or rewards.tracking_ang_vel):
+        raise ConfigError(
+            "task.rewards.tracking_lin_vel", 0.0, "a tracking weight other than 0; nothing to learn"
+        )
     latency, control_dt = config.task.randomization.latency_s, sim.dt * sim.decimation
     if latency and not (latency[0] >= 0 and latency[1] <= control_dt):
         raise ConfigError(

@@ -20,7 +20,7 @@ from legged_ppo.terrain.grid import HeightMap, Terrain
 
 _SPAWN_MARGIN = 1.5
 """Distance [m] that robots keep from the edge of their tile at a reset."""
-_EPISODE_METRICS = ["count", "return", "length", "falls", "progress", "commanded"]
+_EPISODE_METRICS = ["count", "return", "length", "Episode/fall_rate", "progress", "commanded"]
 _STEP_METRICS = ["Track/lin_vel_error", "Track/yaw_rate_error", "Sim/nonfinite_resets"]
 _STATE = (
     "action",

@@ -148,21 +148,22 @@ class MujocoC:
             qvel = torch.where(keep, qvel, 0.0)
             sensors = torch.where(keep, sensors, 0.0)
             torque = torch.where(keep, torque, 0.0)
-        feet = sensors[:, self._foot_columns]  # [N, F, 9]: position, velocity, force
+        # [N, F, 9]: position, velocity, force
+        feet = sensors.index_select(1, self._foot_columns).unflatten(1, (-1, 9))
         quat = qpos[:, 3:7]
         return SimState(
             base_pos=qpos[:, :3],
             base_quat=quat,
             base_lin_vel=rotate_inverse(quat, qvel[:, :3]),
             base_ang_vel=qvel[:, 3:6],
-            joint_pos=qpos[:, self._qpos_columns],
-            joint_vel=qvel[:, self._qvel_columns],
-            joint_torque=torque[:, self._qvel_columns],
+            joint_pos=qpos.index_select(1, self._qpos_columns),
+            joint_vel=qvel.index_select(1, self._qvel_columns),
+            joint_torque=torque.index_select(1, self._qvel_columns),
             foot_pos=feet[..., 0:3],
             foot_vel=feet[..., 3:6],
             foot_force=feet[..., 6:9].norm(dim=-1),
-            penalized_contact=sensors[:, self._penalized_columns] > 0,
-            termination_contact=(sensors[:, self._termination_columns] > 0).any(1),
+            penalized_contact=sensors.index_select(1, self._penalized_columns) > 0,
+            termination_contact=(sensors.index_select(1, self._termination_columns) > 0).any(1),
             failed=failed,
         )
 
@@ -172,12 +173,9 @@ class MujocoC:
         self._qvel_columns = torch.from_numpy(self.model.jnt_dofadr[joints].astype(np.int64))
 
     def _map_sensors(self) -> None:
-        feet = []
-        for name in self._robot.config.foot_geoms:
-            feet.append(
-                np.concatenate(sim_model.sensor_columns(self.model, f"{sim_model.FOOT}{name}:"))
-            )
-        self._foot_columns = torch.from_numpy(np.stack(feet))  # [F, 9]
+        feet = [f"{sim_model.FOOT}{name}:" for name in self._robot.config.foot_geoms]
+        columns = [c for foot in feet for c in sim_model.sensor_columns(self.model, foot)]
+        self._foot_columns = torch.from_numpy(np.concatenate(columns).astype(np.int64))  # [F * 9]
         self._penalized_columns = self._flags(sim_model.PENALIZED)
         self._termination_columns = self._flags(sim_model.TERMINATION)
 

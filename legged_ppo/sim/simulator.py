@@ -35,7 +35,7 @@ class SimState:
     foot_force: torch.Tensor
     """[N, F] N, size of the terrain's force on the foot (in the last substep)"""
     penalized_contact: torch.Tensor
-    """[N, P] bool, a penalised body touches the terrain"""
+    """[N, P] bool, a collision geom of a penalised body touches the terrain"""
     termination_contact: torch.Tensor
     """[N] bool, a termination body touches the terrain"""
     failed: torch.Tensor

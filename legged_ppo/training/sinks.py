@@ -22,7 +22,7 @@ class MetricSinks:
     """One row of metrics an iteration, under the names that the field's dashboards already have."""
 
     def __init__(self, root: Path, config: Config, env_steps: int) -> None:
-        self._file = open(root / "metrics.jsonl", "a")
+        self._file = (root / "metrics.jsonl").open("a")
         purge = env_steps if env_steps else None
         self._tensorboard = SummaryWriter(str(root), purge_step=purge)
         self._wandb = _start_wandb(root, config)
@@ -45,7 +45,10 @@ class MetricSinks:
         self._file.close()
         self._tensorboard.close()
         if self._wandb is not None:
-            self._wandb.finish(quiet=True)
+            try:
+                self._wandb.finish()
+            except Exception as error:
+                warnings.warn(f"wandb did not finish: {error}", stacklevel=2)
 
 
 def _json_number(value: float) -> float | None:
@@ -70,7 +73,7 @@ def _start_wandb(root: Path, config: Config) -> Any:
             config=asdict(config),
             mode="offline" if mode == "offline" else "online",
             resume="allow" if mode == "online" else None,
-            settings=wandb.Settings(init_timeout=30, silent=True),
+            settings=wandb.Settings(init_timeout=30, silent=True, console="off"),
         )
     except Exception as error:  # no network, no account, a full disk: the run goes on without
         warnings.warn(f"wandb is off: {error}", stacklevel=2)

@@ -98,7 +98,7 @@ def test_an_episode_times_out_after_its_length_and_starts_anew(quiet: Config) ->
     result = rollout(env, range(9, 10), size=0.1)[0]
     assert result.truncated.all() and not result.terminated.any()
     assert metric(env, result, "count") == 3 and metric(env, result, "length") == 30
-    assert metric(env, result, "falls") == 0
+    assert metric(env, result, "Episode/fall_rate") == 0
     assert not env.episode_length.any()
 
 
@@ -110,7 +110,7 @@ def test_a_fall_at_the_time_limit_is_a_fall_alone(quiet: Config, kinematic: Kine
     result = env.step(torch.zeros(2, 12))
     assert result.terminated.tolist() == [True, False]
     assert result.truncated.tolist() == [False, True]
-    assert metric(env, result, "falls") == 1 and metric(env, result, "count") == 2
+    assert metric(env, result, "Episode/fall_rate") == 1 and metric(env, result, "count") == 2
 
 
 def test_a_tilt_beyond_the_limit_is_a_fall(quiet: Config, kinematic: Kinematic) -> None:
@@ -244,7 +244,7 @@ def test_a_robot_whose_physics_fail_ends_alone_and_goes_on(quiet: Config) -> Non
     assert torch.equal(result.terminated, bad) and not result.truncated.any()
     assert metric(env, result, "Sim/nonfinite_resets") == 1
     assert metric(reference, expected, "Sim/nonfinite_resets") == 0
-    assert metric(env, result, "count") == metric(env, result, "falls") == 1
+    assert metric(env, result, "count") == metric(env, result, "Episode/fall_rate") == 1
     for group in (result.obs, result.final_obs, result.info, {"reward": result.reward}):
         assert all(value.isfinite().all() for value in group.values())
     assert result.reward[1] == quiet.task.rewards.termination
