@@ -62,8 +62,8 @@ class RobotConfig:
 class TerrainConfig:
     """The ground: a grid with one column per type and one row per level."""
 
-    proportions: dict[str, float] = field(default_factory=lambda: {"flat": 1.0})
-    """Share of the robots that start on each terrain type (normalised to sum 1)."""
+    proportions: dict[str, float] = field(default_factory=dict)
+    """Share of the robots that start on each terrain type (normalised to sum 1); empty: flat."""
     num_levels: int = 1
     """Rows of the grid; level l has difficulty l / (num_levels - 1)."""
     tile_size: float = 8.0
@@ -172,6 +172,7 @@ class RewardConfig:
     joint_acceleration: float = -2.5e-7
     action_rate: float = -0.01
     feet_air_time: float = 0.5
+    feet_balance: float = 0.0
     feet_slip: float = -0.1
     foot_jerk: float = 0.0
     foot_clearance: float = 0.0
@@ -321,7 +322,7 @@ class PPOConfig:
     target_kl: float | None = None
     """Stop the epochs of an update when an epoch's mean KL exceeds this; null never stops."""
     weight_decay: float = 0.0
-    """AdamW's decoupled weight decay."""
+    """AdamW's decoupled weight decay of the weight matrices."""
     normalize_advantages: bool = True
     """Advantages to mean 0 and standard deviation 1 over the whole rollout."""
     precision: str = "float32"

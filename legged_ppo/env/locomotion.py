@@ -20,6 +20,9 @@ from legged_ppo.terrain.grid import HeightMap, Terrain
 
 _SPAWN_MARGIN = 1.5
 """Distance [m] that robots keep from the edge of their tile at a reset."""
+_DUTY_TIME = 1.0
+"""Time constant [s] of the running average of each foot's contact."""
+_START_DUTY = 0.5
 _EPISODE_METRICS = ["count", "return", "length", "Episode/fall_rate", "progress", "commanded"]
 _STEP_METRICS = ["Track/lin_vel_error", "Track/yaw_rate_error", "Sim/nonfinite_resets"]
 _STATE = (
@@ -29,6 +32,7 @@ _STATE = (
     "last_foot_force",
     "air_time",
     "contact",
+    "duty",
     "episode_length",
     "totals",
     "terrain_type",
@@ -82,6 +86,7 @@ class LocomotionEnv:
         self.action, self.last_action = zeros(n, j), zeros(n, j)
         self.last_joint_vel, self.last_foot_force = zeros(n, j), zeros(n, f)
         self.air_time, self.contact = zeros(n, f), zeros(n, f, dtype=torch.bool)
+        self.duty = torch.full((n, f), _START_DUTY, device=self.device)
         self.episode_length = zeros(n, dtype=torch.int64)
         self.totals = zeros(n, len(self.episode_metrics))
         types, levels = terrain.assign(n)
@@ -177,6 +182,7 @@ class LocomotionEnv:
         touching = state.foot_force > threshold
         self.landed = touching & ~self.contact
         self.contact = touching
+        self.duty = torch.lerp(self.duty, touching.float(), self.dt / _DUTY_TIME)
         self.air_time += self.dt
         self.swing_time = self.air_time
         self.air_time = self.air_time * ~touching
@@ -196,6 +202,7 @@ class LocomotionEnv:
             last_joint_vel=self.last_joint_vel,
             last_foot_force=self.last_foot_force,
             air_time=self.swing_time,
+            duty=self.duty,
             landed=self.landed,
             contact=self.contact,
             heights=self.heights,
@@ -261,6 +268,7 @@ class LocomotionEnv:
         self.last_joint_vel = torch.where(mask[:, None], state.joint_vel, self.last_joint_vel)
         self.last_foot_force = torch.where(mask[:, None], state.foot_force, self.last_foot_force)
         self.contact = self.contact & keep[:, None]
+        self.duty = torch.where(mask[:, None], _START_DUTY, self.duty)
         self.projected_gravity = rotate_inverse(state.base_quat, self._gravity)
         self.yaw = yaw(state.base_quat)
         self.commands.steer(self.yaw)

@@ -36,6 +36,8 @@ class RewardInputs:
     """[N, F] N"""
     air_time: torch.Tensor
     """[N, F] s since the foot left the ground, before this step's landings are cleared"""
+    duty: torch.Tensor
+    """[N, F] share of the last second or so that each foot was in contact"""
     landed: torch.Tensor
     """[N, F] bool, first contact after a swing"""
     contact: torch.Tensor
@@ -127,6 +129,11 @@ def feet_air_time(x: RewardInputs) -> torch.Tensor:
     return swing.sum(1) * x.moving / x.dt
 
 
+def feet_balance(x: RewardInputs) -> torch.Tensor:
+    """Variance over the feet of their duty: a robot that spares one leg pays, whatever its gait."""
+    return x.duty.var(dim=1, correction=0)
+
+
 def feet_slip(x: RewardInputs) -> torch.Tensor:
     """Squared horizontal velocity of the feet in contact."""
     return (x.state.foot_vel[..., :2].square().sum(-1) * x.contact).sum(1)
@@ -184,6 +191,7 @@ TERMS: dict[str, Callable[[RewardInputs], torch.Tensor]] = {
         joint_acceleration,
         action_rate,
         feet_air_time,
+        feet_balance,
         feet_slip,
         foot_jerk,
         foot_clearance,

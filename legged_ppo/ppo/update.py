@@ -32,11 +32,16 @@ class PPO:
     def __init__(self, policy: ActorCritic, config: PPOConfig, generator: torch.Generator) -> None:
         self.policy, self.config, self._generator = policy, config, generator
         self.parameters = list(policy.parameters())
+        # Biases and standard deviations are not pulled towards 0.
+        weights = [p for p in self.parameters if p.dim() > 1]
+        others = [p for p in self.parameters if p.dim() <= 1]
         self.optimizer = torch.optim.AdamW(
-            self.parameters,
+            [
+                {"params": weights, "weight_decay": config.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
             lr=config.learning_rate,
             eps=1e-5,
-            weight_decay=config.weight_decay,
             fused=True,
         )
         self.learning_rate = config.learning_rate
@@ -54,20 +59,7 @@ class PPO:
             metrics; tensors are scalars on the device, to be read once an iteration.
         """
         c = self.config
-        buffer.advantages, buffer.returns = gae(
-            buffer.rewards,
-            buffer.values,
-            next_value,
-            buffer.terminated,
-            buffer.truncated,
-            buffer.final_values,
-            c.gamma,
-            c.gae_lambda,
-        )
-        variance = explained_variance(buffer.values, buffer.returns)
-        if c.normalize_advantages:
-            a = buffer.advantages
-            buffer.advantages = (a - a.mean()) / (a.std() + 1e-8)
+        self._estimate_advantages(buffer, next_value)
         if c.schedule != "adaptive":
             self.learning_rate = scheduled_learning_rate(c, progress)
         entropy_coef = entropy_coefficient(c, progress)
@@ -91,7 +83,7 @@ class PPO:
         )
         metrics["Loss/learning_rate"] = self.learning_rate
         metrics["Loss/entropy_coef"] = entropy_coef
-        metrics["Policy/explained_variance"] = variance
+        metrics["Policy/explained_variance"] = explained_variance(buffer.values, buffer.returns)
         metrics["Policy/kl_early_stop"] = stopped
         return metrics
 
@@ -119,6 +111,23 @@ class PPO:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
         self.learning_rate = state["learning_rate"]
+
+    def _estimate_advantages(self, buffer: RolloutBuffer, next_value: torch.Tensor) -> None:
+        """Fill the buffer's advantages (normalised, where configured) and returns."""
+        c = self.config
+        advantages, buffer.returns = gae(
+            buffer.rewards,
+            buffer.values,
+            next_value,
+            buffer.terminated,
+            buffer.truncated,
+            buffer.final_values,
+            c.gamma,
+            c.gae_lambda,
+        )
+        if c.normalize_advantages:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        buffer.advantages = advantages
 
     def _optimize(
         self, buffer: RolloutBuffer, chunk_ids: torch.Tensor, entropy_coef: float

@@ -41,6 +41,8 @@ class Terrain:
     config: TerrainConfig
     types: list[str]
     """Terrain types, one a column."""
+    shares: np.ndarray
+    """[types] of the robots that start on each type, up to a factor"""
     patches: dict[tuple[int, int], np.ndarray]
     """Heights [n, n] of the tiles (type, level) that are not the plane."""
     origins: np.ndarray
@@ -85,8 +87,7 @@ class Terrain:
 
         Types by the configured proportions (largest remainder), levels spread evenly within a type.
         """
-        shares = np.array([self.config.proportions[name] for name in self.types])
-        exact = shares / shares.sum() * num_envs
+        exact = self.shares / self.shares.sum() * num_envs
         counts = np.floor(exact).astype(np.int64)
         for i in np.argsort(counts - exact)[: num_envs - counts.sum()]:
             counts[i] += 1
@@ -125,16 +126,9 @@ def build_terrain(config: TerrainConfig) -> Terrain:
         ConfigError: an unknown type, proportions without a positive sum or a tile of broken cells.
     """
     known = make_tile_types(config)
-    for name in config.proportions:
-        if name not in known:
-            raise ConfigError(
-                "terrain.proportions", name, f"one of {', '.join(known)}", choices=known
-            )
-    types = [name for name, share in config.proportions.items() if share > 0]
-    if not types or min(config.proportions.values()) < 0:
-        raise ConfigError(
-            "terrain.proportions", dict(config.proportions), "shares >= 0 with a positive sum"
-        )
+    proportions = _checked_proportions(config, list(known))
+    types = list(proportions)
+    shares = np.array([proportions[name] for name in types])
     size, cell, levels = config.tile_size, config.cell_size, config.num_levels
     points = round(size / cell)
     if abs(points * cell - size) > 1e-6 * size:
@@ -159,7 +153,23 @@ def build_terrain(config: TerrainConfig) -> Terrain:
             height_map[x : x + points + 1, y : y + points + 1] = heights
             origins[column, level, 2] = heights[points // 2, points // 2]
     corner = (-margin * cell, -margin * cell)
-    return Terrain(config, types, patches, origins, height_map, corner)
+    return Terrain(config, types, shares, patches, origins, height_map, corner)
+
+
+def _checked_proportions(config: TerrainConfig, known: list[str]) -> dict[str, float]:
+    """The types with a positive share, and their shares."""
+    proportions = config.proportions or {"flat": 1.0}
+    for name in proportions:
+        if name not in known:
+            raise ConfigError(
+                "terrain.proportions", name, f"one of {', '.join(known)}", choices=known
+            )
+    chosen = {name: share for name, share in proportions.items() if share > 0}
+    if not chosen or min(proportions.values()) < 0:
+        raise ConfigError(
+            "terrain.proportions", dict(proportions), "shares >= 0 with a positive sum"
+        )
+    return chosen
 
 
 def _ground_material(spec: mujoco.MjSpec) -> str:

@@ -33,6 +33,12 @@ def test_overrides_change_values_and_groups() -> None:
     assert list(config.terrain.proportions) == ["flat"]
 
 
+def test_a_recipes_dictionary_replaces_the_default(tmp_path: Path) -> None:
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text("defaults: [schema, _self_]\nterrain: {proportions: {rough: 1.0}}\n")
+    assert load_config(recipe).terrain.proportions == {"rough": 1.0}
+
+
 def test_a_group_can_be_added_with_plus(tmp_path: Path) -> None:
     (tmp_path / "preset").mkdir()
     (tmp_path / "preset" / "tiny.yaml").write_text("# @package _global_\ntraining: {num_envs: 3}\n")

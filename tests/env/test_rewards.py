@@ -45,6 +45,7 @@ def nominal(quiet: Config, kinematic: Kinematic) -> RewardInputs:
         last_joint_vel=torch.zeros(1, 12),
         last_foot_force=torch.full((1, 4), 40.0),
         air_time=torch.zeros(1, 4),
+        duty=torch.ones(1, 4),
         landed=torch.zeros(1, 4, dtype=torch.bool),
         contact=torch.ones(1, 4, dtype=torch.bool),
         heights=env.heights,
@@ -112,6 +113,7 @@ CASES: dict[str, tuple[Callable[[RewardInputs], None], float]] = {
     "joint_acceleration": (fill("joint_vel", 0.1, -0.2), 125.0),
     "action_rate": (fill("action", 0.5, -1.0), 1.25),
     "feet_air_time": (swing, 5.0),  # (0.25 s - 0.15 s) / 0.02 s
+    "feet_balance": (fill("duty", 0.5, 0.5, 0.5, 0.1), 0.03),
     "feet_slip": (slide, 0.25),
     "foot_jerk": (press, 15.0),
     "foot_clearance": (lift, 0.00045),

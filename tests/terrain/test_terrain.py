@@ -122,7 +122,6 @@ def test_queries_are_bilinear_inside_the_map_and_zero_outside() -> None:
     [
         ({"proportions": {"flat": 1.0, "ruogh": 1.0}}, "terrain.proportions"),
         ({"proportions": {"flat": 0.0, "rough": 0.0}}, "terrain.proportions"),
-        ({"proportions": {}}, "terrain.proportions"),
         ({"proportions": {"flat": 1.0, "rough": -0.5}}, "terrain.proportions"),
         ({"tile_size": 6.05}, "terrain.tile_size"),
     ],

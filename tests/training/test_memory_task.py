@@ -48,10 +48,11 @@ class CueEnv:
         return StepResult(obs, right.float(), last, torch.zeros_like(last), obs, info)
 
     def state_dict(self) -> dict[str, Any]:
-        raise NotImplementedError
+        return {"cue": self._cue, "left": self._left, "generator": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        raise NotImplementedError
+        self._cue, self._left = state["cue"], state["left"]
+        self._generator.set_state(state["generator"])
 
     def _observe(self, first: torch.Tensor) -> Observations:
         return {"proprioception": torch.where(first, self._cue, self._signs())[:, None]}
