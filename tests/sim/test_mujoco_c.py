@@ -210,15 +210,18 @@ def in_the_air(simulator: MujocoC) -> tuple[torch.Tensor, torch.Tensor]:
     return qpos[:, 7:], qvel[:, 6:]
 
 
-def test_the_joint_torque_is_the_pd_law_with_each_robots_gains(build: Build) -> None:
+def test_the_joint_torque_is_the_pd_law_with_each_robots_gains(
+    build: Build, robot: RobotSpec
+) -> None:
     simulator = build(4, decimation=1)
     changes = {"kp_scale": 0.8, "kd_scale": 1.3, "motor_strength": 0.5}
     simulator.randomize(MASKED, nominal(4, **changes))
     q, qd = in_the_air(simulator)
     target = targets(simulator, 3, size=0.1)
     simulator.step(target)
-    torque = 25.0 * (target - q) - 0.5 * qd
-    torque[MASKED] = 0.5 * (0.8 * 25.0 * (target - q) - 1.3 * 0.5 * qd)[MASKED]
+    kp, kd = robot.config.kp, robot.config.kd
+    torque = kp * (target - q) - kd * qd
+    torque[MASKED] = 0.5 * (0.8 * kp * (target - q) - 1.3 * kd * qd)[MASKED]
     torch.testing.assert_close(simulator.state.joint_torque, torque, atol=1e-4, rtol=1e-4)
 
 

@@ -25,6 +25,8 @@ TIMINGS = ("wall_time_s", "Perf/")
 def overrides(log_dir: Path, iterations: int, *more: str) -> list[str]:
     return [
         f"training.num_envs={NUM_ENVS}",
+        f"ppo.rollout_length={LENGTH}",
+        f"ppo.bptt_length={LENGTH // 2}",
         f"training.total_timesteps={iterations * NUM_ENVS * LENGTH}",
         f"training.log_dir={log_dir}",
         f"training.checkpoint_freq={10 * NUM_ENVS * LENGTH}",
