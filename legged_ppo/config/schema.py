@@ -59,6 +59,22 @@ class RobotConfig:
 
 
 @dataclass
+class CurriculumConfig:
+    """How robots move between the levels of their terrain type (`terrain/curriculum.py`)."""
+
+    rule: str = "none"
+    """none (levels stay), progress (by the share of the commanded path) or success (solved or not)."""
+    promote: float = 0.8
+    """Rule progress: share of the commanded path from which a robot goes up."""
+    demote: float = 0.4
+    """Rule progress: share of the whole episode's path below which it goes down."""
+    distance: float = 2.5
+    """Distance [m] from its start, along x or y, that a robot must have reached to go up."""
+    window: int = 50
+    """Episodes that a cell's solve rate is averaged over, about."""
+
+
+@dataclass
 class TerrainConfig:
     """The ground: a grid with one column per type and one row per level."""
 
@@ -66,16 +82,50 @@ class TerrainConfig:
     """Share of the robots that start on each terrain type (normalised to sum 1); empty: flat."""
     num_levels: int = 1
     """Rows of the grid; level l has difficulty l / (num_levels - 1)."""
+    max_initial_level: int | None = None
+    """Robots start on levels 0 to this; null: on all."""
+    curriculum: CurriculumConfig = field(default_factory=CurriculumConfig)
+    """Promotion and demotion."""
     tile_size: float = 8.0
     """Edge [m] of a square tile."""
-    border: float = 8.0
+    border: float = 2.0
     """Width [m] of the flat border around the grid."""
-    roughness: list[float] = field(default_factory=lambda: [0.01, 0.05])
-    """Peak-to-peak height [m] of `rough` tiles at difficulty 0 and 1."""
+    platform: float = 2.0
+    """Edge [m] of the flat square in the middle of a tile where robots start."""
     cell_size: float = 0.1
-    """Edge [m] of a height-field cell and of a height-map cell."""
+    """Edge [m] of a height field's cell."""
+    height_map_cell: float = 0.1
+    """Edge [m] of a cell of the height map that scandots are read from."""
     seed: int = 1
     """Seed of the terrain, apart from the run's: the same seed gives the same ground."""
+    fractal_height: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    """`flat`: peak-to-peak height [m] of its fractal roughness at difficulty 0 and 1."""
+    roughness: list[float] = field(default_factory=lambda: [0.01, 0.05])
+    """`rough`: peak-to-peak height [m] at difficulty 0 and 1."""
+    slope: list[float] = field(default_factory=lambda: [0.0, 0.4])
+    """`slope_up`, `slope_down`, `rough_slope`: rise over run at difficulty 0 and 1."""
+    slope_roughness: float = 0.06
+    """`rough_slope`: peak-to-peak height [m] of the roughness on the slope."""
+    stair_height: list[float] = field(default_factory=lambda: [0.02, 0.2])
+    """`stairs_up`, `stairs_down`: height [m] of a step at difficulty 0 and 1."""
+    stair_tread: float = 0.3
+    """`stairs_up`, `stairs_down`: depth [m] of a step."""
+    curb_height: list[float] = field(default_factory=lambda: [0.02, 0.2])
+    """`curbs`: height [m] of the obstacles at difficulty 0 and 1."""
+    stone_size: list[float] = field(default_factory=lambda: [0.9, 0.3])
+    """`stepping_stones`: edge [m] of a stone at difficulty 0 and 1."""
+    stone_gap: list[float] = field(default_factory=lambda: [0.1, 0.3])
+    """`stepping_stones`: gap [m] between stones at difficulty 0 and 1."""
+    gap_width: list[float] = field(default_factory=lambda: [0.05, 0.5])
+    """`gaps`: width [m] of a gap at difficulty 0 and 1."""
+    gap_depth: float = 0.6
+    """`gaps`, `stepping_stones`: depth [m]."""
+    pit_depth: list[float] = field(default_factory=lambda: [0.02, 0.3])
+    """`pits`: depth [m] at difficulty 0 and 1."""
+    hurdle_height: list[float] = field(default_factory=lambda: [0.02, 0.25])
+    """`hurdles`: height [m] of the bars at difficulty 0 and 1."""
+    wave_height: list[float] = field(default_factory=lambda: [0.02, 0.3])
+    """`wave`: height [m] from trough to crest at difficulty 0 and 1."""
 
 
 @dataclass
@@ -125,6 +175,22 @@ class CommandConfig:
 
 
 @dataclass
+class ScandotsConfig:
+    """The height sensor: a grid in the base's yaw frame."""
+
+    x: list[float] = field(default_factory=lambda: [0.1, 0.35, 0.6, 0.85])
+    """Forward coordinates [m]."""
+    y: list[float] = field(default_factory=lambda: [-0.3, -0.1, 0.1, 0.3])
+    """Lateral coordinates [m]."""
+    noise: float = 0.02
+    """Standard deviation [m] of each height; 0 for none."""
+    period_s: list[float] = field(default_factory=list)
+    """Range of the time [s] between updates; empty: every control step."""
+    latency_s: list[float] = field(default_factory=list)
+    """Range of each robot's delay [s], rounded to control steps; empty: none."""
+
+
+@dataclass
 class ObservationConfig:
     """Scales and noise of the observations (noise: standard deviation, before scaling)."""
 
@@ -144,14 +210,10 @@ class ObservationConfig:
     """[rad]"""
     joint_vel_noise: float = 0.5
     """[rad/s]"""
-    height_noise: float = 0.02
-    """[m]"""
     contact_threshold: float = 1.0
     """Foot force [N] above which a foot counts as in contact."""
-    scandots_x: list[float] = field(default_factory=lambda: [0.1, 0.35, 0.6, 0.85])
-    """Forward coordinates [m] of the scandot grid in the base's yaw frame."""
-    scandots_y: list[float] = field(default_factory=lambda: [-0.3, -0.1, 0.1, 0.3])
-    """Lateral coordinates [m] of the scandot grid."""
+    scandots: ScandotsConfig = field(default_factory=ScandotsConfig)
+    """The height sensor."""
 
 
 @dataclass
@@ -181,6 +243,7 @@ class RewardConfig:
     survival: float = 0.0
     posture: float = 0.0
     stand_still: float = 0.0
+    stand_contact: float = 0.0
     termination: float = 0.0
     """Reward of an episode's end by a fall, given once and not multiplied by the control step."""
     only_positive: bool = False
@@ -318,7 +381,9 @@ class PPOConfig:
     final_lr_fraction: float = 0.1
     """Learning rate at the end as a share of that at the start."""
     desired_kl: float = 0.01
-    """KL divergence that the adaptive schedule aims at."""
+    """KL divergence that the adaptive schedule aims at, at the start."""
+    desired_kl_final: float | None = None
+    """The same at the end, reached linearly; null keeps it constant."""
     target_kl: float | None = None
     """Stop the epochs of an update when an epoch's mean KL exceeds this; null never stops."""
     weight_decay: float = 0.0

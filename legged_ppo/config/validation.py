@@ -16,6 +16,10 @@ _SHARE: Check = (lambda x: 0 <= x <= 1, "a number from 0 to 1")
 _OPEN_SHARE: Check = (lambda x: 0 < x <= 1, "a number above 0, at most 1")
 _WIDTHS: Check = (lambda x: all(w > 0 for w in x), "layer widths > 0")
 _RANGE: Check = (lambda x: len(x) == 2 and x[0] <= x[1], "[low, high] with low <= high")
+_HARDER: Check = (
+    lambda x: len(x) == 2 and 0 <= x[0] <= x[1],
+    "[easiest, hardest] with 0 <= easiest <= hardest",
+)
 _RANGE_OR_EMPTY: Check = (
     lambda x: not x or (len(x) == 2 and x[0] <= x[1]),
     "[low, high] with low <= high, or [] for none",
@@ -35,8 +39,32 @@ _CHECKS: dict[str, Check] = {
     "terrain.num_levels": _POSITIVE,
     "terrain.tile_size": _POSITIVE,
     "terrain.border": _NOT_NEGATIVE,
-    "terrain.roughness": _RANGE,
+    "terrain.max_initial_level": (lambda x: x is None or x >= 0, "an integer >= 0, or null"),
+    "terrain.platform": _POSITIVE,
+    "terrain.curriculum.rule": _one_of("none", "progress", "success"),
+    "terrain.curriculum.promote": _POSITIVE,
+    "terrain.curriculum.demote": _NOT_NEGATIVE,
+    "terrain.curriculum.distance": _NOT_NEGATIVE,
+    "terrain.curriculum.window": (lambda x: x >= 1, "an integer >= 1"),
     "terrain.cell_size": _POSITIVE,
+    "terrain.height_map_cell": _POSITIVE,
+    "terrain.fractal_height": _HARDER,
+    "terrain.roughness": _HARDER,
+    "terrain.slope": _HARDER,
+    "terrain.slope_roughness": _NOT_NEGATIVE,
+    "terrain.stair_height": _HARDER,
+    "terrain.stair_tread": _POSITIVE,
+    "terrain.curb_height": _HARDER,
+    "terrain.stone_size": (
+        lambda x: len(x) == 2 and x[0] >= x[1] > 0,
+        "[easiest, hardest] with easiest >= hardest > 0",
+    ),
+    "terrain.stone_gap": _HARDER,
+    "terrain.gap_width": _HARDER,
+    "terrain.gap_depth": _POSITIVE,
+    "terrain.pit_depth": _HARDER,
+    "terrain.hurdle_height": _HARDER,
+    "terrain.wave_height": _HARDER,
     "terrain.seed": _NOT_NEGATIVE,
     "sim.dt": _POSITIVE,
     "sim.decimation": _POSITIVE,
@@ -56,6 +84,11 @@ _CHECKS: dict[str, Check] = {
     "task.commands.resample_time_s": _POSITIVE,
     "task.commands.standing_fraction": _SHARE,
     "task.commands.min_speed": _NOT_NEGATIVE,
+    "task.observations.scandots.x": (lambda x: len(x) > 0, "at least one coordinate"),
+    "task.observations.scandots.y": (lambda x: len(x) > 0, "at least one coordinate"),
+    "task.observations.scandots.noise": _NOT_NEGATIVE,
+    "task.observations.scandots.period_s": _RANGE_OR_EMPTY,
+    "task.observations.scandots.latency_s": _RANGE_OR_EMPTY,
     "task.rewards.tracking_sigma": _POSITIVE,
     "task.rewards.air_time_target": _NOT_NEGATIVE,
     "task.rewards.soft_joint_limit": _OPEN_SHARE,
@@ -100,6 +133,7 @@ _CHECKS: dict[str, Check] = {
     "ppo.schedule": _one_of("cosine", "linear", "constant", "adaptive"),
     "ppo.final_lr_fraction": _SHARE,
     "ppo.desired_kl": _POSITIVE,
+    "ppo.desired_kl_final": _OPTIONAL_POSITIVE,
     "ppo.target_kl": _OPTIONAL_POSITIVE,
     "ppo.weight_decay": _NOT_NEGATIVE,
     "ppo.precision": _one_of("float32", "bfloat16"),
@@ -147,6 +181,28 @@ def validate(config: Config) -> None:
             "policy.init_std",
             policy.init_std,
             f"at most {widest:.2f}, the std of an almost uniform beta within policy.action_bound",
+        )
+    curriculum, terrain = config.terrain.curriculum, config.terrain
+    if curriculum.rule != "none":
+        types = {name for name, share in terrain.proportions.items() if share > 0}
+        if terrain.num_levels < 2 or not types - {"flat"}:
+            raise ConfigError(
+                "terrain.curriculum.rule",
+                curriculum.rule,
+                "none on ground that has one level or is flat: a curriculum would do nothing there",
+            )
+        if curriculum.demote >= curriculum.promote:
+            raise ConfigError(
+                "terrain.curriculum.demote",
+                curriculum.demote,
+                f"a share below terrain.curriculum.promote ({curriculum.promote:g})",
+            )
+    highest = terrain.max_initial_level
+    if highest is not None and highest >= terrain.num_levels:
+        raise ConfigError(
+            "terrain.max_initial_level",
+            highest,
+            f"a level below terrain.num_levels ({terrain.num_levels})",
         )
     rewards = config.task.rewards
     if not (rewards.tracking_lin_vel or rewards.tracking_ang_vel):

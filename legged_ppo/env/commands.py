@@ -22,6 +22,8 @@ class VelocityCommands:
         self.standing = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self.time_left = torch.zeros(num_envs, device=device)
         self._fixed: torch.Tensor | None = None
+        ranges = torch.tensor([config.lin_vel_x, config.lin_vel_y, config.yaw_rate], device=device)
+        self._low, self._span = ranges[:, 0], ranges[:, 1] - ranges[:, 0]
 
     def fix(self, command: tuple[float, float, float] | None) -> None:
         """Give every robot this command from now on; None goes back to drawing."""
@@ -32,12 +34,11 @@ class VelocityCommands:
 
     def resample(self, mask: torch.Tensor) -> None:
         """Draw new commands for the masked robots [N] bool."""
-        n, c, g = len(mask), self.config, self._generator
-        drawn = torch.stack(
-            [uniform(r, (n,), g) for r in (c.lin_vel_x, c.lin_vel_y, c.yaw_rate)], dim=1
-        )
-        heading = uniform((-torch.pi, torch.pi), (n,), g)
-        standing = uniform((0.0, 1.0), (n,), g) < c.standing_fraction
+        c = self.config
+        unit = uniform((0.0, 1.0), (len(mask), 5), self._generator)
+        drawn = torch.addcmul(self._low, self._span, unit[:, :3])
+        heading = torch.pi * (2.0 * unit[:, 3] - 1.0)
+        standing = unit[:, 4] < c.standing_fraction
         slow = drawn[:, :2].norm(dim=1, keepdim=True) < c.min_speed
         drawn[:, :2] = torch.where(slow, 0.0, drawn[:, :2])
         drawn = torch.where(standing[:, None], 0.0, drawn)

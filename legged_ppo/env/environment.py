@@ -47,6 +47,10 @@ class Environment(Protocol):
 
     def step(self, actions: torch.Tensor) -> StepResult: ...
 
+    def metrics(self) -> dict[str, torch.Tensor]:
+        """Scalars of the environment's own state (levels of a curriculum), read once an iteration."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """All that the environment needs to go on bit for bit, its random generator included."""
         ...

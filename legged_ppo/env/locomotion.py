@@ -13,13 +13,13 @@ from legged_ppo.env.commands import VelocityCommands
 from legged_ppo.env.environment import Observations, StepResult
 from legged_ppo.env.observations import ObservationBuilder
 from legged_ppo.env.randomization import Randomization
+from legged_ppo.env.scandots import Scandots
 from legged_ppo.robots.spec import RobotSpec
-from legged_ppo.sim.rotations import rotate_inverse, yaw
 from legged_ppo.sim.simulator import Simulator
-from legged_ppo.terrain.grid import HeightMap, Terrain
+from legged_ppo.terrain.curriculum import EpisodeOutcome, TerrainCurriculum
+from legged_ppo.terrain.grid import Terrain
+from legged_ppo.terrain.height_map import HeightMap
 
-_SPAWN_MARGIN = 1.5
-"""Distance [m] that robots keep from the edge of their tile at a reset."""
 _DUTY_TIME = 1.0
 """Time constant [s] of the running average of each foot's contact."""
 _START_DUTY = 0.5
@@ -27,7 +27,6 @@ _EPISODE_METRICS = ["count", "return", "length", "Episode/fall_rate", "progress"
 _STEP_METRICS = ["Track/lin_vel_error", "Track/yaw_rate_error", "Sim/nonfinite_resets"]
 _STATE = (
     "action",
-    "last_action",
     "last_joint_vel",
     "last_foot_force",
     "air_time",
@@ -35,8 +34,9 @@ _STATE = (
     "duty",
     "episode_length",
     "totals",
-    "terrain_type",
-    "terrain_level",
+    "wrapped",
+    "start",
+    "farthest",
 )
 """Attributes that an episode carries from step to step and a checkpoint keeps."""
 
@@ -68,17 +68,53 @@ class LocomotionEnv:
         self.randomization = Randomization(
             task.randomization, robot, self.num_envs, self.dt, config.sim.dt, generator
         )
-        self.heights = HeightMap(terrain, self.device)
-        self.observations = ObservationBuilder(
-            task.observations, robot, self.heights, generator, self.num_envs
-        )
+        sight = task.observations
+        self.scandots = Scandots(sight.scandots, self.num_envs, self.dt, generator, sight.noise)
+        self.observations = ObservationBuilder(sight, robot, self.scandots.size, generator)
         self.obs_dims = self.observations.dims
         self.reward_terms = rewards.active_terms(task.rewards)
-        weights = torch.tensor(list(self.reward_terms.values()), device=self.device)
-        self._weights = weights * self.dt
         self.episode_metrics = _EPISODE_METRICS + [f"Episode/rew_{n}" for n in self.reward_terms]
         self.step_metrics = _STEP_METRICS
-        n, j, f = self.num_envs, self.num_actions, robot.num_feet
+        names = ("length", "progress", "commanded")
+        self._outcome_columns = [self.episode_metrics.index(name) for name in names]
+        self._load_constants()
+        self._place_robots()
+        self._start_episode_state()
+
+    def _load_constants(self) -> None:
+        """Tensors that stay as they are."""
+        robot, terrain, device = self.robot, self.terrain, self.device
+
+        def tensor(values: Any) -> torch.Tensor:
+            return torch.as_tensor(values, dtype=torch.float32, device=device)
+
+        self._weights = tensor(list(self.reward_terms.values())) * self.dt
+        self._default = tensor(robot.default_joint_pos)
+        share = self.config.task.rewards.soft_joint_limit
+        self._soft_limits = _soft_limits(robot, share).to(device)
+        self.heights = HeightMap(terrain, device)
+        self._origins = tensor(terrain.origins).view(-1, 3)  # [tiles, 3]
+        self._spawn_radius = tensor(terrain.spawn_radius).view(-1)  # [tiles]
+
+    def _place_robots(self) -> None:
+        """Give every robot its terrain type and level."""
+        types, levels = self.terrain.assign(self.num_envs)
+        self.curriculum = TerrainCurriculum(
+            self.config.terrain.curriculum,
+            torch.as_tensor(types, device=self.device),
+            torch.as_tensor(levels, device=self.device),
+            torch.Size(self.terrain.heights.shape[:2]),
+        )
+        self._find_tiles()
+
+    def _find_tiles(self) -> None:
+        """Look up the robots' tiles, which their types and levels decide."""
+        self.tile = self.terrain_type * self.terrain.num_levels + self.terrain_level
+        """[N] int64, counted along the levels of one type after the other"""
+        self._origin = self._origins[self.tile]  # [N, 3]
+
+    def _start_episode_state(self) -> None:
+        n, j, f = self.num_envs, self.num_actions, self.robot.num_feet
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
             return torch.zeros(shape, dtype=dtype, device=self.device)
@@ -89,16 +125,22 @@ class LocomotionEnv:
         self.duty = torch.full((n, f), _START_DUTY, device=self.device)
         self.episode_length = zeros(n, dtype=torch.int64)
         self.totals = zeros(n, len(self.episode_metrics))
-        types, levels = terrain.assign(n)
-        self.terrain_type = torch.as_tensor(types, device=self.device)
-        self.terrain_level = torch.as_tensor(levels, device=self.device)
-        self._origins = torch.as_tensor(terrain.origins, dtype=torch.float32, device=self.device)
-        self._default = torch.as_tensor(
-            robot.default_joint_pos, dtype=torch.float32, device=self.device
-        )
-        self._gravity = torch.tensor([0.0, 0.0, -1.0], device=self.device).expand(n, 3)
-        self._soft_limits = _soft_limits(robot, task.rewards.soft_joint_limit).to(self.device)
-        self.projected_gravity, self.yaw = self._gravity, zeros(n)
+        self.wrapped, self.start, self.farthest = zeros(n, 2), zeros(n, 2), zeros(n)
+
+    @property
+    def terrain_type(self) -> torch.Tensor:
+        """[N] int64, column of each robot's tile"""
+        return self.curriculum.types
+
+    @property
+    def terrain_level(self) -> torch.Tensor:
+        """[N] int64, row of each robot's tile"""
+        return self.curriculum.levels
+
+    @property
+    def position(self) -> torch.Tensor:
+        """[N, 2] m, where the robot has walked to on its endless tile; no jumps at the tile's edges"""
+        return self.simulator.state.base_pos[:, :2] - self.wrapped
 
     def reset(self) -> Observations:
         """Start every robot anew, with episode clocks spread over the episode's length.
@@ -134,6 +176,7 @@ class LocomotionEnv:
         if push is not None:
             self.simulator.push(push)
         self.simulator.step(targets, self.randomization.latency)
+        self._stay_on_tile()
         self.last_action, self.action = self.action, actions
         self.episode_length += 1
 
@@ -152,6 +195,7 @@ class LocomotionEnv:
         info = self._info(done)
         # On a GPU asking would stall the stream, so there every step resets (a mask of) robots.
         if self.device.type != "cpu" or bool(done.any()):
+            self._move_levels(done, terminated)
             self._reset(done)
             # Only where an episode ended: the others must not see a second draw of noise.
             first = self._observe()
@@ -163,6 +207,8 @@ class LocomotionEnv:
             "simulator": self.simulator.state_dict(),
             "commands": self.commands.state_dict(),
             "randomization": self.randomization.state_dict(),
+            "scandots": self.scandots.state_dict(),
+            "curriculum": self.curriculum.state_dict(),
             "buffers": {name: getattr(self, name).clone() for name in _STATE},
             "generator": self.generator.get_state(),
         }
@@ -171,9 +217,27 @@ class LocomotionEnv:
         self.simulator.load_state_dict(state["simulator"])
         self.commands.load_state_dict(state["commands"])
         self.randomization.load_state_dict(state["randomization"])
+        self.scandots.load_state_dict(state["scandots"])
+        self.curriculum.load_state_dict(state["curriculum"])
+        self._find_tiles()
         for name in _STATE:
             setattr(self, name, state["buffers"][name].clone())
         self.generator.set_state(state["generator"])
+
+    def metrics(self) -> dict[str, torch.Tensor]:
+        """Scalars of the curriculum, to be read once an iteration."""
+        return self.curriculum.metrics(self.terrain.types)
+
+    def _stay_on_tile(self) -> None:
+        """Robots that crossed an edge of their tile come in at the opposite one, so that their ground
+        goes on for ever at their own type and level. Rims are flat, so nothing else changes."""
+        size = self.config.terrain.tile_size
+        local = self.simulator.state.base_pos[:, :2] - self._origin[:, :2]
+        # On a GPU asking would stall the stream.
+        if self.device.type != "cpu" or float(local.abs().max()) > size / 2:
+            shift = torch.round(local / size) * -size
+            self.simulator.translate(shift)
+            self.wrapped = self.wrapped + shift
 
     def _measure(self) -> None:
         """Quantities derived from the physics' state that rewards and observations share."""
@@ -186,8 +250,22 @@ class LocomotionEnv:
         self.air_time += self.dt
         self.swing_time = self.air_time
         self.air_time = self.air_time * ~touching
-        self.projected_gravity = rotate_inverse(state.base_quat, self._gravity)
-        self.yaw = yaw(state.base_quat)
+        self.farthest = torch.maximum(self.farthest, (self.position - self.start).abs().amax(1))
+        self.scandots.step(self._survey())
+
+    def _survey(self) -> torch.Tensor:
+        """Take gravity, heading and the heights of base and feet above the ground; returns the base's
+        height [N, D] m above each scandot."""
+        state = self.simulator.state
+        self.projected_gravity = -state.base_rotation[:, 2]
+        self.yaw = torch.atan2(state.base_rotation[:, 1, 0], state.base_rotation[:, 0, 0])
+        base = state.base_pos[:, None, :2]
+        points = self.scandots.points(base, self.yaw)
+        ground = self.heights(torch.cat([base, state.foot_pos[..., :2], points], 1), self.tile)
+        feet = state.foot_pos.shape[1]
+        self.base_height = state.base_pos[:, 2] - ground[:, 0]
+        self.foot_height = state.foot_pos[..., 2] - ground[:, 1 : 1 + feet]
+        return state.base_pos[:, 2:3] - ground[:, 1 + feet :]
 
     def _reward(self, fell: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Reward [N] and its weighted terms [N, terms]."""
@@ -205,7 +283,8 @@ class LocomotionEnv:
             duty=self.duty,
             landed=self.landed,
             contact=self.contact,
-            heights=self.heights,
+            base_height=self.base_height,
+            foot_height=self.foot_height,
             default_joint_pos=self._default,
             soft_limits=self._soft_limits,
             fell=fell,
@@ -239,6 +318,15 @@ class LocomotionEnv:
         errors = [self.lin_vel_error, self.yaw_rate_error, self.simulator.state.failed.float()]
         return {"episode": ended, "step": torch.stack(errors).sum(1)}
 
+    def _move_levels(self, done: torch.Tensor, fell: torch.Tensor) -> None:
+        """Let the curriculum decide where the robots that ended start again."""
+        steps, progress, commanded = (self.totals[:, i] for i in self._outcome_columns)
+        outcome = EpisodeOutcome(
+            progress, commanded, self.farthest, fell, steps / self.max_episode_length
+        )
+        self.curriculum.update(done, outcome, self.generator)
+        self._find_tiles()
+
     def _observe(self) -> Observations:
         return self.observations(
             self.simulator.state,
@@ -246,7 +334,8 @@ class LocomotionEnv:
             self.commands.command,
             self.action,
             self.contact,
-            self.yaw,
+            self.scandots.reading,
+            self.base_height,
             self.randomization.privileged,
         )
 
@@ -254,23 +343,23 @@ class LocomotionEnv:
         """Start new episodes of the masked robots [N] bool; the others are untouched."""
         self.randomization.resample(mask)
         self.simulator.randomize(mask, self.randomization.parameters)
-        origins = self._origins[self.terrain_type, self.terrain_level]  # [N, 3]
-        spread = max(self.config.terrain.tile_size / 2 - _SPAWN_MARGIN, 0.0)
-        qpos, qvel = self.randomization.initial_state(origins, spread)
-        qpos[:, 2] += self.heights(qpos[:, :2]) - origins[:, 2]
+        spread = self._spawn_radius[self.tile]
+        qpos, qvel = self.randomization.initial_state(self._origin, spread)
+        qpos[:, 2] += self.heights(qpos[:, None, :2], self.tile)[:, 0] - self._origin[:, 2]
         self.simulator.reset(mask, qpos, qvel)
         keep = ~mask
-        for name in ("action", "last_action", "air_time", "totals"):
+        for name in ("action", "last_action", "air_time", "totals", "wrapped"):
             setattr(self, name, getattr(self, name) * keep[:, None])
         self.episode_length = self.episode_length * keep
+        self.farthest = self.farthest * keep
         self.commands.resample(mask)
         state = self.simulator.state
         self.last_joint_vel = torch.where(mask[:, None], state.joint_vel, self.last_joint_vel)
         self.last_foot_force = torch.where(mask[:, None], state.foot_force, self.last_foot_force)
         self.contact = self.contact & keep[:, None]
         self.duty = torch.where(mask[:, None], _START_DUTY, self.duty)
-        self.projected_gravity = rotate_inverse(state.base_quat, self._gravity)
-        self.yaw = yaw(state.base_quat)
+        self.start = torch.where(mask[:, None], self.position, self.start)
+        self.scandots.reset(mask, self._survey())
         self.commands.steer(self.yaw)
 
 

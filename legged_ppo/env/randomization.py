@@ -10,9 +10,20 @@ from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim.rotations import from_yaw
 from legged_ppo.sim.simulator import PhysicalParameters
 
-_NOMINAL_FRICTION = 0.8
-NUM_PRIVILEGED = 8
+_COLUMNS = {
+    "friction": 1,
+    "added_mass": 1,
+    "com_shift": 3,
+    "kp_scale": 1,
+    "kd_scale": 1,
+    "motor_strength": 1,
+}
+"""`PhysicalParameters` and their widths, side by side in one tensor."""
+NUM_PRIVILEGED = sum(_COLUMNS.values())
 """Width of `privileged`."""
+_CENTRE = (0.8, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
+_SCALE = (1.0, 0.5, 20.0, 20.0, 20.0, 5.0, 5.0, 5.0)
+"""What brings each column to order 1 for the critic: (value - centre) * scale."""
 
 
 class Randomization:
@@ -32,36 +43,33 @@ class Randomization:
         self._default = torch.as_tensor(
             robot.default_joint_pos, dtype=torch.float32, device=generator.device
         )
-        self.parameters = self._draw_parameters()
-        self.privileged = privileged(self.parameters)
+        self._low, self._span = self._ranges()
+        centre, scale = torch.tensor([_CENTRE, _SCALE], device=generator.device)
+        self._centre, self._scale = centre, scale
+        self._set(self._draw_parameters())
         self.latency = self._draw_latency()
         self.push_clock = uniform((0.0, max(config.push_interval_s, 0.0)), (num_envs,), generator)
 
     def resample(self, mask: torch.Tensor) -> None:
         """Draw new parameters for the masked robots [N] bool."""
-        drawn = self._draw_parameters()
-        for name, value in vars(drawn).items():
-            keep = getattr(self.parameters, name)
-            chosen = mask.view(-1, *[1] * (value.dim() - 1))
-            setattr(self.parameters, name, torch.where(chosen, value, keep))
-        self.privileged = privileged(self.parameters)
+        self._set(torch.where(mask[:, None], self._draw_parameters(), self._values))
         latency = self._draw_latency()
         if latency is not None and self.latency is not None:
             self.latency = torch.where(mask, latency, self.latency)
 
-    def initial_state(self, origins: torch.Tensor, spread: float) -> tuple[torch.Tensor, ...]:
-        """Positions (N, 7 + J) and velocities (N, 6 + J) at a reset, within +- spread m of origins [N, 3]."""
+    def initial_state(
+        self, origins: torch.Tensor, spread: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Positions [N, 7 + J] and velocities [N, 6 + J] at a reset, within +- spread [N] m of origins [N, 3]."""
         g, n, j = self._generator, self._n, self._robot.num_joints
+        unit = uniform((-1.0, 1.0), (n, 2 + 1 + j + 6), g)
+        place, heading, wiggle, speed = unit.split([2, 1, j, 6], dim=1)
         position = origins.clone()
-        position[:, :2] += uniform((-spread, spread), (n, 2), g)
+        position[:, :2] += spread[:, None] * place
         position[:, 2] += self._robot.config.spawn_height
-        quat = from_yaw(uniform((-torch.pi, torch.pi), (n,), g))
-        wiggle = self.config.init_joint_pos
-        joints = self._default + uniform((-wiggle, wiggle), (n, j), g)
-        speed = self.config.init_velocity
-        base_velocity = uniform((-speed, speed), (n, 6), g)
-        qpos = torch.cat([position, quat, joints], dim=1)
-        qvel = torch.cat([base_velocity, torch.zeros(n, j, device=g.device)], dim=1)
+        joints = self._default + self.config.init_joint_pos * wiggle
+        qpos = torch.cat([position, from_yaw(torch.pi * heading[:, 0]), joints], dim=1)
+        qvel = torch.nn.functional.pad(self.config.init_velocity * speed, (0, j))
         return qpos, qvel
 
     def pushes(self) -> torch.Tensor | None:
@@ -76,37 +84,41 @@ class Randomization:
         return push * due[:, None]
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        state = {name: value.clone() for name, value in vars(self.parameters).items()}
-        state["push_clock"] = self.push_clock.clone()
+        state = {"parameters": self._values.clone(), "push_clock": self.push_clock.clone()}
         if self.latency is not None:
             state["latency"] = self.latency.clone()
         return state
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        self.parameters = PhysicalParameters(
-            **{name: state[name].clone() for name in vars(self.parameters)}
-        )
-        self.privileged = privileged(self.parameters)
+        self._set(state["parameters"].clone())
         self.push_clock = state["push_clock"].clone()
         if self.latency is not None:
             self.latency = state["latency"].clone()
 
-    def _draw_parameters(self) -> PhysicalParameters:
-        c, g, n = self.config, self._generator, self._n
+    def _ranges(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Lower bounds and widths of the parameters' ranges [8]; an empty range is the nominal value."""
+        nominal = {"friction": self._robot.foot_friction, "added_mass": 0.0, "com_shift": 0.0}
+        low, span = [], []
+        for name, width in _COLUMNS.items():
+            bounds = getattr(self.config, name) or [nominal.get(name, 1.0)] * 2
+            low += [bounds[0]] * width
+            span += [bounds[1] - bounds[0]] * width
+        bounds = torch.tensor([low, span], device=self._generator.device)
+        return bounds[0], bounds[1]
 
-        def draw(bounds: list[float], nominal: float, shape: tuple[int, ...]) -> torch.Tensor:
-            if not bounds:
-                return torch.full(shape, nominal, device=g.device)
-            return uniform(bounds, shape, g)
+    def _draw_parameters(self) -> torch.Tensor:
+        """[N, 8]"""
+        unit = uniform((0.0, 1.0), (self._n, NUM_PRIVILEGED), self._generator)
+        return torch.addcmul(self._low, self._span, unit)
 
-        return PhysicalParameters(
-            friction=draw(c.friction, self._robot.foot_friction, (n,)),
-            added_mass=draw(c.added_mass, 0.0, (n,)),
-            com_shift=draw(c.com_shift, 0.0, (n, 3)),
-            kp_scale=draw(c.kp_scale, 1.0, (n,)),
-            kd_scale=draw(c.kd_scale, 1.0, (n,)),
-            motor_strength=draw(c.motor_strength, 1.0, (n,)),
+    def _set(self, values: torch.Tensor) -> None:
+        """Take over parameters [N, 8], as `parameters` by name and as `privileged` for the critic."""
+        self._values = values
+        parts = dict(zip(_COLUMNS, values.split(list(_COLUMNS.values()), dim=1), strict=True))
+        self.parameters = PhysicalParameters(
+            **{n: part if _COLUMNS[n] > 1 else part[:, 0] for n, part in parts.items()}
         )
+        self.privileged = (values - self._centre) * self._scale
 
     def _draw_latency(self) -> torch.Tensor | None:
         """Delays in substeps, [N] int64."""
@@ -114,19 +126,3 @@ class Randomization:
             return None
         seconds = uniform(self.config.latency_s, (self._n,), self._generator)
         return (seconds / self._substep_dt).round().long()
-
-
-def privileged(parameters: PhysicalParameters) -> torch.Tensor:
-    """[N, 8] the parameters, about the nominal ones and of order 1, for the critic."""
-    p = parameters
-    return torch.cat(
-        [
-            (p.friction - _NOMINAL_FRICTION)[:, None],
-            p.added_mass[:, None] / 2.0,
-            p.com_shift * 20.0,
-            (p.kp_scale[:, None] - 1.0) * 5.0,
-            (p.kd_scale[:, None] - 1.0) * 5.0,
-            (p.motor_strength[:, None] - 1.0) * 5.0,
-        ],
-        dim=1,
-    )

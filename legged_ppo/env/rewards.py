@@ -13,7 +13,6 @@ import torch
 
 from legged_ppo.config.schema import RewardConfig
 from legged_ppo.sim.simulator import SimState
-from legged_ppo.terrain.grid import HeightMap
 
 
 @dataclass
@@ -42,7 +41,10 @@ class RewardInputs:
     """[N, F] bool, first contact after a swing"""
     contact: torch.Tensor
     """[N, F] bool"""
-    heights: HeightMap
+    base_height: torch.Tensor
+    """[N] m of the base above the ground"""
+    foot_height: torch.Tensor
+    """[N, F] m of the feet's centres above the ground"""
     default_joint_pos: torch.Tensor
     """[J] rad"""
     soft_limits: torch.Tensor
@@ -56,16 +58,6 @@ class RewardInputs:
     def moving(self) -> torch.Tensor:
         """[N] bool, the command is not to stand still."""
         return self.command.abs().sum(1) > 0.1
-
-    @property
-    def base_height(self) -> torch.Tensor:
-        """[N] m of the base above the ground."""
-        return self.state.base_pos[:, 2] - self.heights(self.state.base_pos[:, :2])
-
-    @property
-    def foot_height(self) -> torch.Tensor:
-        """[N, F] m of the feet's centres above the ground."""
-        return self.state.foot_pos[..., 2] - self.heights(self.state.foot_pos[..., :2])
 
 
 def tracking_lin_vel(x: RewardInputs) -> torch.Tensor:
@@ -177,6 +169,11 @@ def stand_still(x: RewardInputs) -> torch.Tensor:
     return (x.state.joint_pos - x.default_joint_pos).abs().sum(1) * ~x.moving
 
 
+def stand_contact(x: RewardInputs) -> torch.Tensor:
+    """Feet off the ground while the command is to stand."""
+    return (~x.contact).float().sum(1) * ~x.moving
+
+
 TERMS: dict[str, Callable[[RewardInputs], torch.Tensor]] = {
     term.__name__: term
     for term in (
@@ -200,6 +197,7 @@ TERMS: dict[str, Callable[[RewardInputs], torch.Tensor]] = {
         survival,
         posture,
         stand_still,
+        stand_contact,
     )
 }
 

@@ -128,7 +128,7 @@ class EpisodeMeter:
             return torch.zeros(env.num_envs, dtype=torch.float64, device=env.device)
 
         self.alive = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
-        self._start = env.simulator.state.base_pos[:, :2].double()  # [N, 2]
+        self._start = env.position.double()  # [N, 2]
         self._position = self._start
         self._mass = env.robot.total_mass + env.randomization.parameters.added_mass.double()
         self._duration, self._steps, self._return = zeros(), zeros(), zeros()
@@ -143,7 +143,7 @@ class EpisodeMeter:
         self._return += self.alive * result.reward
         self.alive = alive = self.alive & ~result.terminated
         state = env.simulator.state
-        position = torch.where(alive[:, None], state.base_pos[:, :2].double(), self._position)
+        position = torch.where(alive[:, None], env.position.double(), self._position)
         power = (state.joint_torque * state.joint_vel).abs().sum(1)
         self._steps += alive
         self._lin_vel_error += torch.where(alive, env.lin_vel_error, 0.0)

@@ -43,6 +43,6 @@ def _input_sizes(trained: Config, config: Config) -> dict[str, tuple[int, int]]:
             len(trained.robot.foot_geoms),
             len(config.robot.foot_geoms),
         ),
-        "number of task.observations.scandots_x": (len(old.scandots_x), len(new.scandots_x)),
-        "number of task.observations.scandots_y": (len(old.scandots_y), len(new.scandots_y)),
+        "number of task.observations.scandots.x": (len(old.scandots.x), len(new.scandots.x)),
+        "number of task.observations.scandots.y": (len(old.scandots.y), len(new.scandots.y)),
     }

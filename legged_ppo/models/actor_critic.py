@@ -6,8 +6,6 @@ A pure function of observations, state and episode starts; nothing recurrent is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import nn
 
@@ -43,8 +41,10 @@ class ActorCritic(nn.Module):
         ]
         self.critic_groups = [PRIVILEGED] if config.critic_privileged else []
         groups = self.actor_groups + self.critic_groups
-        normalizers = {name: RunningNormalizer(obs_dims[name]) for name in groups}
-        self.normalizers = nn.ModuleDict(normalizers if config.normalize_observations else {})
+        self._widths = {name: obs_dims[name] for name in groups}
+        self.normalizer = (
+            RunningNormalizer(sum(self._widths.values())) if config.normalize_observations else None
+        )
         inputs = sum(obs_dims[name] for name in self.actor_groups if name != SCANDOTS)
         self.scandots_encoder: nn.Module | None = None
         if SCANDOTS in self.actor_groups:
@@ -79,27 +79,25 @@ class ActorCritic(nn.Module):
         """The state before an episode, [layers, N, hidden] of zeros."""
         return torch.zeros(self.state_layers, num_envs, self.config.gru_hidden, device=device)
 
-    def normalize(self, obs: Observations) -> Observations:
-        """The groups this policy reads, [..., width], normalised with the committed statistics."""
-        return {
-            name: self.normalizers[name](obs[name]) if name in self.normalizers else obs[name]
-            for name in self.actor_groups + self.critic_groups
-        }
+    def normalize(self, obs: Observations, observe: bool = False) -> Observations:
+        """The groups this policy reads, [..., width], normalised with the committed statistics.
 
-    def observe(self, obs: Observations) -> None:
-        """Collect raw observations [N, width] for the statistics."""
-        for name, normalizer in self._normalizers():
-            normalizer.observe(obs[name])
+        Args:
+            observe: also collect these observations [N, width] for the next statistics.
+        """
+        groups = {name: obs[name] for name in self._widths}
+        if self.normalizer is None:
+            return groups
+        joined = torch.cat(list(groups.values()), dim=-1)
+        if observe:
+            self.normalizer.observe(joined)
+        parts = self.normalizer(joined).split(list(self._widths.values()), dim=-1)
+        return dict(zip(groups, parts, strict=True))
 
     def commit_statistics(self) -> None:
         """Let what was collected take effect; call between an update and the next rollout."""
-        for _, normalizer in self._normalizers():
-            normalizer.commit()
-
-    def _normalizers(self) -> Iterator[tuple[str, RunningNormalizer]]:
-        for name, module in self.normalizers.items():
-            assert isinstance(module, RunningNormalizer)
-            yield name, module
+        if self.normalizer is not None:
+            self.normalizer.commit()
 
     def step(
         self, obs: Observations, state: torch.Tensor, starts: torch.Tensor

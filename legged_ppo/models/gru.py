@@ -36,26 +36,28 @@ class GRUSequence(torch.autograd.Function):
     ) -> torch.Tensor:
         steps, batch, width = projected.shape
         hidden = width // 3
-        previous, recurrent_n, candidates, outputs = projected.new_empty(4, steps, batch, hidden)
-        gates = projected.new_empty(steps, batch, 2 * hidden)  # r, z
-        weight_gates, weight_n = weight[: 2 * hidden].t(), weight[2 * hidden :].t()
+        previous, candidates, outputs = projected.new_empty(3, steps, batch, hidden)
+        # r, z and W_hn h + b_hn side by side, so that each step is one product added in place.
+        recurrent = projected.clone()
+        recurrent[..., 2 * hidden :] = bias_n
+        weight_t = weight.t()
         for t in range(steps):
             h = torch.mul(state, keep[t], out=previous[t])
-            gate = torch.addmm(projected[t, :, : 2 * hidden], h, weight_gates, out=gates[t])
-            r, z = gate.sigmoid_().split(hidden, dim=1)
-            hn = torch.addmm(bias_n, h, weight_n, out=recurrent_n[t])
+            recurrent[t].addmm_(h, weight_t)
+            recurrent[t, :, : 2 * hidden].sigmoid_()
+            r, z, hn = recurrent[t].split(hidden, dim=1)
             n = torch.addcmul(projected[t, :, 2 * hidden :], r, hn, out=candidates[t])
             state = torch.lerp(_tanh_(n), h, z, out=outputs[t])
-        ctx.save_for_backward(previous, recurrent_n, candidates, gates, keep, weight)
+        ctx.save_for_backward(previous, candidates, recurrent, keep, weight)
         return outputs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        previous, recurrent_n, candidates, gates, keep, weight = ctx.saved_tensors
+        previous, candidates, recurrent, keep, weight = ctx.saved_tensors
         steps, batch, hidden = previous.shape
-        factors = _gradient_factors(previous, recurrent_n, candidates, gates)
-        z = gates[..., hidden:]
+        r, z, recurrent_n = recurrent.split(hidden, dim=-1)
+        factors = _gradient_factors(previous, candidates, r, z, recurrent_n)
         # Gradients of W_hn h, of the pre-activations of r and z, and of W_in x, side by side: the
         # first three blocks are those of the recurrent products, the last three of the projections.
         grads = torch.empty_like(factors)
@@ -64,8 +66,8 @@ class GRUSequence(torch.autograd.Function):
         for t in range(steps - 1, -1, -1):
             dh = grad_outputs[t] + d_state
             torch.mul(factors[t], dh.unsqueeze(1), out=grads[t])
-            recurrent = grads[t].view(batch, 4 * hidden)[:, : 3 * hidden]
-            d_state = torch.addmm(dh.mul_(z[t]), recurrent, rolled).mul_(keep[t])
+            products = grads[t].view(batch, 4 * hidden)[:, : 3 * hidden]
+            d_state = dh.mul_(z[t]).addmm_(products, rolled).mul_(keep[t])
         flat = grads.view(steps * batch, 4 * hidden)
         d_rolled = flat[:, : 3 * hidden].t() @ previous.view(-1, hidden)
         d_weight = torch.cat([d_rolled[hidden:], d_rolled[:hidden]])
@@ -74,10 +76,13 @@ class GRUSequence(torch.autograd.Function):
 
 
 def _gradient_factors(
-    previous: torch.Tensor, recurrent_n: torch.Tensor, n: torch.Tensor, gates: torch.Tensor
+    previous: torch.Tensor,
+    n: torch.Tensor,
+    r: torch.Tensor,
+    z: torch.Tensor,
+    recurrent_n: torch.Tensor,
 ) -> torch.Tensor:
     """What the incoming gradient of h' is multiplied by, for all steps at once, [T, B, 4, H]."""
-    r, z = gates.chunk(2, dim=-1)
     factors = n.new_empty(*n.shape[:2], 4, n.shape[2])
     d_hn, d_r, d_z, d_n = factors.unbind(2)
     torch.mul(1.0 - z, torch.addcmul(torch.ones_like(n), n, n, value=-1.0), out=d_n)

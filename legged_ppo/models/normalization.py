@@ -7,7 +7,7 @@ from torch import nn
 
 
 class RunningNormalizer(nn.Module):
-    """Mean and variance of one observation group.
+    """Mean and variance of each component of an observation.
 
     `observe` collects a rollout's moments aside; only `commit`, called once after the update, moves
     the statistics that `forward` uses. Statistics that move between a rollout and its epochs make

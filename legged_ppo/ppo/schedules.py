@@ -23,19 +23,18 @@ def scheduled_learning_rate(config: PPOConfig, progress: float) -> float:
     return start
 
 
-def adapted_learning_rate(config: PPOConfig, learning_rate: float, kl: float) -> float:
+def adapted_learning_rate(learning_rate: float, kl: float, desired_kl: float) -> float:
     """The KL-adaptive rule: slower above twice the desired divergence, faster below half of it."""
     low, high = ADAPTIVE_BOUNDS
-    if kl > 2.0 * config.desired_kl:
+    if kl > 2.0 * desired_kl:
         return max(low, learning_rate / _ADAPTIVE_FACTOR)
-    if 0.0 < kl < 0.5 * config.desired_kl:
+    if 0.0 < kl < 0.5 * desired_kl:
         return min(high, learning_rate * _ADAPTIVE_FACTOR)
     return learning_rate
 
 
-def entropy_coefficient(config: PPOConfig, progress: float) -> float:
-    """Entropy coefficient at `progress`, linear to its final value where one is set."""
-    if config.entropy_coef_final is None:
-        return config.entropy_coef
-    progress = min(max(progress, 0.0), 1.0)
-    return config.entropy_coef + (config.entropy_coef_final - config.entropy_coef) * progress
+def annealed(start: float, end: float | None, progress: float) -> float:
+    """A value that goes linearly from `start` to `end`, where one is set."""
+    if end is None:
+        return start
+    return start + (end - start) * min(max(progress, 0.0), 1.0)

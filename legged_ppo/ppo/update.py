@@ -15,7 +15,7 @@ from legged_ppo.ppo.losses import LOSS_METRICS, explained_variance, ppo_losses
 from legged_ppo.ppo.rollout_buffer import Minibatch, RolloutBuffer
 from legged_ppo.ppo.schedules import (
     adapted_learning_rate,
-    entropy_coefficient,
+    annealed,
     scheduled_learning_rate,
 )
 
@@ -62,7 +62,8 @@ class PPO:
         self._estimate_advantages(buffer, next_value)
         if c.schedule != "adaptive":
             self.learning_rate = scheduled_learning_rate(c, progress)
-        entropy_coef = entropy_coefficient(c, progress)
+        entropy_coef = annealed(c.entropy_coef, c.entropy_coef_final, progress)
+        desired_kl = annealed(c.desired_kl, c.desired_kl_final, progress)
 
         sequences = self.sequences_per_minibatch(buffer)
         totals = torch.zeros(len(_GRADIENT_METRICS), device=buffer.device)
@@ -75,7 +76,7 @@ class PPO:
                 count += 1
             totals += epoch
             minibatches += count
-            if self._after_epoch(epoch / count):
+            if self._after_epoch(epoch / count, desired_kl):
                 stopped = 1.0
                 break
         metrics: dict[str, torch.Tensor | float] = dict(
@@ -157,7 +158,7 @@ class PPO:
         self.optimizer.step()
         return torch.cat([metrics, norm.detach().reshape(1)])
 
-    def _after_epoch(self, metrics: torch.Tensor) -> bool:
+    def _after_epoch(self, metrics: torch.Tensor, desired_kl: float) -> bool:
         """Adapt the learning rate; True when the epochs must stop. Reads the device once an epoch,
         and only if a rule needs the divergence."""
         c = self.config
@@ -165,5 +166,5 @@ class PPO:
             return False
         kl = float(metrics[LOSS_METRICS.index("Policy/approx_kl")])
         if c.schedule == "adaptive":
-            self.learning_rate = adapted_learning_rate(c, self.learning_rate, kl)
+            self.learning_rate = adapted_learning_rate(self.learning_rate, kl, desired_kl)
         return c.target_kl is not None and kl > c.target_kl

@@ -12,7 +12,7 @@ from mujoco.batch import Batch, SimulationError
 from legged_ppo.config.schema import SimConfig
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim import model as sim_model
-from legged_ppo.sim.rotations import rotate_inverse
+from legged_ppo.sim.rotations import rotation_matrix
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
 from legged_ppo.terrain.grid import Terrain
 
@@ -48,6 +48,8 @@ class MujocoC:
         self._torque = self._batch.bind("qfrc_actuator")
         self._sensors = self._batch.bind("sensordata")
         self._ctrl = self._batch.bind("ctrl")
+        self._sensor_shift = torch.zeros(num_envs, 3)
+        """How far each robot was moved since its sensors were computed [m]."""
         self._rest_qpos = self._default_qpos()
         self._batch.qpos[:] = self._rest_qpos
         self._ctrl[:] = robot.default_joint_pos
@@ -56,6 +58,7 @@ class MujocoC:
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
         targets = joint_targets.numpy()
+        self._sensor_shift.zero_()
         raised = np.zeros(self.num_envs, dtype=bool)
         try:
             if latency is None:
@@ -78,6 +81,7 @@ class MujocoC:
         self._batch.qvel[ids] = self._to_engine(qvel[ids].numpy(), np.zeros(self.model.nv), 6)
         self._ctrl[ids] = self._robot.default_joint_pos
         self._batch.forward(ids)
+        self._sensor_shift[ids] = 0.0
         self.state = self._read_state(self.state.failed & ~mask)
 
     def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
@@ -102,6 +106,13 @@ class MujocoC:
 
     def push(self, velocity: torch.Tensor) -> None:
         self._qvel[:, :2] += velocity.numpy()
+
+    def translate(self, shift: torch.Tensor) -> None:
+        self._qpos[:, :2] += shift.numpy()
+        self._sensor_shift[:, :2] += shift
+        state = self.state
+        offset = torch.nn.functional.pad(shift, (0, 1))
+        state.base_pos, state.foot_pos = state.base_pos + offset, state.foot_pos + offset[:, None]
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -150,16 +161,17 @@ class MujocoC:
             torque = torch.where(keep, torque, 0.0)
         # [N, F, 9]: position, velocity, force
         feet = sensors.index_select(1, self._foot_columns).unflatten(1, (-1, 9))
-        quat = qpos[:, 3:7]
+        rotation = rotation_matrix(qpos[:, 3:7])
         return SimState(
             base_pos=qpos[:, :3],
-            base_quat=quat,
-            base_lin_vel=rotate_inverse(quat, qvel[:, :3]),
+            base_quat=qpos[:, 3:7],
+            base_rotation=rotation,
+            base_lin_vel=torch.bmm(qvel[:, None, :3], rotation)[:, 0],
             base_ang_vel=qvel[:, 3:6],
             joint_pos=qpos.index_select(1, self._qpos_columns),
             joint_vel=qvel.index_select(1, self._qvel_columns),
             joint_torque=torque.index_select(1, self._qvel_columns),
-            foot_pos=feet[..., 0:3],
+            foot_pos=feet[..., 0:3] + self._sensor_shift[:, None],
             foot_vel=feet[..., 3:6],
             foot_force=feet[..., 6:9].norm(dim=-1),
             penalized_contact=sensors.index_select(1, self._penalized_columns) > 0,

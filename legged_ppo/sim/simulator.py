@@ -18,6 +18,8 @@ class SimState:
     """[N, 3] m, world"""
     base_quat: torch.Tensor
     """[N, 4] w, x, y, z"""
+    base_rotation: torch.Tensor
+    """[N, 3, 3], columns: the base's axes in the world"""
     base_lin_vel: torch.Tensor
     """[N, 3] m/s, base frame"""
     base_ang_vel: torch.Tensor
@@ -89,6 +91,10 @@ class Simulator(Protocol):
 
     def push(self, velocity: torch.Tensor) -> None:
         """Add [N, 2] m/s to the bases' planar world velocity."""
+        ...
+
+    def translate(self, shift: torch.Tensor) -> None:
+        """Move the robots by [N, 2] m in the world, `state` with them; nothing else changes."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

@@ -44,8 +44,7 @@ class Collector:
         """
         sums: dict[str, torch.Tensor] = {}
         for t in range(buffer.rollout_length):
-            obs = self.policy.normalize(self.obs)
-            self.policy.observe(self.obs)
+            obs = self.policy.normalize(self.obs, observe=True)
             buffer.store_inputs(t, obs, self.state, self.starts)
             with self._precision():
                 distribution, values, self.state = self.policy.step(obs, self.state, self.starts)

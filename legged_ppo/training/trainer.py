@@ -126,7 +126,7 @@ class Trainer:
             next_value, sums = self.collector.collect(self.buffer)
         collected = time.perf_counter()
         progress = self.counters.env_steps / self.config.training.total_timesteps
-        figures = self.ppo.update(self.buffer, next_value, progress)
+        figures = self.ppo.update(self.buffer, next_value, progress) | self.env.metrics()
         self.policy.commit_statistics()
         names = list(figures)
         values = torch.stack([torch.as_tensor(figures[n], dtype=torch.float64) for n in names])

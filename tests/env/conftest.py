@@ -12,8 +12,20 @@ import torch
 from legged_ppo.config.schema import Config
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.robots.spec import load_robot
+from legged_ppo.sim.rotations import rotation_matrix
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
 from legged_ppo.terrain.grid import Terrain, build_terrain
+
+
+class KinematicState(SimState):
+    """A state whose rotation follows from the quaternion that a test sets."""
+
+    @property
+    def base_rotation(self) -> torch.Tensor:  # type: ignore[override]
+        return rotation_matrix(self.base_quat)
+
+    @base_rotation.setter
+    def base_rotation(self, _: torch.Tensor) -> None: ...
 
 
 class KinematicSimulator:
@@ -30,7 +42,7 @@ class KinematicSimulator:
         values["penalized_contact"] = torch.zeros(n, 8, dtype=torch.bool)
         for name in ("termination_contact", "failed"):
             values[name] = torch.zeros(n, dtype=torch.bool)
-        self.state = SimState(**values)
+        self.state = KinematicState(**values, base_rotation=torch.empty(0))
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
         self.targets = joint_targets
@@ -49,6 +61,11 @@ class KinematicSimulator:
     def push(self, velocity: torch.Tensor) -> None:
         self.pushed = velocity
 
+    def translate(self, shift: torch.Tensor) -> None:
+        offset = torch.nn.functional.pad(shift, (0, 1))
+        self.state.base_pos = self.state.base_pos + offset
+        self.state.foot_pos = self.state.foot_pos + offset[:, None]
+
     def state_dict(self) -> dict[str, Any]:
         return {}
 
@@ -58,7 +75,8 @@ class KinematicSimulator:
 _VECTORS = [
     f
     for f in fields(SimState)
-    if f.name not in ("foot_force", "penalized_contact", "termination_contact", "failed")
+    if f.name
+    not in ("base_rotation", "foot_force", "penalized_contact", "termination_contact", "failed")
 ]
 
 

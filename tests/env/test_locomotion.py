@@ -18,6 +18,7 @@ from legged_ppo.env.factory import make_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.env.rewards import TERMS
 from legged_ppo.terrain.grid import build_terrain
+from legged_ppo.terrain.tile import RIM
 
 Kinematic = Callable[..., LocomotionEnv]
 
@@ -183,7 +184,9 @@ def test_noise_reaches_what_sensors_measure_and_never_the_critic(quiet: Config) 
     quiet.task.observations.noise = True
     noisy = make_env(quiet, 4, seed=0)
     noisy.start_episodes_together()
-    first, second = noisy._observe(), noisy._observe()
+    first = noisy._observe()
+    noisy.scandots.step(noisy._survey())
+    second = noisy._observe()
     differs = (first["proprioception"] != second["proprioception"]).any(0)
     assert differs[:30].all() and not differs[30:].any(), "not its own actions and contact flags"
     assert (first["scandots"] != second["scandots"]).any(0).all()
@@ -218,12 +221,11 @@ def test_scandots_see_the_ground_ahead_in_the_robots_heading(
     quiet: Config, kinematic: Kinematic
 ) -> None:
     flat = build_terrain(replace(quiet.terrain, tile_size=16.0))
-    slope = np.arange(flat.height_map.shape[0], dtype=np.float32)[:, None] * quiet.terrain.cell_size
-    ramp = replace(flat, height_map=np.broadcast_to(0.1 * slope, flat.height_map.shape).copy())
+    slope = 0.1 * np.arange(161, dtype=np.float32)[:, None] * quiet.terrain.height_map_cell
+    ramp = replace(flat, heights=np.broadcast_to(slope, flat.heights.shape).copy())
     env = kinematic(quiet, 2, ramp)
     env.start_episodes_together()
-    ground = 0.1 * (8.0 - flat.corner[0])
-    env.simulator.state.base_pos = torch.tensor([[8.0, 8.0, ground + 0.3]]).repeat(2, 1)
+    env.simulator.state.base_pos = torch.tensor([[8.0, 8.0, 0.8 + 0.3]]).repeat(2, 1)
     half = 2**-0.5
     env.simulator.state.base_quat = torch.tensor([[1.0, 0.0, 0.0, 0.0], [half, 0.0, 0.0, half]])
     scandots = env.step(torch.zeros(2, 12)).obs["scandots"].reshape(2, 4, 4)
@@ -290,8 +292,8 @@ def test_robots_start_on_their_tiles_at_the_spawn_height(busy: Config) -> None:
     env.reset()
     position = env.simulator.state.base_pos
     origins = torch.tensor(env.terrain.origins).float()[env.terrain_type, env.terrain_level]
-    assert (position - origins)[:, :2].abs().max() <= 6.0 / 2 - 1.5
-    clearance = position[:, 2] - env.heights(position[:, :2])
+    assert 1.5 < (position - origins)[:, :2].abs().max() <= 6.0 / 2 - RIM
+    clearance = position[:, 2] - env.heights(position[:, None, :2], env.tile)[:, 0]
     torch.testing.assert_close(clearance, torch.full((16,), busy.robot.spawn_height))
     assert set(zip(env.terrain_type.tolist(), env.terrain_level.tolist(), strict=True)) == {
         (0, 0),
@@ -299,6 +301,28 @@ def test_robots_start_on_their_tiles_at_the_spawn_height(busy: Config) -> None:
         (1, 0),
         (1, 1),
     }
+
+
+def test_robots_that_leave_their_tile_come_in_at_the_opposite_edge(quiet: Config) -> None:
+    env, reference = make_env(quiet, 3, seed=0), make_env(quiet, 3, seed=0)
+    for each in (env, reference):
+        each.start_episodes_together()
+        rollout(each, range(3))
+    size, origin = quiet.terrain.tile_size, env._origin[1, :2]
+    # The second robot stands just inside an edge and moves out; its world is flat and repeats.
+    for each, x in ((env, size / 2 - 1e-4), (reference, -size / 2 + 1e-4)):
+        each.simulator._batch.qpos[1, :2] = origin.double().numpy() + np.array([x, 0.3])
+        each.simulator._batch.qvel[1, 0] = 1.0
+    result, expected = (each.step(actions(each, 3)) for each in (env, reference))
+    for name in result.obs:
+        torch.testing.assert_close(result.obs[name], expected.obs[name], atol=2e-3, rtol=1e-3)
+    here = env.simulator.state
+    assert (here.base_pos[1, 0] - origin[0]) < -size / 2 + 0.05
+    assert env.wrapped[1].tolist() == [-size, 0.0] and not env.wrapped[[0, 2]].any()
+    reach = (here.foot_pos[1, :, :2] - here.base_pos[1, :2]).norm(dim=1)
+    assert reach.max() < 0.5, "the feet came along"
+    walked = env.position[1] - (origin + torch.tensor([size / 2, 0.3]))
+    assert walked.abs().max() < 0.05
 
 
 def test_progress_is_the_way_along_the_commands_of_the_whole_episode(

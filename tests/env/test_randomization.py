@@ -86,7 +86,7 @@ def test_latency_is_drawn_in_whole_substeps_of_its_range(draw: Draw) -> None:
 def test_initial_states_spread_about_the_default_pose_above_the_tile(draw: Draw) -> None:
     origins = torch.tensor([[8.0, 24.0, 0.5]]).repeat(500, 1)
     config = replace(OFF, init_joint_pos=0.2, init_velocity=0.4)
-    qpos, qvel = draw(config).initial_state(origins, spread=2.0)
+    qpos, qvel = draw(config).initial_state(origins, torch.full((500,), 2.0))
     offset = qpos[:, :2] - origins[:, :2]
     assert 1.9 < offset.abs().max() <= 2.0
     torch.testing.assert_close(qpos[:, 2], torch.full((500,), 0.85))
@@ -97,7 +97,7 @@ def test_initial_states_spread_about_the_default_pose_above_the_tile(draw: Draw)
     default = torch.tensor(draw(OFF, 1)._robot.default_joint_pos).float()
     assert 0.19 < (qpos[:, 7:] - default).abs().max() <= 0.2 + 1e-6
     assert 0.39 < qvel[:, :6].abs().max() <= 0.4 and not qvel[:, 6:].any()
-    still_pos, still_vel = draw(OFF).initial_state(origins, spread=0.0)
+    still_pos, still_vel = draw(OFF).initial_state(origins, torch.zeros(500))
     assert torch.equal(still_pos[:, 7:], default.expand(500, 12)) and not still_vel.any()
     assert torch.equal(still_pos[:, :2], origins[:, :2])
 

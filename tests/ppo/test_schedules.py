@@ -1,4 +1,4 @@
-"""Learning rate and entropy coefficient over a run."""
+"""Learning rate and annealed values over a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from legged_ppo.config.schema import PPOConfig
 from legged_ppo.ppo.schedules import (
     ADAPTIVE_BOUNDS,
     adapted_learning_rate,
-    entropy_coefficient,
+    annealed,
     scheduled_learning_rate,
 )
 
@@ -35,19 +35,16 @@ def test_schedule_goes_from_the_first_to_the_final_rate_and_no_further(
 def test_adaptive_rate_falls_above_twice_and_rises_below_half_the_desired_kl(
     kl: float, factor: float
 ) -> None:
-    config = PPOConfig(schedule="adaptive", desired_kl=0.01)
-    assert adapted_learning_rate(config, 1e-3, kl) == pytest.approx(1e-3 * factor)
+    assert adapted_learning_rate(1e-3, kl, desired_kl=0.01) == pytest.approx(1e-3 * factor)
 
 
 def test_adaptive_rate_stays_within_its_bounds() -> None:
     low, high = ADAPTIVE_BOUNDS
-    config = PPOConfig(schedule="adaptive", desired_kl=0.01)
-    assert adapted_learning_rate(config, 1.1 * low, 1.0) == low
-    assert adapted_learning_rate(config, 0.9 * high, 1e-6) == high
+    assert adapted_learning_rate(1.1 * low, 1.0, desired_kl=0.01) == low
+    assert adapted_learning_rate(0.9 * high, 1e-6, desired_kl=0.01) == high
 
 
-def test_entropy_coefficient_moves_linearly_only_if_a_final_value_is_set() -> None:
-    moving = PPOConfig(entropy_coef=0.01, entropy_coef_final=0.0)
-    coefficients = [entropy_coefficient(moving, p) for p in (-1.0, 0.0, 0.25, 1.0, 2.0)]
-    assert coefficients == pytest.approx([0.01, 0.01, 0.0075, 0.0, 0.0])
-    assert entropy_coefficient(PPOConfig(entropy_coef=0.01), 0.7) == 0.01
+def test_annealed_value_moves_linearly_only_if_a_final_one_is_set() -> None:
+    values = [annealed(0.01, 0.0, p) for p in (-1.0, 0.0, 0.25, 1.0, 2.0)]
+    assert values == pytest.approx([0.01, 0.01, 0.0075, 0.0, 0.0])
+    assert annealed(0.01, None, 0.7) == 0.01

@@ -156,7 +156,7 @@ def test_memory_of_ended_episodes_is_cleared_and_of_others_kept(make_env: MakeEn
 
 def test_every_acted_on_observation_is_counted_once_after_the_rollout(make_env: MakeEnv) -> None:
     collected = make_collected(make_env, 9)
-    normalizer = collected.policy.normalizers["proprioception"]
+    normalizer = collected.policy.normalizer
     assert isinstance(normalizer, RunningNormalizer)
     mean = normalizer.mean.clone()
     collected.collect()

@@ -1,0 +1,128 @@
+"""The terrain curriculum: every robot's level, moved at the end of each of its episodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from legged_ppo.config.schema import CurriculumConfig
+
+SOLVED_PROGRESS = 0.7
+"""Share of the commanded path that a solved episode covers."""
+STANDING_PATH = 0.5
+"""Commanded path [m] of an episode below which no progress is asked for."""
+_FRONTIER_RATE = 0.5
+"""Solve rate from which a level counts as reached."""
+
+
+@dataclass
+class EpisodeOutcome:
+    """The episodes that N robots are in, [N] each; what counts is that of the robots that ended."""
+
+    progress: torch.Tensor
+    """m along the command, over all commands of the episode"""
+    commanded: torch.Tensor
+    """m that the commands asked for in that time"""
+    farthest: torch.Tensor
+    """m, largest distance from the start along x or y"""
+    fell: torch.Tensor
+    """bool"""
+    share: torch.Tensor
+    """how much of the full episode length has passed, in [0, 1]"""
+
+    @property
+    def solved(self) -> torch.Tensor:
+        """[N] bool, no fall and at least 70 % of the commanded path."""
+        walked = self.progress >= SOLVED_PROGRESS * self.commanded
+        return ~self.fell & (walked | (self.commanded < STANDING_PATH))
+
+
+class TerrainCurriculum:
+    """Levels of N robots and the solve rates by type and level.
+
+    Rules, at the end of an episode:
+
+    - `progress`: up for at least `promote` of the commanded path, without a fall; down for less than
+      `demote` of the path that the whole episode would have asked for. The path is integrated over all
+      commands, unlike in legged_gym, whose demotion looks at the last one only.
+    - `success`: up for a solved episode, down for one that is not.
+    - `none`: levels stay.
+
+    To go up, a robot must also have been `distance` away from its start, so that circles on the flat
+    middle of a tile count for nothing. A robot that would go above the last level gets a random one.
+    """
+
+    def __init__(
+        self, config: CurriculumConfig, types: torch.Tensor, levels: torch.Tensor, shape: torch.Size
+    ) -> None:
+        self.config, self.types, self.levels = config, types, levels
+        self.solve_rate = torch.zeros(shape, device=types.device)
+        """[types, levels], over the last `window` episodes or so"""
+        self.episodes = torch.zeros(shape, device=types.device)
+        """[types, levels], episodes that ended"""
+
+    def update(
+        self, ended: torch.Tensor, outcome: EpisodeOutcome, generator: torch.Generator
+    ) -> None:
+        """Count the ended episodes [N] bool and move those robots' levels."""
+        self._count(ended, outcome.solved)
+        if self.config.rule == "none":
+            return
+        up, down = self._moves(outcome)
+        up &= outcome.farthest >= self.config.distance
+        highest = self.solve_rate.shape[1] - 1
+        moved = self.levels + up.long() - down.long()
+        drawn = torch.rand(moved.shape, generator=generator, device=moved.device)
+        anywhere = (drawn * (highest + 1)).long().clamp(max=highest)
+        moved = torch.where(moved > highest, anywhere, moved.clamp(min=0))
+        self.levels = torch.where(ended, moved, self.levels)
+
+    def metrics(self, names: list[str]) -> dict[str, torch.Tensor]:
+        """Mean level, frontier level and solve rate of each type, and the mean level overall.
+
+        The frontier is the highest level whose solve rate is at least one half, -1 if there is none;
+        unlike the mean it does not fall when robots that solved the last level are spread again.
+        """
+        metrics = {"Curriculum/mean_level": self.levels.float().mean()}
+        numbers = torch.arange(self.solve_rate.shape[1], device=self.levels.device)
+        for i, name in enumerate(names):
+            here = self.types == i
+            count = here.sum().clamp(min=1)
+            rates = self.solve_rate[i]
+            metrics[f"Curriculum/level_{name}"] = (self.levels * here).sum() / count
+            reached = torch.where(rates >= _FRONTIER_RATE, numbers, -1)
+            metrics[f"Curriculum/frontier_{name}"] = reached.max().float()
+            solve = torch.where(here, rates[self.levels], 0.0).sum() / count
+            metrics[f"Curriculum/solve_{name}"] = solve
+        return metrics
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        names = ("types", "levels", "solve_rate", "episodes")
+        return {name: getattr(self, name).clone() for name in names}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value.clone())
+
+    def _moves(self, outcome: EpisodeOutcome) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.config.rule == "success":
+            return outcome.solved, ~outcome.solved
+        up = ~outcome.fell & (outcome.progress >= self.config.promote * outcome.commanded)
+        # A fall cuts the path short; held against the whole episode's it counts as little progress.
+        whole = outcome.commanded / torch.where(outcome.fell, outcome.share, 1.0).clamp(min=1e-3)
+        down = (outcome.progress < self.config.demote * whole) & (whole > STANDING_PATH)
+        return up & ~down, down
+
+    def _count(self, ended: torch.Tensor, solved: torch.Tensor) -> None:
+        """Move the solve rates towards the ended episodes', by 1 / window for each."""
+        cells = self.types * self.solve_rate.shape[1] + self.levels
+        new, wins = torch.zeros(2, self.solve_rate.numel(), device=cells.device)
+        new.index_add_(0, cells, ended.float())
+        wins.index_add_(0, cells, (ended & solved).float())
+        new, wins = new.view_as(self.episodes), wins.view_as(self.episodes)
+        self.episodes = self.episodes + new
+        recent = 1.0 - (1.0 - 1.0 / self.config.window) ** new
+        weight = torch.maximum(recent, new / self.episodes.clamp(min=1.0))
+        weight = torch.where(new > 0, weight, 0.0)
+        self.solve_rate = torch.lerp(self.solve_rate, wins / new.clamp(min=1.0), weight)

@@ -1,0 +1,203 @@
+"""Tiles with vertical faces, made of boxes: stairs, curbs, gaps, pits, hurdles; and stepping stones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from legged_ppo.terrain.tile import RIM, Box, Tile
+
+_DEPTH = 0.3
+"""Thickness [m] of solid ground below the lowest surface."""
+
+
+def _lerp(bounds: tuple[float, float], difficulty: float) -> float:
+    return bounds[0] + (bounds[1] - bounds[0]) * difficulty
+
+
+def _square(half: float, bottom: float, top: float) -> Box:
+    return Box((-half, -half, bottom), (half, half, top))
+
+
+def _ring(inner: float, outer: float, bottom: float, top: float) -> list[Box]:
+    """The square ring between two half widths [m], of four boxes."""
+    return [
+        Box((-outer, inner, bottom), (outer, outer, top)),
+        Box((-outer, -outer, bottom), (outer, -inner, top)),
+        Box((inner, -inner, bottom), (outer, inner, top)),
+        Box((-outer, -inner, bottom), (-inner, inner, top)),
+    ]
+
+
+@dataclass(frozen=True)
+class Stairs:
+    """Square stairs around a platform: up or down from the middle outwards (legged_gym's pyramids)."""
+
+    size: float
+    platform: float
+    tread: float
+    """Depth [m] of a step."""
+    riser: tuple[float, float]
+    """Height [m] of a step at difficulty 0 and 1."""
+    ascending: bool
+
+    @property
+    def steps(self) -> int:
+        """Steps between the platform and the rim."""
+        return int((self.size / 2 - RIM - self.platform / 2) / self.tread + 1e-6)
+
+    def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        riser, steps = _lerp(self.riser, difficulty), self.steps
+        inner = self.size / 2 - RIM - steps * self.tread
+        spawn = self.platform / 2 - 0.5
+        if not self.ascending:
+            # One box on the other, from the widest step to the platform.
+            boxes = [
+                _square(inner + (steps - 1 - k) * self.tread, 0.0, (k + 1) * riser)
+                for k in range(steps)
+            ]
+            return Tile(boxes, spawn_radius=spawn)
+        floor = -steps * riser - _DEPTH
+        boxes = [_square(inner, floor, -steps * riser)]
+        for k in range(1, steps):
+            edge = inner + k * self.tread
+            boxes += _ring(edge - self.tread, edge, floor, (k - steps) * riser)
+        boxes += _ring(inner + (steps - 1) * self.tread, self.size / 2, floor, 0.0)
+        return Tile(boxes, sunken=True, spawn_radius=spawn)
+
+
+@dataclass(frozen=True)
+class Curbs:
+    """Flat-topped rectangular obstacles of 1 to 2 m strewn around the platform [legged_gym: discrete]."""
+
+    size: float
+    platform: float
+    height: tuple[float, float]
+    """Height [m] of the highest obstacles at difficulty 0 and 1; others have half of it."""
+    count: int = 16
+
+    def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        height = _lerp(self.height, difficulty)
+        reach = self.size / 2 - RIM
+        boxes = []
+        for i in range(self.count):
+            half = rng.uniform(0.5, 1.0, size=2)
+            centre = rng.uniform(half - reach, reach - half)
+            (x0, y0), (x1, y1) = (centre - half).tolist(), (centre + half).tolist()
+            boxes.append(Box((x0, y0, 0.0), (x1, y1, height * (0.5 if i % 2 else 1.0))))
+        kept = [part for box in boxes for part in _outside(box, self.platform / 2)]
+        return Tile(kept, spawn_radius=self.platform / 2 - 0.3)
+
+
+def _outside(box: Box, half: float) -> list[Box]:
+    """The box, moved off the square of this half width about the middle by cutting what covers it."""
+    (x0, y0, z0), (x1, y1, z1) = box.low, box.high
+    if x0 >= half or x1 <= -half or y0 >= half or y1 <= -half:
+        return [box]
+    parts = []
+    if x0 < -half:
+        parts.append(Box((x0, y0, z0), (-half, y1, z1)))
+    if x1 > half:
+        parts.append(Box((half, y0, z0), (x1, y1, z1)))
+    left, right = max(x0, -half), min(x1, half)
+    if y0 < -half:
+        parts.append(Box((left, y0, z0), (right, -half, z1)))
+    if y1 > half:
+        parts.append(Box((left, half, z0), (right, y1, z1)))
+    return parts
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Two square moats around the platform."""
+
+    size: float
+    platform: float
+    width: tuple[float, float]
+    """Width [m] of a moat at difficulty 0 and 1."""
+    depth: float
+    """Depth [m] of the moats."""
+
+    def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        width, floor = _lerp(self.width, difficulty), -self.depth - _DEPTH
+        reach = self.size / 2 - RIM
+        middle = (self.platform / 2 + reach - width) / 2  # inner edge of the land between the moats
+        boxes = [_square(self.size / 2, floor, -self.depth)]
+        boxes.append(_square(self.platform / 2, -self.depth, 0.0))
+        boxes += _ring(self.platform / 2 + width, middle + width / 2, -self.depth, 0.0)
+        boxes += _ring(middle + 1.5 * width, self.size / 2, -self.depth, 0.0)
+        return Tile(boxes, sunken=True, spawn_radius=self.platform / 2 - 0.4)
+
+
+@dataclass(frozen=True)
+class Pit:
+    """A square pit with vertical walls that the robot has to climb out of."""
+
+    size: float
+    platform: float
+    depth: tuple[float, float]
+    """Depth [m] at difficulty 0 and 1."""
+
+    def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        depth = _lerp(self.depth, difficulty)
+        half, floor = self.platform / 2 + 0.5, -depth - _DEPTH
+        boxes = [_square(half, floor, -depth), *_ring(half, self.size / 2, floor, 0.0)]
+        return Tile(boxes, sunken=True, spawn_radius=self.platform / 2 - 0.3)
+
+
+@dataclass(frozen=True)
+class Hurdles:
+    """Square bars around the platform to step over."""
+
+    size: float
+    platform: float
+    height: tuple[float, float]
+    """Height [m] of the bars at difficulty 0 and 1."""
+    spacing: float = 0.8
+    """m from bar to bar"""
+    thickness: float = 0.1
+    """m"""
+
+    def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        height, edge = _lerp(self.height, difficulty), self.platform / 2 + 0.2
+        boxes = []
+        while edge + self.thickness <= self.size / 2 - RIM:
+            boxes += _ring(edge, edge + self.thickness, 0.0, height)
+            edge += self.spacing
+        return Tile(boxes, spawn_radius=self.platform / 2 - 0.4)
+
+
+@dataclass(frozen=True)
+class SteppingStones:
+    """Square stones with gaps between them, around the platform.
+
+    A height field: as boxes the stones of ten levels would be a thousand geoms. Stones and gaps are
+    rounded to its cells; its walls lean by one cell.
+    """
+
+    size: float
+    platform: float
+    points: int
+    """Grid points along an edge."""
+    stone: tuple[float, float]
+    """Edge [m] of a stone at difficulty 0 and 1."""
+    gap: tuple[float, float]
+    """Gap [m] between stones at difficulty 0 and 1."""
+    depth: float
+    """Depth [m] of the gaps."""
+
+    def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        cell = self.size / (self.points - 1)
+        stone = max(round(_lerp(self.stone, difficulty) / cell), 1)
+        # The walls lean outwards on both sides of a gap, so that one of k cells is k - 1 wide at half depth.
+        gap = max(round(_lerp(self.gap, difficulty) / cell), 1) + 1
+        index = np.arange(self.points)
+        on_stone = (index + int(rng.integers(stone + gap))) % (stone + gap) <= stone
+        heights = np.where(np.logical_and.outer(on_stone, on_stone), 0.0, -self.depth)
+        centre = np.abs(np.linspace(-self.size / 2, self.size / 2, self.points))
+        distance = np.maximum.outer(centre, centre)
+        land = (distance <= self.platform / 2 + 1e-6) | (distance >= self.size / 2 - RIM - 1e-6)
+        return Tile(
+            patch=np.where(land, 0.0, heights), sunken=True, spawn_radius=self.platform / 2 - 0.3
+        )

@@ -1,0 +1,68 @@
+"""What a tile is made of: boxes or a height field, and the heights that both amount to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+RIM = 0.5
+"""Width [m] of the flat rim at height 0 along the edges of every tile. Robots that cross an edge re-enter
+at the opposite one, so a robot's feet and the ground on both sides must fit."""
+
+
+@dataclass(frozen=True)
+class Box:
+    """A solid box in the tile's frame (origin in its middle, z = 0 at its edges)."""
+
+    low: tuple[float, float, float]
+    """Smallest x, y, z [m]."""
+    high: tuple[float, float, float]
+    """Largest x, y, z [m]."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The ground of one tile. Heights are those of boxes and field, 0 where there is none of them."""
+
+    boxes: list[Box] = field(default_factory=list)
+    patch: np.ndarray | None = None
+    """[n, n] m, index (x, y): heights of a height field over the whole tile."""
+    sunken: bool = False
+    """Parts lie below 0, so that boxes (or the field) make all of the ground, down to `floor`."""
+    spawn_radius: float = 0.5
+    """Robots start within this distance [m] of the middle, along each axis."""
+
+    @property
+    def floor(self) -> float:
+        """Height [m] of the lowest point."""
+        lowest = min((box.low[2] for box in self.boxes), default=0.0)
+        return min(lowest, 0.0 if self.patch is None else float(self.patch.min()))
+
+
+def rasterize(tile: Tile, size: float, points: int) -> np.ndarray:
+    """Heights [points, points] m, index (x, y), of a tile with edge `size` m from edge to edge.
+
+    A point on the border of two boxes has the height of the higher one.
+    """
+    axis = np.linspace(-size / 2, size / 2, points)
+    if tile.patch is not None:
+        heights = resample(tile.patch, points)
+    else:
+        heights = np.full((points, points), tile.floor if tile.sunken else 0.0)
+    slack = 1e-9
+    for box in tile.boxes:
+        x0, x1 = np.searchsorted(axis, [box.low[0] - slack, box.high[0] + slack])
+        y0, y1 = np.searchsorted(axis, [box.low[1] - slack, box.high[1] + slack])
+        window = heights[x0:x1, y0:y1]
+        np.maximum(window, box.high[2], out=window)
+    return heights
+
+
+def resample(patch: np.ndarray, points: int) -> np.ndarray:
+    """Bilinear interpolation of [n, n] heights to [points, points] over the same square."""
+    position = np.linspace(0.0, len(patch) - 1.0, points)
+    cell = np.minimum(position.astype(np.int64), len(patch) - 2)
+    fraction = position - cell
+    rows = patch[cell] + (patch[cell + 1] - patch[cell]) * fraction[:, None]
+    return rows[:, cell] + (rows[:, cell + 1] - rows[:, cell]) * fraction

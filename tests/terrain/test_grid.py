@@ -1,0 +1,217 @@
+"""The ground: its tiles, its height map, and the geoms that the engines collide with."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import mujoco
+import numpy as np
+import pytest
+import torch
+
+from legged_ppo.config.errors import ConfigError
+from legged_ppo.config.schema import RobotConfig, SimConfig, TerrainConfig
+from legged_ppo.robots.spec import load_robot
+from legged_ppo.sim.model import build_model
+from legged_ppo.terrain.grid import Terrain, build_terrain
+from legged_ppo.terrain.height_map import HeightMap
+from legged_ppo.terrain.tile import RIM, Tile
+from legged_ppo.terrain.types import make_tile_types
+
+ALL = list(make_tile_types(TerrainConfig()))
+SMOOTH = {"flat", "rough", "slope_up", "slope_down", "rough_slope", "wave"}
+GRID = TerrainConfig(
+    proportions=dict.fromkeys(ALL, 1.0),
+    num_levels=3,
+    fractal_height=[0.02, 0.04],
+    height_map_cell=0.05,
+)
+
+
+@pytest.fixture(scope="module")
+def grid() -> Terrain:
+    return build_terrain(GRID)
+
+
+def fingerprint(config: TerrainConfig) -> str:
+    return hashlib.sha256(build_terrain(config).heights.tobytes()).hexdigest()
+
+
+def test_the_seed_alone_decides_the_ground() -> None:
+    assert fingerprint(GRID) == fingerprint(replace(GRID))
+    assert fingerprint(GRID) != fingerprint(replace(GRID, seed=2))
+
+
+def test_the_ground_is_the_same_on_every_machine() -> None:
+    assert fingerprint(GRID)[:16] == "7f516ab0d902bdf1"
+
+
+def test_a_tile_does_not_depend_on_its_neighbours(grid: Terrain) -> None:
+    alone = build_terrain(replace(GRID, proportions={"curbs": 1.0}))
+    np.testing.assert_array_equal(alone.heights[0], grid.heights[ALL.index("curbs")])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_tiles_are_flat_along_their_edges(grid: Terrain, name: str) -> None:
+    rim = round(RIM / GRID.height_map_cell)
+    for heights in grid.heights[ALL.index(name)]:
+        inner = np.full_like(heights, 0.0)
+        inner[rim:-rim, rim:-rim] = heights[rim:-rim, rim:-rim]
+        np.testing.assert_array_equal(heights[:rim], 0.0)
+        np.testing.assert_allclose(heights, inner, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", set(ALL) - {"flat", "rough", "rough_slope", "wave"})
+def test_robots_start_on_level_ground(grid: Terrain, name: str) -> None:
+    for tile, heights in zip(
+        grid.tiles[ALL.index(name)], grid.heights[ALL.index(name)], strict=True
+    ):
+        middle = len(heights) // 2
+        reach = int((tile.spawn_radius + 0.25) / GRID.height_map_cell)
+        start = heights[middle - reach : middle + reach + 1, middle - reach : middle + reach + 1]
+        assert tile.spawn_radius > 0.2 and np.ptp(start) < 1e-6
+
+
+def hardness(name: str, tile: Tile, heights: np.ndarray) -> float:
+    """What grows with the difficulty of this type: an area of gaps, or heights."""
+    return float((heights < -0.3).sum()) if name in ("gaps", "stepping_stones") else np.ptp(heights)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_difficulty_makes_a_type_harder(grid: Terrain, name: str) -> None:
+    column = ALL.index(name)
+    levels = zip(grid.tiles[column], grid.heights[column], strict=True)
+    values = [hardness(name, tile, heights) for tile, heights in levels]
+    assert values[0] < values[1] < values[2]
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "bounds", "expected"),
+    [
+        ("stairs_up", "stair_height", [0.1, 0.1], -8 * 0.1),
+        ("stairs_down", "stair_height", [0.1, 0.1], 8 * 0.1),
+        ("slope_up", "slope", [0.2, 0.2], -2.5 * 0.2),
+        ("slope_down", "slope", [0.2, 0.2], 2.5 * 0.2),
+        ("pits", "pit_depth", [0.15, 0.15], -0.15),
+    ],
+)
+def test_the_middle_lies_as_high_as_the_way_out_demands(
+    name: str, key: str, bounds: list[float], expected: float
+) -> None:
+    terrain = build_terrain(replace(GRID, proportions={name: 1.0}, **{key: bounds}))  # type: ignore[arg-type]
+    np.testing.assert_allclose(terrain.origins[0, :, 2], expected, atol=1e-5)
+
+
+def test_stairs_rise_by_one_riser_every_tread() -> None:
+    config = replace(GRID, proportions={"stairs_up": 1.0}, stair_height=[0.12, 0.12])
+    heights = build_terrain(config).heights[0, 0]
+    way_out = heights[len(heights) // 2 :, len(heights) // 2]
+    edges = np.flatnonzero(np.diff(way_out) > 1e-4)
+    np.testing.assert_allclose(np.diff(way_out)[edges], 0.12, atol=1e-4)
+    np.testing.assert_array_equal(np.diff(edges), round(0.3 / GRID.height_map_cell))
+
+
+def test_robots_are_shared_out_by_largest_remainder_and_over_the_levels() -> None:
+    config = replace(GRID, proportions={"flat": 0.5, "rough": 1.6}, num_levels=4)
+    types, levels = build_terrain(config).assign(10)  # exact shares: 2.38 and 7.62
+    assert np.bincount(types).tolist() == [2, 8]
+    assert np.bincount(levels[types == 1], minlength=4).tolist() == [2, 2, 2, 2]
+    assert levels[types == 0].tolist() == [0, 1]
+    for num_envs in (1, 2, 3, 17):
+        assert len(build_terrain(config).assign(num_envs)[0]) == num_envs
+    _, low = build_terrain(replace(config, max_initial_level=1)).assign(10)
+    assert low.max() == 1
+
+
+def test_a_type_of_share_zero_gets_no_column() -> None:
+    terrain = build_terrain(replace(GRID, proportions={"flat": 0.0, "rough": 1.0}))
+    assert terrain.types == ["rough"] and terrain.origins.shape == (1, 3, 3)
+
+
+def ray_heights(model: mujoco.MjModel, data: mujoco.MjData, xy: np.ndarray) -> np.ndarray:
+    ground_only = np.array([1, 0, 0, 0, 0, 0], dtype=np.uint8)
+    hit = np.zeros(1, dtype=np.int32)
+    down = np.array([0.0, 0.0, -1.0])
+    rays = [
+        mujoco.mj_ray(model, data, np.array([*p, 5.0]), down, ground_only, 1, -1, hit) for p in xy
+    ]
+    return 5.0 - np.array(rays)
+
+
+@pytest.fixture(scope="module")
+def ground(grid: Terrain) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    model = build_model(load_robot(RobotConfig()), grid, SimConfig())
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    return model, data
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_height_map_is_the_ground_that_rays_hit(
+    grid: Terrain, ground: tuple[mujoco.MjModel, mujoco.MjData], name: str
+) -> None:
+    column, cell = ALL.index(name), GRID.height_map_cell
+    xy = np.random.default_rng(0).uniform(0.0, [8.0, 24.0], size=(10_000, 2))
+    xy[:, 0] += column * 8.0
+    tile = torch.tensor(column * 3 + (xy[:, 1] // 8.0).astype(int))
+    heights = HeightMap(grid, torch.device("cpu"))
+    looked_up = heights(torch.tensor(xy[:, None]).float(), tile)[:, 0].numpy()
+    truth = ray_heights(*ground, xy)
+    at_edge = np.zeros(len(xy), dtype=bool)
+    if name not in SMOOTH:  # a vertical face, or the leaning wall of a stone, within one cell
+        for offset in cell * np.array([[1, 0], [-1, 0], [0, 1], [0, -1], [1, 1], [-1, -1]]):
+            at_edge |= np.abs(ray_heights(*ground, xy + offset) - truth) > 0.005
+    assert at_edge.mean() < 0.8
+    assert np.mean(np.abs(looked_up - truth)[~at_edge] < 0.01) >= 0.995
+
+
+def test_origins_lie_on_the_ground_in_the_middle_of_their_tiles(grid: Terrain) -> None:
+    origins = torch.tensor(grid.origins).float().view(-1, 3)
+    tiles = torch.arange(len(origins))
+    found = HeightMap(grid, torch.device("cpu"))(origins[:, None, :2], tiles)[:, 0]
+    torch.testing.assert_close(found, origins[:, 2])
+    np.testing.assert_allclose(grid.origins[1, 2, :2], [12.0, 20.0])
+
+
+def test_queries_are_bilinear_and_the_tile_repeats(grid: Terrain) -> None:
+    heights = HeightMap(grid, torch.device("cpu"))
+    column, level = ALL.index("rough"), 2
+    z = grid.heights[column, level]
+    corner = torch.tensor([8.0 * column, 8.0 * level])
+    i, j = 40, 57
+
+    def at(fx: float, fy: float) -> float:
+        xy = corner + 0.05 * torch.tensor([[[i + fx, j + fy]]])
+        return float(heights(xy, torch.tensor([column * 3 + level])))
+
+    assert at(0, 0) == pytest.approx(z[i, j], abs=1e-5)
+    assert at(0.25, 0) == pytest.approx(0.75 * z[i, j] + 0.25 * z[i + 1, j], abs=1e-5)
+    assert at(0.5, 0.5) == pytest.approx(z[i : i + 2, j : j + 2].mean(), abs=1e-5)
+    for period in (160, -160, 480):
+        assert at(0.5 + period, 0.5 - period) == pytest.approx(at(0.5, 0.5), abs=2e-4)
+
+
+def test_the_whole_grid_is_small_enough() -> None:
+    terrain = build_terrain(replace(GRID, num_levels=10))
+    model = build_model(load_robot(RobotConfig()), terrain, SimConfig())
+    assert model.ngeom <= 1500
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"proportions": {"flat": 1.0, "ruogh": 1.0}}, "terrain.proportions"),
+        ({"proportions": {"flat": 0.0, "rough": 0.0}}, "terrain.proportions"),
+        ({"proportions": {"flat": 1.0, "rough": -0.5}}, "terrain.proportions"),
+        ({"tile_size": 6.03}, "terrain.tile_size"),
+        ({"tile_size": 4.0}, "terrain.tile_size"),
+        ({"proportions": {"stairs_up": 1.0}, "stair_tread": 1.4}, "terrain.tile_size"),
+    ],
+)
+def test_ground_that_cannot_be_built_is_refused(change: dict[str, object], key: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        build_terrain(replace(GRID, **change))  # type: ignore[arg-type]
+    assert caught.value.key == key
+    if "ruogh" in str(caught.value):
+        assert "did you mean 'rough'" in str(caught.value)
