@@ -163,15 +163,26 @@ class CommandConfig:
     yaw_rate: list[float] = field(default_factory=lambda: [-1.0, 1.0])
     """Range of the yaw rate [rad/s]; in heading mode its clip."""
     heading: bool = False
-    """Command a heading in [-pi, pi]; the yaw rate follows `heading_gain` times its error."""
+    """Command a heading; the yaw rate follows `heading_gain` times its error."""
+    heading_range: list[float] = field(default_factory=lambda: [-3.14159, 3.14159])
+    """Range of the commanded heading [rad] about that of the robot at the time."""
     heading_gain: float = 0.5
     """Yaw rate per heading error [1/s]."""
     resample_time_s: float = 10.0
     """Time [s] between new commands."""
     standing_fraction: float = 0.1
     """Share of commands that ask the robot to stand still."""
-    min_speed: float = 0.1
-    """Planar commands shorter than this [m/s] become 0."""
+    min_speed: float = 0.2
+    """Planar commands shorter than this [m/s] become 0, as in legged_gym."""
+    flat_velocity: list[float] = field(default_factory=list)
+    """Range of the forward velocity [m/s] on `flat` tiles, where a third of the commands follow a curve,
+    a third turn on the spot and a third stand (Agarwal et al.); empty: the same commands everywhere."""
+    flat_heading: list[float] = field(default_factory=lambda: [-1.0472, 1.0472])
+    """Range of the heading [rad] of those curves; turns take any."""
+    initial_scale: float = 1.0
+    """Share of the velocity ranges that commands are drawn from at the start of training."""
+    ramp: float = 0.5
+    """Share of the training after which they are drawn from the whole ranges."""
 
 
 @dataclass
@@ -223,6 +234,7 @@ class RewardConfig:
     The terms are the functions of the same names in `legged_ppo/env/rewards.py`.
     """
 
+    tracking: float = 0.0
     tracking_lin_vel: float = 1.5
     tracking_ang_vel: float = 0.75
     lin_vel_z: float = -2.0
@@ -236,6 +248,7 @@ class RewardConfig:
     feet_air_time: float = 0.5
     feet_balance: float = 0.0
     feet_slip: float = -0.1
+    feet_drag: float = 0.0
     foot_jerk: float = 0.0
     foot_clearance: float = 0.0
     collision: float = -1.0
@@ -308,10 +321,17 @@ class TaskConfig:
 class PolicyConfig:
     """The recurrent actor-critic."""
 
+    architecture: str = "monolithic"
+    """monolithic (one GRU over everything) or rma (a GRU over the terrain, an encoder of the physical
+    parameters, a base policy without memory)."""
     scandots_hidden: list[int] = field(default_factory=lambda: [64, 32])
     """Hidden layers of the scandots encoder."""
     scandots_latent: int = 16
-    """Width of the scandots latent; 0 makes the policy blind."""
+    """Width of the scandots latent (rma: of the terrain latent); 0 makes the policy blind."""
+    extrinsics_hidden: list[int] = field(default_factory=lambda: [64, 32])
+    """rma: hidden layers of the encoder of the physical parameters."""
+    extrinsics_latent: int = 8
+    """rma: width of their latent."""
     gru_hidden: int = 256
     """Width of the GRU."""
     gru_layers: int = 1

@@ -84,6 +84,11 @@ _CHECKS: dict[str, Check] = {
     "task.commands.resample_time_s": _POSITIVE,
     "task.commands.standing_fraction": _SHARE,
     "task.commands.min_speed": _NOT_NEGATIVE,
+    "task.commands.heading_range": _RANGE,
+    "task.commands.flat_velocity": _RANGE_OR_EMPTY,
+    "task.commands.flat_heading": _RANGE,
+    "task.commands.initial_scale": _SHARE,
+    "task.commands.ramp": _OPEN_SHARE,
     "task.observations.scandots.x": (lambda x: len(x) > 0, "at least one coordinate"),
     "task.observations.scandots.y": (lambda x: len(x) > 0, "at least one coordinate"),
     "task.observations.scandots.noise": _NOT_NEGATIVE,
@@ -103,6 +108,9 @@ _CHECKS: dict[str, Check] = {
     "task.randomization.push_velocity": _NOT_NEGATIVE,
     "task.randomization.init_joint_pos": _NOT_NEGATIVE,
     "task.randomization.init_velocity": _NOT_NEGATIVE,
+    "policy.architecture": _one_of("monolithic", "rma"),
+    "policy.extrinsics_hidden": _WIDTHS,
+    "policy.extrinsics_latent": _POSITIVE,
     "policy.scandots_hidden": _WIDTHS,
     "policy.scandots_latent": _NOT_NEGATIVE,
     "policy.gru_hidden": _POSITIVE,
@@ -175,6 +183,17 @@ def validate(config: Config) -> None:
             policy.init_std,
             f"a number between policy.min_std ({policy.min_std}) and policy.max_std ({policy.max_std})",
         )
+    if policy.architecture == "rma":
+        for key, only, reason in (
+            ("critic_memory", "shared", "its critic reads the base policy's inputs"),
+            ("actor_skip", False, "its base policy reads the observations anyway"),
+        ):
+            if getattr(policy, key) != only:
+                expected = f"{str(only).lower()} with policy.architecture=rma: {reason}"
+                raise ConfigError(f"policy.{key}", getattr(policy, key), expected)
+        if policy.scandots_latent == 0:
+            expected = "above 0 with policy.architecture=rma, whose memory is of the terrain"
+            raise ConfigError("policy.scandots_latent", 0, expected)
     widest = policy.action_bound / 3.1**0.5
     if policy.distribution == "beta" and policy.init_std > widest:
         raise ConfigError(
@@ -204,8 +223,14 @@ def validate(config: Config) -> None:
             highest,
             f"a level below terrain.num_levels ({terrain.num_levels})",
         )
-    rewards = config.task.rewards
-    if not (rewards.tracking_lin_vel or rewards.tracking_ang_vel):
+    rewards, commands = config.task.rewards, config.task.commands
+    if commands.flat_velocity and not commands.heading:
+        raise ConfigError(
+            "task.commands.flat_velocity",
+            commands.flat_velocity,
+            "[] unless task.commands.heading is true: the curves are headings",
+        )
+    if not (rewards.tracking or rewards.tracking_lin_vel or rewards.tracking_ang_vel):
         raise ConfigError(
             "task.rewards.tracking_lin_vel", 0.0, "a tracking weight other than 0; nothing to learn"
         )

@@ -8,6 +8,9 @@ from legged_ppo.config.schema import CommandConfig
 from legged_ppo.env.sampling import uniform
 from legged_ppo.sim.rotations import wrap_to_pi
 
+_DRAWS = 5
+"""Random numbers of a command: forward, lateral, yaw rate, heading, whether to stand."""
+
 
 class VelocityCommands:
     """The commands of N robots. `command` is [N, 3]: forward, lateral velocity, yaw rate."""
@@ -19,11 +22,22 @@ class VelocityCommands:
         device = generator.device
         self.command = torch.zeros(num_envs, 3, device=device)
         self.heading = torch.zeros(num_envs, device=device)
+        self.turn = torch.zeros(num_envs, device=device)
+        """[N] rad, of a new command: heading about the robot's own, which is known in `steer`; else 0"""
         self.standing = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self.time_left = torch.zeros(num_envs, device=device)
+        self.on_flat = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        """[N] bool, robots on `flat` tiles"""
         self._fixed: torch.Tensor | None = None
+        self._planned: torch.Tensor | None = None  # [count, N, draws]
         ranges = torch.tensor([config.lin_vel_x, config.lin_vel_y, config.yaw_rate], device=device)
         self._low, self._span = ranges[:, 0], ranges[:, 1] - ranges[:, 0]
+        self._scale = 1.0
+
+    def anneal(self, progress: float) -> None:
+        """Widen the velocities' ranges with the training's progress in [0, 1]."""
+        start, ramp = self.config.initial_scale, self.config.ramp
+        self._scale = start + (1.0 - start) * min(progress / ramp, 1.0)
 
     def fix(self, command: tuple[float, float, float] | None) -> None:
         """Give every robot this command from now on; None goes back to drawing."""
@@ -32,22 +46,58 @@ class VelocityCommands:
             self._fixed = torch.tensor(command, dtype=torch.float32, device=self.command.device)
             self.command = self._fixed.repeat(len(self.command), 1)
 
+    def plan(self, count: int) -> None:
+        """Draw `count` commands of every robot now and use them in turn, over and over, from now on.
+
+        Then no robot's commands depend on when another one falls, as comparisons need it.
+        """
+        n = len(self.command)
+        self._planned = torch.rand(
+            (count, n, _DRAWS), generator=self._generator, device=self.command.device
+        )
+        self._next = torch.zeros(n, dtype=torch.int64, device=self.command.device)
+
     def resample(self, mask: torch.Tensor) -> None:
         """Draw new commands for the masked robots [N] bool."""
-        c = self.config
-        unit = uniform((0.0, 1.0), (len(mask), 5), self._generator)
-        drawn = torch.addcmul(self._low, self._span, unit[:, :3])
-        heading = torch.pi * (2.0 * unit[:, 3] - 1.0)
+        c, unit = self.config, self._draw(mask)
+        drawn = torch.addcmul(self._low, self._span, unit[:, :3]) * self._scale
+        turn = c.heading_range[0] + (c.heading_range[1] - c.heading_range[0]) * unit[:, 3]
         standing = unit[:, 4] < c.standing_fraction
         slow = drawn[:, :2].norm(dim=1, keepdim=True) < c.min_speed
         drawn[:, :2] = torch.where(slow, 0.0, drawn[:, :2])
+        if c.flat_velocity:
+            drawn, turn, standing = self._on_flat_ground(drawn, turn, standing, unit)
         drawn = torch.where(standing[:, None], 0.0, drawn)
         if self._fixed is not None:
             drawn = self._fixed.expand_as(drawn)
         self.command = torch.where(mask[:, None], drawn, self.command)
-        self.heading = torch.where(mask, heading, self.heading)
+        self.turn = torch.where(mask, turn, self.turn)
         self.standing = torch.where(mask, standing, self.standing)
         self.time_left = torch.where(mask, c.resample_time_s, self.time_left)
+
+    def _on_flat_ground(
+        self, drawn: torch.Tensor, turn: torch.Tensor, standing: torch.Tensor, unit: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """On flat tiles a third each: a curve, a turn on the spot, a stop."""
+        c, flat, kind = self.config, self.on_flat, unit[:, 4]
+        curve = kind < 1 / 3
+        speed = c.flat_velocity[0] + (c.flat_velocity[1] - c.flat_velocity[0]) * unit[:, 0]
+        forward = torch.where(curve, speed, 0.0)
+        planar = torch.stack([forward, torch.zeros_like(forward)], dim=1)
+        drawn = torch.cat([torch.where(flat[:, None], planar, drawn[:, :2]), drawn[:, 2:]], dim=1)
+        bend = c.flat_heading[0] + (c.flat_heading[1] - c.flat_heading[0]) * unit[:, 3]
+        around = torch.pi * (2.0 * unit[:, 3] - 1.0)
+        turn = torch.where(flat, torch.where(curve, bend, around), turn)
+        return drawn, turn, torch.where(flat, kind >= 2 / 3, standing)
+
+    def _draw(self, mask: torch.Tensor) -> torch.Tensor:
+        """Uniform numbers [N, 5] in [0, 1), those of the masked robots taken from the plan, if any."""
+        if self._planned is None:
+            return uniform((0.0, 1.0), (len(mask), _DRAWS), self._generator)
+        robots = torch.arange(len(mask), device=mask.device)
+        drawn = self._planned[self._next % len(self._planned), robots]
+        self._next = self._next + mask.long()
+        return drawn
 
     def step(self, yaw: torch.Tensor) -> None:
         """Let one control step pass; in heading mode steer from the robots' headings `yaw` [N] rad."""
@@ -59,9 +109,13 @@ class VelocityCommands:
         self.steer(yaw)
 
     def steer(self, yaw: torch.Tensor) -> None:
-        """In heading mode set the yaw rates from the heading errors."""
+        """In heading mode take over new headings and set the yaw rates from the heading errors."""
         c = self.config
-        if c.heading and self._fixed is None:
+        if not c.heading:
+            return
+        self.heading = torch.where(self.turn != 0.0, wrap_to_pi(yaw + self.turn), self.heading)
+        self.turn = torch.zeros_like(self.turn)
+        if self._fixed is None:
             rate = c.heading_gain * wrap_to_pi(self.heading - yaw)
             rate = rate.clamp(c.yaw_rate[0], c.yaw_rate[1])
             self.command[:, 2] = torch.where(self.standing, 0.0, rate)
@@ -69,7 +123,7 @@ class VelocityCommands:
     def state_dict(self) -> dict[str, torch.Tensor]:
         return {
             name: getattr(self, name).clone()
-            for name in ("command", "heading", "standing", "time_left")
+            for name in ("command", "heading", "turn", "standing", "time_left")
         }
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:

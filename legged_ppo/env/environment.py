@@ -47,8 +47,16 @@ class Environment(Protocol):
 
     def step(self, actions: torch.Tensor) -> StepResult: ...
 
+    def anneal(self, progress: float) -> None:
+        """Called before every rollout with the share of the training that is done, in [0, 1]."""
+        ...
+
     def metrics(self) -> dict[str, torch.Tensor]:
         """Scalars of the environment's own state (levels of a curriculum), read once an iteration."""
+        ...
+
+    def curriculum_report(self) -> dict[str, Any] | None:
+        """Solve rates by type and level (`TerrainCurriculum.report`), or None without a curriculum."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

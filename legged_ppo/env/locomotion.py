@@ -107,11 +107,19 @@ class LocomotionEnv:
         )
         self._find_tiles()
 
+    def place(self, column: int, level: int) -> None:
+        """Put every robot on this tile, from the next reset on."""
+        self.curriculum.types = torch.full_like(self.terrain_type, column)
+        self.curriculum.levels = torch.full_like(self.terrain_level, level)
+        self._find_tiles()
+
     def _find_tiles(self) -> None:
         """Look up the robots' tiles, which their types and levels decide."""
         self.tile = self.terrain_type * self.terrain.num_levels + self.terrain_level
         """[N] int64, counted along the levels of one type after the other"""
         self._origin = self._origins[self.tile]  # [N, 3]
+        if "flat" in self.terrain.types:
+            self.commands.on_flat = self.terrain_type == self.terrain.types.index("flat")
 
     def _start_episode_state(self) -> None:
         n, j, f = self.num_envs, self.num_actions, self.robot.num_feet
@@ -224,9 +232,19 @@ class LocomotionEnv:
             setattr(self, name, state["buffers"][name].clone())
         self.generator.set_state(state["generator"])
 
+    def anneal(self, progress: float) -> None:
+        """Take over the training's progress in [0, 1], for the command ranges."""
+        self.commands.anneal(progress)
+
     def metrics(self) -> dict[str, torch.Tensor]:
         """Scalars of the curriculum, to be read once an iteration."""
         return self.curriculum.metrics(self.terrain.types)
+
+    def curriculum_report(self) -> dict[str, Any] | None:
+        """`TerrainCurriculum.report`; None on ground that has no levels to climb."""
+        if self.config.terrain.curriculum.rule == "none":
+            return None
+        return self.curriculum.report(self.terrain.types)
 
     def _stay_on_tile(self) -> None:
         """Robots that crossed an edge of their tile come in at the opposite one, so that their ground

@@ -22,6 +22,7 @@ class ObservationBuilder:
       joint velocities J, last action J, foot contacts F;
     - `commands`: forward, lateral velocity, yaw rate;
     - `scandots`: the height sensor's reading;
+    - `extrinsics` (the RMA architecture only): physical parameters 8;
     - `privileged` (critic only, without noise): base velocity 3, physical parameters 8, height 1, foot forces F.
     """
 
@@ -49,6 +50,7 @@ class ObservationBuilder:
             "proprioception": len(self._noise),
             "commands": 3,
             "scandots": num_scandots,
+            "extrinsics": NUM_PRIVILEGED,
             "privileged": 3 + NUM_PRIVILEGED + 1 + f,
         }
 
@@ -95,5 +97,6 @@ class ObservationBuilder:
             "proprioception": proprioception,
             "commands": command.clone(),
             "scandots": scandots * c.height_scale,
+            "extrinsics": parameters,
             "privileged": privileged,
         }

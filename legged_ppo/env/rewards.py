@@ -60,6 +60,13 @@ class RewardInputs:
         return self.command.abs().sum(1) > 0.1
 
 
+def tracking(x: RewardInputs) -> torch.Tensor:
+    """v_cmd - |v_cmd - v_x| - |w_cmd - w_z|, of forward velocity and yaw rate alone [AG]."""
+    forward = (x.command[:, 0] - x.state.base_lin_vel[:, 0]).abs()
+    turn = (x.command[:, 2] - x.state.base_ang_vel[:, 2]).abs()
+    return x.command[:, 0] - forward - turn
+
+
 def tracking_lin_vel(x: RewardInputs) -> torch.Tensor:
     """exp(-|v_xy - v_cmd|^2 / sigma) [LG]."""
     error = (x.command[:, :2] - x.state.base_lin_vel[:, :2]).square().sum(1)
@@ -131,6 +138,11 @@ def feet_slip(x: RewardInputs) -> torch.Tensor:
     return (x.state.foot_vel[..., :2].square().sum(-1) * x.contact).sum(1)
 
 
+def feet_drag(x: RewardInputs) -> torch.Tensor:
+    """|v_x| + |v_y| of the feet in contact [AG]."""
+    return (x.state.foot_vel[..., :2].abs().sum(-1) * x.contact).sum(1)
+
+
 def foot_jerk(x: RewardInputs) -> torch.Tensor:
     """Change of the feet's contact forces [AG]."""
     return (x.state.foot_force - x.last_foot_force).abs().sum(1)
@@ -177,6 +189,7 @@ def stand_contact(x: RewardInputs) -> torch.Tensor:
 TERMS: dict[str, Callable[[RewardInputs], torch.Tensor]] = {
     term.__name__: term
     for term in (
+        tracking,
         tracking_lin_vel,
         tracking_ang_vel,
         lin_vel_z,
@@ -190,6 +203,7 @@ TERMS: dict[str, Callable[[RewardInputs], torch.Tensor]] = {
         feet_air_time,
         feet_balance,
         feet_slip,
+        feet_drag,
         foot_jerk,
         foot_clearance,
         collision,

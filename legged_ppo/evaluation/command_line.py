@@ -38,12 +38,29 @@ def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
         "--stochastic", action="store_true", help="sample the actions instead of taking their mode"
     )
     parser.add_argument(
+        "--terrain", metavar="TYPE", help="only this terrain type of the checkpoint's grid"
+    )
+    parser.add_argument("--level", type=_not_negative, metavar="L", help="its level (default: 0)")
+    parser.add_argument(
         "overrides",
         nargs="*",
         metavar="key=value",
         help="change the checkpoint's robot, terrain, sim or task: terrain=flat, "
         "task.commands.lin_vel_x=[0,1]",
     )
+
+
+def place_of(arguments: argparse.Namespace) -> tuple[str, int] | None:
+    """Terrain type and level of --terrain and --level; None where neither was given.
+
+    Raises:
+        ConfigError: a level without a type.
+    """
+    if arguments.terrain is None:
+        if arguments.level is not None:
+            raise ConfigError("--level", arguments.level, "used together with --terrain TYPE")
+        return None
+    return arguments.terrain, arguments.level or 0
 
 
 def positive(text: str) -> int:
@@ -97,14 +114,15 @@ def find_checkpoint(name: str, log_dir: str) -> Path:
     )
 
 
-def check_output(option: str, path: Path, suffix: str) -> None:
+def check_output(option: str, path: Path, *suffixes: str) -> None:
     """Refuse an output that cannot be written, before minutes of work for it.
 
     Raises:
         ConfigError: another suffix, or a folder that does not exist.
     """
-    if path.suffix != suffix:
-        raise ConfigError(option, str(path), f"a file whose name ends in {suffix}")
+    if path.suffix not in suffixes:
+        expected = f"a file whose name ends in {' or '.join(suffixes)}"
+        raise ConfigError(option, str(path), expected)
     if not path.parent.is_dir():
         expected = f"a file in a folder that exists ({path.parent} does not)"
         raise ConfigError(option, str(path), expected)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from legged_ppo.evaluation import command_line
+
+if TYPE_CHECKING:
+    from legged_ppo.config.schema import Config
+    from legged_ppo.models.actor_critic import ActorCritic
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -15,6 +21,8 @@ def make_parser() -> argparse.ArgumentParser:
         description="Measure a trained policy: success, tracking, cost of transport, per terrain.",
         epilog="examples:\n"
         "  python evaluate.py --checkpoint latest --envs 256 --json evaluation.json\n"
+        "  python evaluate.py --terrain stairs_up --level 2 --report stairs.html\n"
+        "  python evaluate.py --compare logs/a/checkpoints/phase1_best.pth logs/b/checkpoints/phase1_best.pth\n"
         "  python evaluate.py terrain=flat task.commands.lin_vel_x=[0.5,1.5]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -27,6 +35,20 @@ def make_parser() -> argparse.ArgumentParser:
         help="robots, each walking one episode (default: %(default)s)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write a page with a heat map: .html or .md"
+    )
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A.pth", "B.pth"),
+        help="two checkpoints on the same robots, ground and commands, under the conditions of A",
+    )
+    parser.add_argument(
+        "--protocol",
+        choices=["agarwal"],
+        help="the protocol of Agarwal et al. 2022 instead, beside their published figures",
+    )
     return parser
 
 
@@ -38,19 +60,80 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         command_line.check_output("--json", arguments.json, ".json")
+    if arguments.report:
+        command_line.check_output("--report", arguments.report, ".html", ".md")
+    if arguments.compare:
+        return _compare(arguments)
 
-    from legged_ppo.evaluation.evaluator import evaluate_policy
     from legged_ppo.evaluation.loading import load_for_evaluation
-    from legged_ppo.evaluation.report import write_evaluation
-    from legged_ppo.evaluation.tables import figures_table, print_tables
 
     policy, config, counters, path = load_for_evaluation(arguments)
-    result = evaluate_policy(
-        policy, config, arguments.envs, arguments.seed, stochastic=arguments.stochastic
-    )
     print(f"{path}: {counters['env_steps']:,} environment steps")
+    if arguments.protocol:
+        return _run_protocol(arguments, policy, config)
+
+    from legged_ppo.evaluation.evaluator import evaluate_policy
+    from legged_ppo.evaluation.report import write_evaluation
+    from legged_ppo.evaluation.tables import figures_table, print_tables
+    from legged_ppo.evaluation.terrain_report import write_terrain_report
+
+    result = evaluate_policy(
+        policy,
+        config,
+        arguments.envs,
+        arguments.seed,
+        stochastic=arguments.stochastic,
+        place=command_line.place_of(arguments),
+    )
     print_tables(figures_table(result))
     if arguments.json:
         write_evaluation(arguments.json, path, counters, result)
         print(f"figures: {arguments.json}")
+    if arguments.report:
+        write_terrain_report(arguments.report, path, result)
+        print(f"report: {arguments.report}")
     return 0
+
+
+def _run_protocol(arguments: argparse.Namespace, policy: ActorCritic, config: Config) -> int:
+    from legged_ppo.evaluation.protocol import protocol_table, run_protocol
+    from legged_ppo.evaluation.tables import print_tables
+
+    figures = run_protocol(policy, config, arguments.envs, arguments.seed)
+    print_tables(protocol_table(figures))
+    _write_json(arguments.json, figures)
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from legged_ppo.evaluation.comparison import compare, comparison_table
+    from legged_ppo.evaluation.evaluator import collect_episodes
+    from legged_ppo.evaluation.loading import load_for_evaluation
+    from legged_ppo.evaluation.tables import print_tables
+
+    found = []
+    conditions = None
+    for name in arguments.compare:
+        arguments.checkpoint = name
+        policy, config, _, path = load_for_evaluation(arguments, conditions)
+        conditions = conditions or config
+        episodes, types = collect_episodes(
+            policy,
+            conditions,
+            arguments.envs,
+            arguments.seed,
+            stochastic=arguments.stochastic,
+            place=command_line.place_of(arguments),
+        )
+        found.append((path, episodes))
+    (first_path, first), (second_path, second) = found
+    result = compare(first, second, types)
+    print_tables(comparison_table(result, (str(first_path), str(second_path))))
+    _write_json(arguments.json, result)
+    return 0
+
+
+def _write_json(path: Path | None, content: dict[str, Any]) -> None:
+    if path:
+        path.write_text(json.dumps(content, indent=2) + "\n")
+        print(f"figures: {path}")

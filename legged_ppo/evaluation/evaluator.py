@@ -1,12 +1,14 @@
 """Evaluation: how well a policy walks, over whole episodes that all start together.
 
 Conditions are those of training (terrain, commands, sensor noise, randomization), but without
-pushes and, unless asked, without the exploration noise of the actions.
+pushes and, unless asked, without the exploration noise of the actions, and with as many episodes on
+each terrain type and level.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from typing import Any
 
 import numpy as np
@@ -19,13 +21,10 @@ from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.evaluation.actor import RecurrentActor
 from legged_ppo.evaluation.statistics import Episodes, concatenate, summarize_by_terrain
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.terrain.curriculum import covered_path
 
 _MAX_ROBOTS = 512
 """Robots simulated at once unless told; more episodes than this take several rounds."""
-_MIN_PROGRESS = 0.7
-"""Share of the commanded path that a successful episode covers."""
-_STANDING_PATH = 0.5
-"""Commanded path [m] of an episode below which no progress is asked for."""
 
 
 def evaluate_policy(
@@ -37,6 +36,7 @@ def evaluate_policy(
     num_envs: int | None = None,
     stochastic: bool = False,
     command: tuple[float, float, float] | None = None,
+    place: tuple[str, int] | None = None,
 ) -> dict[str, Any]:
     """Figures of `episodes` episodes, overall and by terrain; the same seed gives the same figures.
 
@@ -50,12 +50,20 @@ def evaluate_policy(
         num_envs: robots at once; default `episodes`, at most 512.
         command: forward, lateral velocity [m/s] and yaw rate [rad/s] of every robot; None draws
             commands as in training.
+        place: terrain type and level of all episodes; None shares them out evenly.
 
     Returns:
         {"overall": figures, "terrain": {TYPE: {"all": figures, "levels": {"0": figures}}}}
     """
     found, types = collect_episodes(
-        policy, config, episodes, seed, num_envs=num_envs, stochastic=stochastic, command=command
+        policy,
+        config,
+        episodes,
+        seed,
+        num_envs=num_envs,
+        stochastic=stochastic,
+        command=command,
+        place=place,
     )
     return summarize_by_terrain(found, types)
 
@@ -69,6 +77,7 @@ def collect_episodes(
     num_envs: int | None = None,
     stochastic: bool = False,
     command: tuple[float, float, float] | None = None,
+    place: tuple[str, int] | None = None,
 ) -> tuple[Episodes, list[str]]:
     """The episodes behind `evaluate_policy`, and the names of the terrain types."""
     size = min(num_envs or _MAX_ROBOTS, episodes)
@@ -78,19 +87,25 @@ def collect_episodes(
     for robots, round_seed in zip(sizes, seeds, strict=True):
         env = make_env(evaluation_config(config), robots, round_seed)
         env.commands.fix(command)
+        if place is not None:
+            env.place(*env.terrain.place(*place))
         noise = torch.Generator(env.device).manual_seed(round_seed) if stochastic else None
         parts.append(run_episodes(policy, env, noise))
     return concatenate(parts), env.terrain.types
 
 
 def evaluation_config(config: Config) -> Config:
-    """A copy of `config` without pushes and with one control step more than the time limit.
+    """A copy of `config` without pushes and curriculum, with the episodes shared out evenly over all
+    terrain types and levels, and with one control step more than the time limit.
 
     Robots that end are reset inside `step`, which hides their last state. With the extra step those
     that last until the time limit are never reset while they are measured.
     """
     config = copy.deepcopy(config)
     config.task.randomization.push_interval_s = 0.0
+    terrain = config.terrain
+    terrain.curriculum.rule, terrain.max_initial_level = "none", None
+    terrain.proportions = {name: 1.0 for name, share in terrain.proportions.items() if share > 0}
     config.task.episode_length_s += config.sim.dt * config.sim.decimation
     return config
 
@@ -104,6 +119,8 @@ def run_episodes(
         env: an environment of `evaluation_config`.
         generator: source of the actions' randomness; None acts deterministically.
     """
+    resamples = env.config.task.episode_length_s / env.config.task.commands.resample_time_s
+    env.commands.plan(2 + math.ceil(resamples))
     obs = env.start_episodes_together()
     actor = RecurrentActor(policy, env.num_envs, env.device, generator)
     meter = EpisodeMeter(env)
@@ -157,8 +174,7 @@ class EpisodeMeter:
 
     def episodes(self, env: LocomotionEnv) -> Episodes:
         """What was measured."""
-        standing = self._commanded < _STANDING_PATH
-        walked = standing | (self._progress >= _MIN_PROGRESS * self._commanded)
+        walked = covered_path(self._progress, self._commanded)
         return Episodes(
             terrain_type=env.terrain_type.cpu().numpy(),
             terrain_level=env.terrain_level.cpu().numpy(),

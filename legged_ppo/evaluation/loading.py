@@ -18,16 +18,19 @@ SECTIONS = ("robot", "terrain", "sim", "task")
 
 
 def load_for_evaluation(
-    arguments: argparse.Namespace,
+    arguments: argparse.Namespace, conditions: Config | None = None
 ) -> tuple[ActorCritic, Config, dict[str, Any], Path]:
     """Policy, config with the overrides, counters and path of the checkpoint that was asked for.
+
+    Args:
+        conditions: act under this config instead of the checkpoint's own.
 
     Raises:
         ConfigError: a bad checkpoint or override, or inputs that the policy was not made for.
     """
     path = find_checkpoint(arguments.checkpoint, arguments.log_dir)
     policy, trained, counters = load_policy(path)
-    config = apply_overrides(trained, arguments.overrides, SECTIONS)
+    config = conditions or apply_overrides(trained, arguments.overrides, SECTIONS)
     for key, (old, new) in _input_sizes(trained, config).items():
         if old != new:
             raise ConfigError(key, new, f"{old}, as the policy of {path} was trained")

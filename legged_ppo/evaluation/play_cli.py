@@ -91,6 +91,7 @@ def _record(policy: ActorCritic, config: Config, arguments: argparse.Namespace) 
             arguments.video,
             seconds=(arguments.episodes or 1) * config.task.episode_length_s,
             command=arguments.command,
+            place=command_line.place_of(arguments),
             seed=arguments.seed,
             stochastic=arguments.stochastic,
             gif=arguments.gif,
@@ -116,6 +117,7 @@ def _print_episodes(policy: ActorCritic, config: Config, arguments: argparse.Nam
         arguments.seed,
         stochastic=arguments.stochastic,
         command=arguments.command,
+        place=command_line.place_of(arguments),
     )
     print_tables(episodes_table(episodes, types))
     return 0
@@ -129,6 +131,7 @@ def _view(policy: ActorCritic, config: Config, arguments: argparse.Namespace) ->
         config,
         episodes=arguments.episodes,
         command=arguments.command,
+        place=command_line.place_of(arguments),
         seed=arguments.seed,
         stochastic=arguments.stochastic,
     )

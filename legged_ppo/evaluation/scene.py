@@ -51,11 +51,16 @@ class Camera:
 
 
 def build_render_model(
-    robot: RobotSpec, terrain: Terrain, width: int = 640, height: int = 480
+    robot: RobotSpec, terrain: Terrain, place: tuple[int, int], width: int = 640, height: int = 480
 ) -> Any:
-    """`MjModel` of robot, ground, sky and sun; its pictures have at most width x height pixels."""
+    """`MjModel` of robot, ground, sky and sun; its pictures have at most width x height pixels.
+
+    The ground is the tile in column and row `place` and its copies around it, as a robot there meets it.
+    """
     spec = robot.mjspec()
-    terrain.add_to(spec)
+    terrain.add_endless(spec, *place)
+    if terrain.tiles[place[0]][place[1]].patch is not None:
+        spec.geom("ground").pos[2] -= 0.02  # else it flickers through the field's flat rim
     for ground in spec.worldbody.geoms:
         ground.group = 0  # else it has the group of the robot's default class, which may be hidden
     spec.add_texture(
@@ -129,7 +134,8 @@ class RobotScene:
     Call `use_working_backend` first.
 
     Args:
-        robots: indices of the robots in the simulator's state.
+        place: column and row of the tile that is shown.
+        robots: indices of the robots in the simulator's state, all of them on that tile.
         frame_time: s between frames, for the camera's motion.
     """
 
@@ -137,6 +143,7 @@ class RobotScene:
         self,
         robot: RobotSpec,
         terrain: Terrain,
+        place: tuple[int, int],
         robots: list[int],
         *,
         width: int,
@@ -146,13 +153,15 @@ class RobotScene:
     ) -> None:
         self._robots, self._frame_time = robots, frame_time
         self._style = camera or Camera()
-        self._model = build_render_model(robot, terrain, width, height)
+        self._model = build_render_model(robot, terrain, place, width, height)
         self._data = mujoco.MjData(self._model)
         self._robot = robot
         self._camera = mujoco.MjvCamera()
         self._camera.distance, self._camera.elevation = self._style.distance, self._style.elevation
         self._option = mujoco.MjvOption()
         self._heading: float | None = None
+        self._target: np.ndarray | None = None
+        self._tile_size = terrain.config.tile_size
         self._renderer = mujoco.Renderer(self._model, height, width, max_geom=_MAX_GEOMS)
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_HAZE] = True
 
@@ -177,7 +186,7 @@ class RobotScene:
 
     def cut(self) -> None:
         """Let the camera jump to the robot in the next frame, as after a reset."""
-        self._heading = None
+        self._heading = self._target = None
 
     def close(self) -> None:
         self._renderer.close()
@@ -201,6 +210,11 @@ class RobotScene:
     def _follow(self, state: SimState, robot: int) -> None:
         """Move the camera towards its place behind and beside the robot."""
         target = state.base_pos[robot].cpu().numpy().astype(np.float64) - (0.0, 0.0, 0.06)
+        if self._target is not None:
+            # Where the robot came in at the opposite edge of its tile, so does the camera.
+            jump = np.round((target - self._target)[:2] / self._tile_size) * self._tile_size
+            self._camera.lookat[:2] += jump
+        self._target = target
         heading = _heading(state.base_quat[robot].cpu().numpy())
         if self._heading is None:
             self._heading = heading

@@ -24,6 +24,9 @@ from legged_ppo.models.actor_critic import ActorCritic
 Command = tuple[float, float, float]
 """Forward, lateral velocity [m/s], yaw rate [rad/s]."""
 
+Place = tuple[str, int]
+"""Terrain type and level."""
+
 _FPS = 25
 _SIZE = (800, 450)
 """Pixels of a video, even as its encoder demands."""
@@ -63,6 +66,7 @@ def render_episodes(
     seconds: float,
     command: Command | None = None,
     script: Sequence[Segment] = (),
+    place: Place | None = None,
     seed: int = 0,
     stochastic: bool = False,
     gif: Path | None = None,
@@ -73,6 +77,7 @@ def render_episodes(
     Args:
         path: MP4 (H.264) to write; None for none.
         command: fixed command; without it and `script`, commands are drawn as in training.
+        place: terrain type and level; None takes the first.
         script: commands one after another, which end the recording with the last.
         gif: animated GIF to write beside the video; None for none.
         gif_fps: frames per second of the GIF.
@@ -88,6 +93,8 @@ def render_episodes(
     config = evaluation_config(config)
     config.task.observations.noise = config.task.observations.noise and stochastic
     env = make_env(config, 1, seed)
+    if place is not None:
+        env.place(*env.terrain.place(*place))
     generator = torch.Generator(env.device).manual_seed(seed) if stochastic else None
     if script:
         seconds = min(seconds, sum(segment.seconds for segment in script))
@@ -154,6 +161,7 @@ class _Recorder:
         self._scene = RobotScene(
             env.robot,
             env.terrain,
+            (int(env.terrain_type[0]), int(env.terrain_level[0])),
             [0],
             width=int(_OVERSAMPLING * width),
             height=int(_OVERSAMPLING * height),
@@ -217,6 +225,8 @@ class _Recorder:
             for x, text, color in zip(columns, row, colors, strict=True):
                 draw.text((x, _MARGIN + i * line), text, font=self._font, fill=color)
         terrain = env.terrain.types[int(env.terrain_type[0])]
+        if env.terrain.num_levels > 1:
+            terrain += f" {int(env.terrain_level[0])}"
         text = f"{env.robot.config.name}  {terrain}  {time:5.1f} s"
         width = draw.textlength(text, font=self._font)
         corner = (image.width - width - _MARGIN, _MARGIN)

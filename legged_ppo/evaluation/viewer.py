@@ -25,15 +25,20 @@ def view(
     *,
     episodes: int | None,
     command: tuple[float, float, float] | None,
+    place: tuple[str, int] | None,
     seed: int,
     stochastic: bool,
 ) -> None:
     """Show one robot; ends after `episodes` or when the window is closed."""
     env = make_env(evaluation_config(config), 1, seed)
     env.commands.fix(command)
+    if place is not None:
+        env.place(*env.terrain.place(*place))
     generator = torch.Generator(env.device).manual_seed(seed) if stochastic else None
     actor = RecurrentActor(policy, 1, env.device, generator)
-    model = build_render_model(env.robot, env.terrain)
+    model = build_render_model(
+        env.robot, env.terrain, (int(env.terrain_type[0]), int(env.terrain_level[0]))
+    )
     data = mujoco.MjData(model)
     obs, left = env.start_episodes_together(), episodes
     with mujoco.viewer.launch_passive(model, data, show_left_ui=False) as window:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from legged_ppo.config.schema import CurriculumConfig
 
-SOLVED_PROGRESS = 0.7
+_SOLVED_PROGRESS = 0.7
 """Share of the commanded path that a solved episode covers."""
-STANDING_PATH = 0.5
+_STANDING_PATH = 0.5
 """Commanded path [m] of an episode below which no progress is asked for."""
 _FRONTIER_RATE = 0.5
 """Solve rate from which a level counts as reached."""
@@ -34,8 +35,13 @@ class EpisodeOutcome:
     @property
     def solved(self) -> torch.Tensor:
         """[N] bool, no fall and at least 70 % of the commanded path."""
-        walked = self.progress >= SOLVED_PROGRESS * self.commanded
-        return ~self.fell & (walked | (self.commanded < STANDING_PATH))
+        return ~self.fell & covered_path(self.progress, self.commanded)
+
+
+def covered_path(progress: torch.Tensor, commanded: torch.Tensor) -> torch.Tensor:
+    """Whether robots covered 70 % of their commanded paths [m]; paths under 0.5 m (standing, turning
+    on the spot) ask for nothing."""
+    return (progress >= _SOLVED_PROGRESS * commanded) | (commanded < _STANDING_PATH)
 
 
 class TerrainCurriculum:
@@ -97,6 +103,19 @@ class TerrainCurriculum:
             metrics[f"Curriculum/solve_{name}"] = solve
         return metrics
 
+    def report(self, names: list[str]) -> dict[str, Any]:
+        """The matrix of types and levels as plain lists: solve rates (None where nobody has been),
+        episodes that ended, and where the robots are now."""
+        cells = self.types * self.solve_rate.shape[1] + self.levels
+        robots = torch.bincount(cells, minlength=self.solve_rate.numel())
+        rates = torch.where(self.episodes > 0, self.solve_rate, torch.nan).tolist()
+        return {
+            "types": names,
+            "solve_rate": [[None if r != r else round(r, 4) for r in row] for row in rates],
+            "episodes": self.episodes.long().tolist(),
+            "robots": robots.view_as(self.solve_rate).tolist(),
+        }
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         names = ("types", "levels", "solve_rate", "episodes")
         return {name: getattr(self, name).clone() for name in names}
@@ -111,7 +130,7 @@ class TerrainCurriculum:
         up = ~outcome.fell & (outcome.progress >= self.config.promote * outcome.commanded)
         # A fall cuts the path short; held against the whole episode's it counts as little progress.
         whole = outcome.commanded / torch.where(outcome.fell, outcome.share, 1.0).clamp(min=1e-3)
-        down = (outcome.progress < self.config.demote * whole) & (whole > STANDING_PATH)
+        down = (outcome.progress < self.config.demote * whole) & (whole > _STANDING_PATH)
         return up & ~down, down
 
     def _count(self, ended: torch.Tensor, solved: torch.Tensor) -> None:

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import mujoco
 import numpy as np
 
 from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import TerrainConfig
-from legged_ppo.terrain.tile import Box, Tile, rasterize
+from legged_ppo.terrain.geoms import PlacedTile, add_ground
+from legged_ppo.terrain.tile import Tile, rasterize
 from legged_ppo.terrain.types import check_sizes, make_tile_types
-
-_BASE_THICKNESS = 0.5
-"""Depth [m] of solid ground below a height field, so that a fast foot cannot pass through."""
-_SURFACE: dict[str, Any] = {
-    "contype": 1,
-    "conaffinity": 0,
-    "condim": 3,
-    "group": 0,
-    "priority": 0,
-    "friction": [0.8, 0.02, 0.01],
-    "margin": 0.0,
-    "gap": 0.0,
-    "solmix": 1.0,
-    "solref": [0.02, 1.0],
-    "solimp": [0.9, 0.95, 0.001, 0.5, 2.0],
-}
-"""All that a geom would otherwise take over from the default class of the robot's MJCF."""
 
 
 @dataclass(frozen=True)
@@ -69,45 +52,38 @@ class Terrain:
 
     def add_to(self, spec: mujoco.MjSpec) -> None:
         """Add the ground's geoms to a model; they collide with the robot's (contype 1 to conaffinity 1)."""
-        look = _ground_material(spec)
-        floor = min(tile.floor for column in self.tiles for tile in column)
-        sunken = any(tile.sunken for column in self.tiles for tile in column)
-        spec.worldbody.add_geom(
-            name="ground",
-            type=mujoco.mjtGeom.mjGEOM_PLANE,
-            size=[0, 0, 1],
-            pos=[0, 0, floor - _BASE_THICKNESS if sunken else 0.0],
-            material=look,
-            **_SURFACE,
-        )
-        if sunken:
-            self._add_border(spec, look, floor - _BASE_THICKNESS)
-        for column, tiles in enumerate(self.tiles):
-            for level, tile in enumerate(tiles):
-                name = f"{self.types[column]}_{level}"
-                size = self.config.tile_size
-                origin = np.array([(column + 0.5) * size, (level + 0.5) * size, 0.0])
-                if tile.patch is not None:
-                    _add_field(spec, name, tile.patch, origin, size, look)
-                elif sunken and not tile.sunken:
-                    half = size / 2
-                    slab = Box((-half, -half, floor), (half, half, 0.0))
-                    _add_box(spec, f"{name}:slab", slab, origin, look)
-                for i, box in enumerate(tile.boxes):
-                    _add_box(spec, f"{name}:{i}", box, origin, look)
+        size = self.config.tile_size
+        placed = [
+            PlacedTile(f"{name}_{level}", tile, ((column + 0.5) * size, (level + 0.5) * size))
+            for column, (name, tiles) in enumerate(zip(self.types, self.tiles, strict=True))
+            for level, tile in enumerate(tiles)
+        ]
+        add_ground(spec, placed, size, self.config.border)
 
-    def _add_border(self, spec: mujoco.MjSpec, look: str, bottom: float) -> None:
-        """Four boxes around the grid, with tops at height 0."""
-        x, y = np.array([len(self.types), self.num_levels]) * self.config.tile_size
-        b = self.config.border
-        for name, low, high in (
-            ("left", (-b, -b), (0.0, y + b)),
-            ("right", (x, -b), (x + b, y + b)),
-            ("near", (0.0, -b), (x, 0.0)),
-            ("far", (0.0, y), (x, y + b)),
-        ):
-            box = Box((*low, bottom), (*high, 0.0))
-            _add_box(spec, f"border:{name}", box, np.zeros(3), look)
+    def add_endless(self, spec: mujoco.MjSpec, column: int, level: int) -> None:
+        """Add the ground that a robot on this tile lives on: the tile and copies of it all around."""
+        x, y, _ = self.origins[column, level]
+        size, tile = self.config.tile_size, self.tiles[column][level]
+        placed = [
+            PlacedTile(f"copy_{i}_{j}", tile, (x + i * size, y + j * size))
+            for i in (-1, 0, 1)
+            for j in (-1, 0, 1)
+        ]
+        add_ground(spec, placed, size, self.config.border)
+
+    def place(self, name: str, level: int) -> tuple[int, int]:
+        """Column and row of a tile.
+
+        Raises:
+            ConfigError: no such type or level in this grid.
+        """
+        if name not in self.types:
+            raise ConfigError(
+                "--terrain", name, f"one of {', '.join(self.types)}", choices=self.types
+            )
+        if not 0 <= level < self.num_levels:
+            raise ConfigError("--level", level, f"a level from 0 to {self.num_levels - 1}")
+        return self.types.index(name), level
 
     def assign(self, num_envs: int) -> tuple[np.ndarray, np.ndarray]:
         """Terrain type and level of each robot, [N] int64 each.
@@ -177,52 +153,3 @@ def _checked_proportions(config: TerrainConfig, known: list[str]) -> dict[str, f
             "terrain.proportions", dict(proportions), "shares >= 0 with a positive sum"
         )
     return chosen
-
-
-def _add_box(spec: mujoco.MjSpec, name: str, box: Box, origin: np.ndarray, look: str) -> None:
-    low, high = np.array(box.low), np.array(box.high)
-    spec.worldbody.add_geom(
-        name=name,
-        type=mujoco.mjtGeom.mjGEOM_BOX,
-        size=(high - low) / 2,
-        pos=origin + (high + low) / 2,
-        material=look,
-        **_SURFACE,
-    )
-
-
-def _add_field(
-    spec: mujoco.MjSpec, name: str, patch: np.ndarray, origin: np.ndarray, size: float, look: str
-) -> None:
-    low = float(patch.min())
-    peak = max(float(patch.max()) - low, 1e-3)
-    spec.add_hfield(
-        name=name,
-        size=[size / 2, size / 2, peak, _BASE_THICKNESS],
-        nrow=patch.shape[1],
-        ncol=patch.shape[0],
-        userdata=((patch.T - low) / peak).ravel(),  # MuJoCo: rows along y, columns along x
-    )
-    spec.worldbody.add_geom(
-        name=name,
-        type=mujoco.mjtGeom.mjGEOM_HFIELD,
-        hfieldname=name,
-        pos=origin + np.array([0.0, 0.0, low]),
-        material=look,
-        **_SURFACE,
-    )
-
-
-def _ground_material(spec: mujoco.MjSpec) -> str:
-    texture = spec.add_texture(
-        name="ground",
-        type=mujoco.mjtTexture.mjTEXTURE_2D,
-        builtin=mujoco.mjtBuiltin.mjBUILTIN_CHECKER,
-        rgb1=[0.36, 0.42, 0.46],
-        rgb2=[0.30, 0.35, 0.39],
-        width=300,
-        height=300,
-    )
-    material = spec.add_material(name="ground", texrepeat=[1, 1], texuniform=True, reflectance=0.0)
-    material.textures[mujoco.mjtTextureRole.mjTEXROLE_RGB] = texture.name
-    return material.name

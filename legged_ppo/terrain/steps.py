@@ -74,7 +74,7 @@ class Curbs:
     size: float
     platform: float
     height: tuple[float, float]
-    """Height [m] of the highest obstacles at difficulty 0 and 1; others have half of it."""
+    """Height [m] of the highest obstacle at difficulty 0 and 1; the lowest has half of it."""
     count: int = 16
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
@@ -85,7 +85,7 @@ class Curbs:
             half = rng.uniform(0.5, 1.0, size=2)
             centre = rng.uniform(half - reach, reach - half)
             (x0, y0), (x1, y1) = (centre - half).tolist(), (centre + half).tolist()
-            boxes.append(Box((x0, y0, 0.0), (x1, y1, height * (0.5 if i % 2 else 1.0))))
+            boxes.append(Box((x0, y0, 0.0), (x1, y1, height * (1.0 - 0.5 * i / self.count))))
         kept = [part for box in boxes for part in _outside(box, self.platform / 2)]
         return Tile(kept, spawn_radius=self.platform / 2 - 0.3)
 

@@ -11,6 +11,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from torch.utils.tensorboard import SummaryWriter
 
 from legged_ppo.config.schema import Config
@@ -40,6 +42,11 @@ class MetricSinks:
             except Exception as error:  # wandb must never end a run
                 warnings.warn(f"wandb stopped: {error}", stacklevel=2)
                 self._wandb = None
+
+    def write_image(self, name: str, path: Path, env_steps: int) -> None:
+        """Show a PNG file in TensorBoard."""
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        self._tensorboard.add_image(name, pixels, env_steps, dataformats="HWC")
 
     def close(self) -> None:
         self._file.close()

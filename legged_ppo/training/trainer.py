@@ -18,6 +18,7 @@ import torch
 from legged_ppo.config.schema import Config
 from legged_ppo.env.environment import Environment
 from legged_ppo.evaluation.evaluator import evaluate_policy
+from legged_ppo.evaluation.heat_map import draw_curriculum
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.ppo.rollout_buffer import RolloutBuffer
 from legged_ppo.ppo.update import PPO
@@ -108,7 +109,7 @@ class Trainer:
             with InterruptGuard() as interrupt, display:
                 while self.counters.iteration < self.total_iterations and not interrupt.requested:
                     metrics = self._iterate()
-                    self._checkpoint_if_due(metrics)
+                    self._checkpoint_if_due(metrics, sinks)
                     sinks.write(metrics, self.counters.env_steps)
                     self._show(display, metrics)
         finally:
@@ -122,10 +123,11 @@ class Trainer:
     def _iterate(self) -> Metrics:
         """Collect, update, count; returns the iteration's metrics as plain numbers."""
         begin = time.perf_counter()
+        progress = self.counters.env_steps / self.config.training.total_timesteps
+        self.env.anneal(progress)
         with _SingleThread(self.env.device):
             next_value, sums = self.collector.collect(self.buffer)
         collected = time.perf_counter()
-        progress = self.counters.env_steps / self.config.training.total_timesteps
         figures = self.ppo.update(self.buffer, next_value, progress) | self.env.metrics()
         self.policy.commit_statistics()
         names = list(figures)
@@ -171,7 +173,7 @@ class Trainer:
             metrics["Track/progress"] = progress / commanded
         return metrics
 
-    def _checkpoint_if_due(self, metrics: Metrics) -> None:
+    def _checkpoint_if_due(self, metrics: Metrics, sinks: MetricSinks) -> None:
         training, counters = self.config.training, self.counters
         last = counters.iteration >= self.total_iterations
         evaluation_freq = training.evaluation_freq or training.checkpoint_freq
@@ -183,6 +185,17 @@ class Trainer:
         if last or counters.env_steps >= counters.next_checkpoint:
             counters.next_checkpoint = _next_multiple(counters.env_steps, training.checkpoint_freq)
             self._save()
+            self._report_curriculum(sinks)
+
+    def _report_curriculum(self, sinks: MetricSinks) -> None:
+        """The matrix of types and levels as data, and as a picture on the dashboard."""
+        report = self.env.curriculum_report()
+        if report is None:
+            return
+        self.run.write_json("curriculum.json", report)
+        picture = self.run.root / "plots" / "curriculum.png"
+        draw_curriculum(report, picture)
+        sinks.write_image("Curriculum/solve_rate", picture, self.counters.env_steps)
 
     def _evaluate(self) -> Metrics:
         """Judge the policy on fixed seeds; the best so far is kept as `phase1_best.pth`."""

@@ -116,3 +116,63 @@ def test_a_loaded_state_continues_with_the_same_commands() -> None:
         first.step(torch.zeros(8))
         second.step(torch.zeros(8))
         assert torch.equal(first.command, second.command)
+
+
+def test_planned_commands_come_in_turn_whenever_a_robot_needs_one() -> None:
+    def sequence(robots_that_fall: list[bool]) -> torch.Tensor:
+        commands = VelocityCommands(CONFIG, 3, DT, torch.Generator().manual_seed(7))
+        commands.plan(4)
+        commands.resample(torch.ones(3, dtype=torch.bool))
+        commands.resample(torch.tensor(robots_that_fall))
+        commands.resample(torch.ones(3, dtype=torch.bool))
+        return commands.command
+
+    calm, fallen = sequence([False] * 3), sequence([True, False, False])
+    assert torch.equal(calm[1:], fallen[1:]) and not torch.equal(calm[0], fallen[0])
+
+
+def test_headings_are_about_the_robots_own_at_the_time_of_the_command() -> None:
+    config = replace(
+        CONFIG, heading=True, heading_range=[-0.2, 0.2], yaw_rate=[-9.0, 9.0], heading_gain=1.0
+    )
+    commands, yaw = make(config, 500), torch.linspace(-3.0, 3.0, 500)
+    commands.steer(yaw)
+    assert commands.command[:, 2].abs().max() <= 0.2 + 1e-5
+    first = commands.command[:, 2].clone()
+    commands.steer(yaw + 0.1)
+    torch.testing.assert_close(commands.command[:, 2], first - 0.1, atol=1e-5, rtol=0)
+
+
+def test_on_flat_tiles_a_third_each_follow_curves_turn_and_stand() -> None:
+    config = replace(
+        CONFIG,
+        lin_vel_x=[0.35, 0.35],
+        lin_vel_y=[0.0, 0.0],
+        heading=True,
+        heading_range=[-0.1, 0.1],
+        flat_velocity=[0.2, 0.75],
+    )
+    commands = VelocityCommands(config, 6000, DT, torch.Generator().manual_seed(0))
+    commands.on_flat = torch.arange(6000) < 3000
+    commands.resample(torch.ones(6000, dtype=torch.bool))
+    turn = commands.turn.clone()
+    commands.steer(torch.zeros(6000))
+    flat, rest = commands.command[:3000], commands.command[3000:]
+    assert (rest[:, 0] == 0.35).all() and rest[:, 2].abs().max() < 0.06
+    curve, stand = flat[:, 0] > 0, commands.standing[:3000]
+    for share in (curve.float().mean(), stand.float().mean()):
+        assert share == pytest.approx(1 / 3, abs=0.03)
+    assert flat[curve, 0].min() >= 0.2 and flat[curve, 0].max() <= 0.75
+    assert turn[:3000][curve].abs().max() < 1.05 and not flat[stand].any()
+    spot = ~curve & ~stand
+    assert not flat[spot, :2].any() and turn[:3000][spot].abs().max() > 3.0
+
+
+def test_ranges_widen_with_the_training() -> None:
+    commands = make(replace(CONFIG, initial_scale=0.2, ramp=0.5, min_speed=0.0))
+    widest = []
+    for progress in (0.0, 0.25, 0.5, 1.0):
+        commands.anneal(progress)
+        commands.resample(torch.ones(4000, dtype=torch.bool))
+        widest.append(float(commands.command[:, 0].max()))
+    assert widest == pytest.approx([0.3, 0.9, 1.5, 1.5], abs=0.01)

@@ -69,7 +69,8 @@ def test_results_have_the_promised_shapes_and_types_and_are_finite(busy: Config)
         assert {name: group.shape[1] for name, group in obs.items()} == env.obs_dims
         assert all(group.shape[0] == 6 and group.isfinite().all() for group in obs.values())
         assert all(group.dtype == torch.float32 for group in obs.values())
-    assert env.obs_dims == {"proprioception": 46, "commands": 3, "scandots": 16, "privileged": 16}
+    dims = {"proprioception": 46, "commands": 3, "scandots": 16, "extrinsics": 8, "privileged": 16}
+    assert env.obs_dims == dims
     assert all(torch.equal(first[name], kept[name]) for name in kept), "later steps write elsewhere"
     result = env.step(torch.zeros(6, 12))
     assert result.terminated.dtype == result.truncated.dtype == torch.bool

@@ -62,6 +62,11 @@ def swing(x: RewardInputs) -> None:
     x.air_time[0, 2] = 0.25  # still in the air
 
 
+def track(x: RewardInputs) -> None:
+    x.state.base_lin_vel[0] = torch.tensor([0.4, 9.0, 9.0])
+    x.state.base_ang_vel[0, 2] = 0.3
+
+
 def slide(x: RewardInputs) -> None:
     x.state.foot_vel[0, 0] = torch.tensor([0.3, 0.4, 9.0])
     x.state.foot_vel[0, 1], x.contact[0, 1] = 1.0, False
@@ -107,6 +112,7 @@ def stop_and_step(x: RewardInputs) -> None:
 
 
 CASES: dict[str, tuple[Callable[[RewardInputs], None], float]] = {
+    "tracking": (track, 0.5 - 0.1 - 0.3),
     "tracking_lin_vel": (fill("base_lin_vel", 0.5, 0.25, 1.0), 0.77880),  # exp(-1/4)
     "tracking_ang_vel": (fill("base_ang_vel", 1.0, 1.0, -0.5), 0.36788),  # exp(-1)
     "lin_vel_z": (fill("base_lin_vel", 1.0, 1.0, -0.3), 0.09),
@@ -120,6 +126,7 @@ CASES: dict[str, tuple[Callable[[RewardInputs], None], float]] = {
     "feet_air_time": (swing, 5.0),  # (0.25 s - 0.15 s) / 0.02 s
     "feet_balance": (fill("duty", 0.5, 0.5, 0.5, 0.1), 0.03),
     "feet_slip": (slide, 0.25),
+    "feet_drag": (slide, 0.7),
     "foot_jerk": (press, 15.0),
     "foot_clearance": (lift, 0.00045),
     "collision": (fill("penalized_contact", 0, 1, 1), 2.0),

@@ -77,7 +77,7 @@ def test_overrides_change_the_conditions(checkpoint: Path, tmp_path: Path) -> No
         (["task.max_tilt=-1"], "task.max_tilt: got -1"),
         (["task.max_tilt=steep"], "task.max_tilt"),
         (["task.commands.lin_vel_x=[0,fast]"], "task.commands.lin_vel_x"),
-        (["terrain=swamp"], "one of flat, mild"),
+        (["terrain=swamp"], "one of course, documented, flat, full, mild"),
         (["policy.gru_hidden=8"], "a key of robot, terrain, sim, task"),
         (["task.observations.scandots.x=[0.1]"], "as the policy of"),
         (["terrain"], "key=value"),

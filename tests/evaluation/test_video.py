@@ -43,7 +43,7 @@ def test_the_robot_stands_in_the_middle_of_the_picture(backend: str, config) -> 
     env = make_env(config, 2, 0)
     env.start_episodes_together()
     with RobotScene(
-        env.robot, env.terrain, [0, 1], width=320, height=180, frame_time=0.04
+        env.robot, env.terrain, (0, 0), [0, 1], width=320, height=180, frame_time=0.04
     ) as scene:
         commands = env.commands.command.numpy()
         picture = scene.frame(env.simulator.state, commands).astype(int)
@@ -59,7 +59,7 @@ def test_pictures_leave_the_physics_model_alone(config) -> None:
     env = make_env(config, 1, 0)
     physics = env.simulator.model
     assert not ((physics.geom_contype == 0) & (physics.geom_conaffinity == 0)).any()
-    picture = build_render_model(env.robot, env.terrain)
+    picture = build_render_model(env.robot, env.terrain, (0, 0))
     assert picture.ngeom > physics.ngeom
     assert picture.nq == physics.nq
     np.testing.assert_array_equal(picture.body_mass, physics.body_mass)

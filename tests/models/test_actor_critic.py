@@ -12,7 +12,7 @@ from legged_ppo.config.schema import PolicyConfig
 from legged_ppo.models.actor_critic import ActorCritic, Observations
 
 T, N, ACTIONS = 7, 4, 3
-OBS_DIMS = {"proprioception": 5, "scandots": 6, "commands": 2, "privileged": 3}
+OBS_DIMS = {"proprioception": 5, "scandots": 6, "commands": 2, "extrinsics": 4, "privileged": 3}
 assert_close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
 
 
@@ -30,7 +30,7 @@ def make_policy(**changes: Any) -> ActorCritic:
 def make_inputs(policy: ActorCritic) -> tuple[Observations, torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(5)
     obs = {name: torch.randn(T, N, d, generator=generator) for name, d in OBS_DIMS.items()}
-    state = torch.randn(policy.state_layers, N, policy.config.gru_hidden, generator=generator)
+    state = torch.randn(policy.trunk.state_layers, N, policy.config.gru_hidden, generator=generator)
     return obs, state.requires_grad_(), torch.rand(T, N, generator=generator) < 0.3
 
 
@@ -53,13 +53,38 @@ def test_sequence_equals_single_steps_forward_and_backward(
     scandots_latent: int,
     distribution: str,
 ) -> None:
-    policy = make_policy(
-        critic_memory=critic_memory,
-        critic_privileged=critic_privileged,
-        actor_skip=actor_skip,
-        scandots_latent=scandots_latent,
-        distribution=distribution,
+    check_sequence_equals_steps(
+        make_policy(
+            critic_memory=critic_memory,
+            critic_privileged=critic_privileged,
+            actor_skip=actor_skip,
+            scandots_latent=scandots_latent,
+            distribution=distribution,
+        )
     )
+
+
+@pytest.mark.parametrize("critic_privileged", [False, True])
+def test_sequence_equals_single_steps_for_rma_too(critic_privileged: bool) -> None:
+    check_sequence_equals_steps(
+        make_policy(architecture="rma", critic_privileged=critic_privileged, critic_hidden=[6])
+    )
+
+
+def test_rma_remembers_the_terrain_alone_and_is_told_the_extrinsics() -> None:
+    policy = make_policy(architecture="rma")
+    obs, state, starts = make_inputs(policy)
+    _, _, after = policy.sequence(obs, state, starts)
+    acts = policy.sequence(obs, state, starts)[0].mode
+    for name, remembered in (("proprioception", False), ("extrinsics", False), ("scandots", True)):
+        changed = obs | {name: obs[name] + 1.0}
+        distribution, _, then = policy.sequence(changed, state, starts)
+        assert torch.equal(then, after) != remembered, name
+        assert not torch.equal(distribution.mode, acts), name
+    assert "extrinsics" not in make_policy().trunk.groups
+
+
+def check_sequence_equals_steps(policy: ActorCritic) -> None:
     obs, state, starts = make_inputs(policy)
     steps, after = [], state
     for t in range(T):

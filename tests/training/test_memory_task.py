@@ -11,6 +11,7 @@ import torch
 from legged_ppo.config.schema import PolicyConfig, PPOConfig
 from legged_ppo.env.environment import Observations, StepResult
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.distributions import ActionDistribution
 from legged_ppo.ppo.rollout_buffer import RolloutBuffer
 from legged_ppo.ppo.update import PPO
 from legged_ppo.training.collector import Collector
@@ -69,10 +70,15 @@ class CueEnv:
 class Forgetful(ActorCritic):
     """The same network with its memory cut: every step is the first of an episode."""
 
-    def _features(
+    def step(
         self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        return super()._features(obs, state, torch.ones_like(starts))
+    ) -> tuple[ActionDistribution, torch.Tensor, torch.Tensor]:
+        return super().step(obs, state, torch.ones_like(starts))
+
+    def sequence(
+        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[ActionDistribution, torch.Tensor, torch.Tensor]:
+        return super().sequence(obs, state, torch.ones_like(starts))
 
 
 def trained_accuracy(policy_class: type[ActorCritic], rollout_length: int, seed: int) -> float:

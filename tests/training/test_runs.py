@@ -33,6 +33,10 @@ def overrides(log_dir: Path, iterations: int, *more: str) -> list[str]:
         "training.evaluation_freq=100_000_000",
         "training.evaluation_episodes=2",
         "task.episode_length_s=0.6",
+        # Ground with levels, and rules under which short episodes move robots between them.
+        "terrain=course",
+        "terrain.curriculum.rule=success",
+        "terrain.curriculum.distance=0",
         "training.report=false",
         "training.run_name=run",
         *more,
@@ -81,6 +85,9 @@ def test_a_killed_and_resumed_run_equals_one_that_was_not(finished: Path, tmp_pa
     ]
     for name, value in final[0]["policy"].items():
         assert torch.equal(value, final[1]["policy"][name]), name
+    reports = [(d / "run" / "curriculum.json").read_text() for d in (tmp_path, finished)]
+    assert reports[0] == reports[1]
+    assert sum(sum(row[2:]) for row in json.loads(reports[0])["robots"]) > 0, "nobody was promoted"
 
 
 def test_a_run_leaves_what_the_documentation_promises(finished: Path) -> None:
@@ -92,6 +99,7 @@ def test_a_run_leaves_what_the_documentation_promises(finished: Path) -> None:
     assert json.loads((run / "summary.json").read_text())["env_steps"] == steps
     assert (finished / "checkpoints").resolve() == (run / "checkpoints").resolve()
     assert list(run.glob("events.out.tfevents.*"))
+    assert (run / "plots" / "curriculum.png").stat().st_size > 5000
     last = rows(finished)[-1]
     wanted = (
         "Train/mean_reward Train/mean_episode_length Loss/value Loss/surrogate Loss/entropy "

@@ -1,0 +1,58 @@
+"""Rates by terrain type and level as a picture: success of an evaluation, solve rates of a curriculum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_CELL, _DPI = 0.62, 120
+"""Inches of a cell's edge, dots per inch"""
+_DARK = 0.55
+"""Rate above which numbers are written in white."""
+
+
+def success_matrix(terrain: dict[str, Any]) -> tuple[list[str], np.ndarray]:
+    """Types and success rates [types, levels] of `evaluate_policy`'s "terrain"; NaN where nobody was."""
+    levels = max(int(level) for group in terrain.values() for level in group["levels"]) + 1
+    rates = np.full((len(terrain), levels), np.nan)
+    for row, group in enumerate(terrain.values()):
+        for level, figures in group["levels"].items():
+            rates[row, int(level)] = figures["success_rate"]
+    return list(terrain), rates
+
+
+def draw_curriculum(report: dict[str, Any], out: Path) -> None:
+    """The solve rates of a curriculum's report as a PNG."""
+    rates = np.array(report["solve_rate"], dtype=np.float64)  # None becomes NaN
+    draw_heat_map(report["types"], rates, "Solve rate in training", out)
+
+
+def draw_heat_map(types: Sequence[str], rates: np.ndarray, title: str, out: Path) -> None:
+    """Draw rates [types, levels] in [0, 1] to a PNG, with the numbers in the cells.
+
+    Raises:
+        OSError: `out` cannot be written.
+    """
+    from matplotlib.figure import Figure  # without pyplot it draws by Agg and keeps no state
+
+    rows, columns = rates.shape
+    figure = Figure(figsize=(2.6 + _CELL * columns, 1.5 + _CELL * rows))
+    axis = figure.subplots()
+    picture = axis.imshow(np.ma.masked_invalid(rates), cmap="YlGnBu", vmin=0.0, vmax=1.0)
+    axis.set_facecolor("0.92")
+    axis.set_xticks(range(columns), [str(level) for level in range(columns)])
+    axis.set_yticks(range(rows), [name.replace("_", " ") for name in types])
+    axis.set_xlabel("level")
+    axis.set_title(title, fontsize=11)
+    axis.tick_params(length=0)
+    for row, column in np.argwhere(np.isfinite(rates)):
+        rate = rates[row, column]
+        color = "white" if rate > _DARK else "black"
+        axis.text(column, row, f"{rate:.2f}", ha="center", va="center", color=color, fontsize=8)
+    figure.colorbar(picture, ax=axis, fraction=0.03, pad=0.02)
+    figure.tight_layout()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(out, dpi=_DPI)

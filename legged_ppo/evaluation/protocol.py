@@ -1,0 +1,70 @@
+"""The protocol of Agarwal et al. (CoRL 2022, arXiv 2211.07638): how far a policy gets before it falls.
+
+Every robot is told to walk forward at 0.35 m/s; displacement and time to fall are averaged over slopes,
+stepping stones, stairs and discrete obstacles. Their exact terrain is not published, so the figures
+beside theirs are of this grid, with as many robots on each of its levels, and of at most 100 s.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from legged_ppo.config.schema import Config
+from legged_ppo.evaluation.evaluator import collect_episodes
+from legged_ppo.evaluation.statistics import summarize
+from legged_ppo.models.actor_critic import ActorCritic
+
+COMMAND = (0.35, 0.0, 0.0)
+"""m/s, m/s, rad/s"""
+TIME_LIMIT = 100.0
+"""s"""
+TERRAINS = {
+    "slopes": ("slope_up", "slope_down"),
+    "stepping stones": ("stepping_stones",),
+    "stairs": ("stairs_up", "stairs_down"),
+    "discrete obstacles": ("curbs",),
+}
+PUBLISHED = {
+    "slopes": {"monolithic": (44.09, 85.68), "RMA": (43.98, 88.99), "blind": (34.72, 67.07)},
+    "stepping stones": {"monolithic": (20.72, 41.32), "RMA": (18.83, 34.30), "blind": (1.02, 2.49)},
+    "stairs": {"monolithic": (42.40, 90.48), "RMA": (31.24, 69.99), "blind": (16.64, 39.17)},
+    "discrete obstacles": {
+        "monolithic": (28.64, 57.53),
+        "RMA": (40.13, 85.17),
+        "blind": (32.41, 66.33),
+    },
+}
+"""Displacement [m] and time to fall [s] of their Table 1; the times are as quoted by later works."""
+
+
+def run_protocol(policy: ActorCritic, config: Config, episodes: int, seed: int) -> dict[str, Any]:
+    """Figures of `episodes` episodes over the four kinds of terrain: {kind: figures as in `summarize`}."""
+    config = copy.deepcopy(config)
+    types = [name for names in TERRAINS.values() for name in names]
+    config.terrain.proportions = dict.fromkeys(types, 1.0)
+    config.task.episode_length_s = TIME_LIMIT
+    found, columns = collect_episodes(policy, config, episodes, seed, command=COMMAND)
+    figures = {}
+    for kind, names in TERRAINS.items():
+        chosen = np.isin(found.terrain_type, [columns.index(name) for name in names])
+        figures[kind] = summarize(found.select(chosen))
+    return figures
+
+
+def protocol_table(figures: dict[str, Any]) -> Table:
+    """Ours beside the published figures."""
+    table = Table(title="0.35 m/s forward, after Agarwal et al. 2022 (terrain is not the same)")
+    table.add_column("terrain", no_wrap=True)
+    for heading in ("this policy", "monolithic", "RMA", "blind"):
+        table.add_column(f"{heading}\n\\[m]", justify="right")
+        table.add_column("to fall\n\\[s]", justify="right")
+    for kind, row in figures.items():
+        cells = [f"{row['displacement_m']:.1f}", f"{row['time_to_fall_s']:.1f}"]
+        for published in PUBLISHED[kind].values():
+            cells += [f"{value:.1f}" for value in published]
+        table.add_row(kind, *cells)
+    return table

@@ -1,0 +1,101 @@
+"""An evaluation as a page to read: the figures per terrain and a heat map, in Markdown or HTML."""
+
+from __future__ import annotations
+
+import base64
+import html
+from pathlib import Path
+from typing import Any
+
+from legged_ppo.evaluation.heat_map import draw_heat_map, success_matrix
+
+_COLUMNS = (
+    "terrain",
+    "episodes",
+    "success",
+    "95 % interval",
+    "moved [m]",
+    "time to fall [s]",
+    "velocity error [m/s]",
+    "yaw rate error [rad/s]",
+    "cost of transport",
+)
+_STYLE = """
+body { font-family: sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+table { border-collapse: collapse; } th, td { padding: .25rem .7rem; text-align: right; }
+th:first-child, td:first-child { text-align: left; } tr.all td { font-weight: bold; }
+th { border-bottom: 2px solid #888; } td { border-bottom: 1px solid #ddd; }
+img { max-width: 100%; }
+"""
+_DEFINITION = (
+    "An episode succeeds when the robot neither falls nor breaks the physics within the time limit "
+    "and covers at least 70 % of the commanded path."
+)
+
+
+def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -> None:
+    """Write the figures of `evaluate_policy` to `path`: .html (one file) or .md (and a .png beside it).
+
+    Raises:
+        OSError: the files cannot be written.
+    """
+    picture = path.with_suffix(".png")
+    draw_heat_map(*success_matrix(result["terrain"]), "Success rate", picture)
+    heading, rows = f"Evaluation of {checkpoint.name}", _rows(result)
+    if path.suffix == ".md":
+        lines = [f"# {heading}", "", _DEFINITION, "", f"![success]({picture.name})", ""]
+        lines += [_markdown(_COLUMNS), "|---" + "|---:" * (len(_COLUMNS) - 1) + "|"]
+        lines += [_markdown(row) for row in rows]
+        path.write_text("\n".join(lines) + "\n")
+        return
+    image = base64.b64encode(picture.read_bytes()).decode()
+    picture.unlink()
+    body = [
+        f"<h1>{html.escape(heading)}</h1>",
+        f"<p>{_DEFINITION}</p>",
+        f'<img alt="success rate by terrain type and level" src="data:image/png;base64,{image}">',
+        f"<table><tr>{''.join(f'<th>{c}</th>' for c in _COLUMNS)}</tr>",
+        *(_html(row) for row in rows),
+        "</table>",
+    ]
+    page = (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(heading)}'
+        f"</title><style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
+    )
+    path.write_text(page)
+
+
+def _rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Overall, then every type with its levels."""
+    rows = [("all", *_cells(result["overall"]))]
+    for name, group in result["terrain"].items():
+        rows.append((name, *_cells(group["all"])))
+        if len(group["levels"]) > 1:
+            rows += [(f"{name} {level}", *_cells(f)) for level, f in group["levels"].items()]
+    return rows
+
+
+def _cells(figures: dict[str, Any]) -> list[str]:
+    low, high = figures["success_ci95"]
+    numbers = (
+        ("displacement_m", 1),
+        ("time_to_fall_s", 1),
+        ("lin_vel_error", 3),
+        ("yaw_rate_error", 3),
+        ("cost_of_transport", 2),
+    )
+    return [
+        str(figures["episodes"]),
+        f"{figures['success_rate']:.3f}",
+        f"{low:.3f} - {high:.3f}",
+        *("-" if figures[key] is None else f"{figures[key]:.{digits}f}" for key, digits in numbers),
+    ]
+
+
+def _markdown(cells: tuple[str, ...]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _html(cells: tuple[str, ...]) -> str:
+    style = "" if cells[0][-1].isdigit() else ' class="all"'
+    return f"<tr{style}>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"

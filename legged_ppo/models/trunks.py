@@ -1,0 +1,136 @@
+"""From observations and memory to the features that the action and value heads read.
+
+A trunk is a pure function of observations, state and episode starts; its state is [layers, N, hidden].
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from legged_ppo.config.schema import PolicyConfig
+from legged_ppo.models.gru import GRU
+from legged_ppo.models.mlp import mlp
+
+Observations = dict[str, torch.Tensor]
+
+PRIVILEGED, EXTRINSICS, SCANDOTS = "privileged", "extrinsics", "scandots"
+
+
+class Trunk(Protocol):
+    groups: list[str]
+    """Observation groups that it reads."""
+    state_layers: int
+    actor_width: int
+    critic_width: int
+
+    def __call__(
+        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Features of actor and critic [T, N, width], and the state after the last step.
+
+        Args:
+            obs: normalised groups, [T, N, width] each.
+            state: [layers, N, hidden] before the first step.
+            starts: [T, N] bool.
+        """
+        ...
+
+
+class MonolithicTrunk(nn.Module):
+    """One GRU over everything the actor sees, scandots through an encoder first.
+
+    With `critic_memory="own"` the second half of the state's layers is a second GRU's, for the critic.
+    """
+
+    def __init__(self, obs_dims: dict[str, int], config: PolicyConfig) -> None:
+        super().__init__()
+        self.config = config
+        self._direct = [n for n in obs_dims if n not in (PRIVILEGED, EXTRINSICS, SCANDOTS)]
+        self._critic_groups = [PRIVILEGED] if config.critic_privileged else []
+        inputs = sum(obs_dims[name] for name in self._direct)
+        self.scandots_encoder: nn.Module | None = None
+        sees = [SCANDOTS] if SCANDOTS in obs_dims and config.scandots_latent > 0 else []
+        if sees:
+            self.scandots_encoder = mlp(
+                obs_dims[SCANDOTS],
+                config.scandots_hidden,
+                config.activation,
+                config.scandots_latent,
+            )
+            inputs += config.scandots_latent
+        self.groups = self._direct + sees + self._critic_groups
+        hidden, layers = config.gru_hidden, config.gru_layers
+        self.gru = GRU(inputs, hidden, layers)
+        own = config.critic_memory == "own"
+        self.critic_gru = GRU(inputs, hidden, layers) if own else None
+        self.state_layers = layers * (2 if own else 1)
+        self.actor_width = hidden + (inputs if config.actor_skip else 0)
+        self.critic_width = inputs if config.critic_memory == "none" else hidden
+        self.critic_width += sum(obs_dims[name] for name in self._critic_groups)
+
+    def forward(
+        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """See `Trunk`."""
+        parts = [obs[name] for name in self._direct]
+        if self.scandots_encoder is not None:
+            parts.append(self.scandots_encoder(obs[SCANDOTS]))
+        inputs = torch.cat(parts, dim=-1)
+        layers = self.config.gru_layers
+        memory, after = self.gru(inputs, state[:layers], starts)
+        match self.config.critic_memory:
+            case "shared":
+                critic_memory = memory
+            case "own":
+                assert self.critic_gru is not None
+                critic_memory, critic_after = self.critic_gru(inputs, state[layers:], starts)
+                after = torch.cat([after, critic_after])
+            case _:
+                critic_memory = inputs
+        critic_parts = [critic_memory, *(obs[name] for name in self._critic_groups)]
+        if self.config.actor_skip:
+            memory = torch.cat([memory, inputs], dim=-1)
+        return memory, torch.cat(critic_parts, dim=-1), after
+
+
+class RMATrunk(nn.Module):
+    """The RMA architecture of Agarwal et al. (2022): a GRU over the terrain alone, an encoder of the
+    robot's physical parameters (extrinsics), and a base policy without memory on top of both."""
+
+    def __init__(self, obs_dims: dict[str, int], config: PolicyConfig) -> None:
+        super().__init__()
+        self._direct = [n for n in obs_dims if n not in (PRIVILEGED, EXTRINSICS, SCANDOTS)]
+        self._critic_groups = [PRIVILEGED] if config.critic_privileged else []
+        self.groups = [*self._direct, SCANDOTS, EXTRINSICS, *self._critic_groups]
+        self.gru = GRU(obs_dims[SCANDOTS], config.gru_hidden, config.gru_layers)
+        self.terrain_latent = mlp(
+            config.gru_hidden, [], config.activation, outputs=config.scandots_latent
+        )
+        self.extrinsics_encoder = mlp(
+            obs_dims[EXTRINSICS],
+            config.extrinsics_hidden,
+            config.activation,
+            outputs=config.extrinsics_latent,
+        )
+        self.state_layers = config.gru_layers
+        self.actor_width = sum(obs_dims[name] for name in self._direct)
+        self.actor_width += config.scandots_latent + config.extrinsics_latent
+        self.critic_width = self.actor_width + sum(obs_dims[n] for n in self._critic_groups)
+
+    def forward(
+        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """See `Trunk`."""
+        memory, after = self.gru(obs[SCANDOTS], state, starts)
+        latents = [self.terrain_latent(memory), self.extrinsics_encoder(obs[EXTRINSICS])]
+        features = torch.cat([*(obs[name] for name in self._direct), *latents], dim=-1)
+        critic = torch.cat([features, *(obs[name] for name in self._critic_groups)], dim=-1)
+        return features, critic, after
+
+
+def make_trunk(obs_dims: dict[str, int], config: PolicyConfig) -> MonolithicTrunk | RMATrunk:
+    """The trunk that `config.architecture` names."""
+    return (RMATrunk if config.architecture == "rma" else MonolithicTrunk)(obs_dims, config)

@@ -1,0 +1,126 @@
+"""Heat maps, pages, comparisons and the published protocol."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from legged_ppo.evaluation import evaluate_cli, protocol
+from legged_ppo.evaluation.comparison import compare
+from legged_ppo.evaluation.evaluator import collect_episodes, evaluate_policy
+from legged_ppo.evaluation.heat_map import draw_heat_map, success_matrix
+from legged_ppo.terrain.types import make_tile_types
+
+
+@pytest.fixture
+def checkpoint(tmp_path, config, make_checkpoint) -> Path:
+    return make_checkpoint(tmp_path / "policy.pth", config)
+
+
+def test_the_matrix_has_the_success_rates_and_holes_where_nobody_was() -> None:
+    groups = {
+        "flat": {"levels": {"0": {"success_rate": 1.0}}},
+        "gaps": {"levels": {"0": {"success_rate": 0.5}, "2": {"success_rate": 0.25}}},
+    }
+    types, rates = success_matrix(groups)
+    assert types == ["flat", "gaps"]
+    np.testing.assert_array_equal(rates, [[1.0, np.nan, np.nan], [0.5, np.nan, 0.25]])
+
+
+def test_a_heat_map_is_darker_where_rates_are_higher(tmp_path: Path) -> None:
+    rates = np.tile([[0.0, 1.0]], (4, 3))
+    draw_heat_map(list("abcd"), rates, "title", tmp_path / "map.png")
+    pixels = np.asarray(Image.open(tmp_path / "map.png").convert("L")).astype(int)
+    row = pixels[pixels.shape[0] // 2 + 12]  # between the numbers
+    assert (row < 80).sum() > 60 and (row > 240).sum() > 60
+
+
+@pytest.mark.parametrize("suffix", ["html", "md"])
+def test_a_report_page_shows_every_type_and_level(
+    checkpoint: Path, tmp_path: Path, suffix: str
+) -> None:
+    page = tmp_path / f"report.{suffix}"
+    arguments = ["--checkpoint", str(checkpoint), "--envs", "8", "--report", str(page)]
+    assert evaluate_cli.main(arguments) == 0
+    text = page.read_text()
+    for name in ("flat", "rough"):
+        assert all(f"{name} {level}" in text for level in (0, 1))
+    assert (tmp_path / "report.png").is_file() == (suffix == "md")
+    assert ("data:image/png;base64," in text) == (suffix == "html")
+
+
+def test_episodes_are_shared_out_evenly_whatever_the_training_did(config, make_policy) -> None:
+    config.terrain.proportions = {"flat": 0.9, "rough": 0.1}
+    config.terrain.max_initial_level = 0
+    config.terrain.curriculum.rule = "progress"
+    episodes, _ = collect_episodes(make_policy(config), config, 16, seed=0)
+    cells = episodes.terrain_type * 2 + episodes.terrain_level
+    assert np.bincount(cells).tolist() == [4, 4, 4, 4]
+
+
+def test_a_policy_equals_itself_in_a_comparison_and_differs_from_another(
+    config, make_policy
+) -> None:
+    policy = make_policy(config)
+    first, types = collect_episodes(policy, config, 12, seed=3)
+    again, _ = collect_episodes(policy, config, 12, seed=3)
+    same = compare(first, again, types)
+    assert list(same["terrain"]) == types
+    for figure, difference in same["overall"]["difference"].items():
+        assert difference == [0.0, 0.0, 0.0], figure
+    again.lin_vel_error = again.lin_vel_error + 0.5 * again.steps
+    worse = compare(first, again, types)["overall"]["difference"]
+    assert worse["lin_vel_error"] == pytest.approx([0.5, 0.5, 0.5])
+
+
+def test_compare_prints_both_and_writes_json(checkpoint: Path, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "difference.json"
+    arguments = ["--compare", str(checkpoint), str(checkpoint), "--envs", "4", "--json", str(file)]
+    assert evaluate_cli.main(arguments) == 0
+    assert "B - A" in capsys.readouterr().out
+    assert json.loads(file.read_text())["overall"]["difference"]["success_rate"] == [0.0, 0.0, 0.0]
+
+
+def test_one_tile_can_be_evaluated_alone(config, make_policy) -> None:
+    result = evaluate_policy(make_policy(config), config, 4, seed=0, place=("rough", 1))
+    assert list(result["terrain"]) == ["rough"]
+    assert list(result["terrain"]["rough"]["levels"]) == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--terrain", "ruogh"], "did you mean 'rough'"),
+        (["--terrain", "rough", "--level", "7"], "a level from 0 to 1"),
+        (["--level", "1"], "used together with --terrain"),
+        (["--report", "page.pdf"], "ends in .html or .md"),
+    ],
+)
+def test_a_place_that_does_not_exist_is_refused(
+    checkpoint: Path, capsys, arguments: list[str], expected: str
+) -> None:
+    code = evaluate_cli.main(["--checkpoint", str(checkpoint), "--envs", "2", *arguments])
+    error = capsys.readouterr().err
+    assert code == 2 and error.count("\n") == 1 and expected in error
+
+
+def test_the_protocol_covers_the_published_terrains(
+    config, make_policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "TIME_LIMIT", 1.0)
+    figures = protocol.run_protocol(make_policy(config), config, 12, seed=0)
+    assert list(figures) == list(protocol.PUBLISHED)
+    assert sum(row["episodes"] for row in figures.values()) == 12
+    table = protocol.protocol_table(figures)
+    assert table.row_count == 4
+    known = make_tile_types(config.terrain)
+    assert all(name in known for names in protocol.TERRAINS.values() for name in names)
+    totals = {
+        method: sum(row[method][0] for row in protocol.PUBLISHED.values())
+        for method in ("monolithic", "RMA", "blind")
+    }
+    assert totals == pytest.approx({"monolithic": 135.85, "RMA": 134.18, "blind": 84.79})
