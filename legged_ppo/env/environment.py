@@ -43,6 +43,11 @@ class Environment(Protocol):
     step_metrics: list[str]
     """Names of `info["step"]`, which are averaged over robots and steps."""
 
+    @property
+    def strata(self) -> torch.Tensor | None:
+        """[N] int64, kind (terrain type) of each environment, of which every minibatch gets its share."""
+        ...
+
     def reset(self) -> Observations: ...
 
     def step(self, actions: torch.Tensor) -> StepResult: ...

@@ -141,6 +141,11 @@ class LocomotionEnv:
         return self.curriculum.types
 
     @property
+    def strata(self) -> torch.Tensor | None:
+        """The terrain types, where there are several."""
+        return self.terrain_type if len(self.terrain.types) > 1 else None
+
+    @property
     def terrain_level(self) -> torch.Tensor:
         """[N] int64, row of each robot's tile"""
         return self.curriculum.levels

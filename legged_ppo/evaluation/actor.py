@@ -26,6 +26,10 @@ class RecurrentActor:
         self.state = policy.initial_state(num_envs, device)
         self.starts = torch.ones(num_envs, dtype=torch.bool, device=device)
 
+    def restart(self) -> None:
+        """The next observations are the first of their episodes."""
+        self.starts = torch.ones_like(self.starts)
+
     @torch.no_grad()
     def act(self, obs: Observations) -> torch.Tensor:
         """Actions [N, A] for raw observations."""

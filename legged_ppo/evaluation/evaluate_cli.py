@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from legged_ppo.evaluation import command_line
+from legged_ppo import command_line
+from legged_ppo.evaluation import options
 
 if TYPE_CHECKING:
     from legged_ppo.config.schema import Config
@@ -26,7 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
         "  python evaluate.py terrain=flat task.commands.lin_vel_x=[0.5,1.5]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command_line.add_checkpoint_options(parser)
+    options.add_checkpoint_options(parser)
     parser.add_argument(
         "--envs",
         type=command_line.positive,
@@ -83,7 +84,7 @@ def _run(arguments: argparse.Namespace) -> int:
         arguments.envs,
         arguments.seed,
         stochastic=arguments.stochastic,
-        place=command_line.place_of(arguments),
+        place=options.place_of(arguments),
     )
     print_tables(figures_table(result))
     if arguments.json:
@@ -123,7 +124,7 @@ def _compare(arguments: argparse.Namespace) -> int:
             arguments.envs,
             arguments.seed,
             stochastic=arguments.stochastic,
-            place=command_line.place_of(arguments),
+            place=options.place_of(arguments),
         )
         found.append((path, episodes))
     (first_path, first), (second_path, second) = found

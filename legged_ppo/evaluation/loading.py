@@ -9,7 +9,7 @@ from typing import Any
 from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.overrides import apply_overrides
 from legged_ppo.config.schema import Config
-from legged_ppo.evaluation.command_line import find_checkpoint
+from legged_ppo.evaluation.options import find_checkpoint
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.training.checkpoint import load_policy
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from legged_ppo.evaluation import command_line
+from legged_ppo import command_line
+from legged_ppo.evaluation import options
 
 if TYPE_CHECKING:
     from legged_ppo.config.schema import Config
@@ -24,7 +25,7 @@ def make_parser() -> argparse.ArgumentParser:
         "  python play.py --video walk.mp4 --gif walk.gif terrain=mild",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command_line.add_checkpoint_options(parser)
+    options.add_checkpoint_options(parser)
     parser.add_argument(
         "--episodes",
         type=command_line.positive,
@@ -91,7 +92,7 @@ def _record(policy: ActorCritic, config: Config, arguments: argparse.Namespace) 
             arguments.video,
             seconds=(arguments.episodes or 1) * config.task.episode_length_s,
             command=arguments.command,
-            place=command_line.place_of(arguments),
+            place=options.place_of(arguments),
             seed=arguments.seed,
             stochastic=arguments.stochastic,
             gif=arguments.gif,
@@ -117,7 +118,7 @@ def _print_episodes(policy: ActorCritic, config: Config, arguments: argparse.Nam
         arguments.seed,
         stochastic=arguments.stochastic,
         command=arguments.command,
-        place=command_line.place_of(arguments),
+        place=options.place_of(arguments),
     )
     print_tables(episodes_table(episodes, types))
     return 0
@@ -131,7 +132,7 @@ def _view(policy: ActorCritic, config: Config, arguments: argparse.Namespace) ->
         config,
         episodes=arguments.episodes,
         command=arguments.command,
-        place=command_line.place_of(arguments),
+        place=options.place_of(arguments),
         seed=arguments.seed,
         stochastic=arguments.stochastic,
     )

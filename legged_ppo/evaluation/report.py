@@ -11,34 +11,42 @@ from legged_ppo.evaluation.evaluator import evaluate_policy
 from legged_ppo.evaluation.gl_backend import RenderingUnavailable
 from legged_ppo.evaluation.plots import plot_learning_curves
 from legged_ppo.evaluation.tables import as_lines, figures_table
-from legged_ppo.evaluation.video import TOUR, render_episodes
+from legged_ppo.evaluation.terrain_report import write_terrain_report
+from legged_ppo.evaluation.video import TOUR, Segment, render_episodes
 from legged_ppo.training.checkpoint import load_policy
+
+_TOUR_COMMAND, _TOUR_SECONDS = (0.5, 0.0, 0.0), 6.0
+"""m/s, m/s, rad/s; s on each terrain type"""
 
 
 def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> list[str]:
     """Evaluate and record `checkpoint`, draw the run's curves; returns closing lines for the user.
 
-    Writes evaluation.json, plots/learning_curves.png and videos/best.mp4 into `run_dir`. Without an
-    OpenGL back end the video is left out and a line says what to install.
+    Writes evaluation.json, evaluation.html, plots/learning_curves.png and videos/best.mp4 into
+    `run_dir`. Without an OpenGL back end the video is left out and a line says what to install.
     """
     policy, config, counters = load_policy(checkpoint)
     result = evaluate_policy(policy, config, episodes, seed)
     evaluation = run_dir / "evaluation.json"
     write_evaluation(evaluation, checkpoint, counters, result)
+    page = run_dir / "evaluation.html"
+    write_terrain_report(page, checkpoint, result)
     curves = run_dir / "plots" / "learning_curves.png"
     plot_learning_curves(run_dir / "metrics.jsonl", curves)
     video = run_dir / "videos" / "best.mp4"
     video.parent.mkdir(exist_ok=True)
     try:
-        seconds = sum(segment.seconds for segment in TOUR)
-        render_episodes(policy, config, video, seconds=seconds, script=TOUR, seed=seed)
+        graded = config.terrain.curriculum.rule != "none"
+        script = terrain_tour(result) if graded else TOUR
+        seconds = sum(segment.seconds for segment in script)
+        render_episodes(policy, config, video, seconds=seconds, script=script, seed=seed)
         video_line = f"video        {_shown(video)}"
     except RenderingUnavailable as error:
         video_line = f"video        {error}"
     return [
         *as_lines(figures_table(result)),
         f"checkpoint   {_shown(checkpoint)} ({counters['env_steps']:,} steps)",
-        f"figures      {_shown(evaluation)}",
+        f"figures      {_shown(evaluation)}, {_shown(page)}",
         f"curves       {_shown(curves)}",
         video_line,
         "next:",
@@ -46,6 +54,16 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
         f"  python evaluate.py --checkpoint {_shown(checkpoint)}",
         f"  tensorboard --logdir {_shown(run_dir.parent)}",
     ]
+
+
+def terrain_tour(result: dict[str, Any]) -> list[Segment]:
+    """Some seconds forward on every terrain type, at the highest level that half of the robots master."""
+    tour = []
+    for name, group in result["terrain"].items():
+        levels = group["levels"].items()
+        mastered = [int(level) for level, figures in levels if figures["success_rate"] >= 0.5]
+        tour.append(Segment(_TOUR_COMMAND, _TOUR_SECONDS, (name, max(mastered, default=0))))
+    return tour
 
 
 def write_evaluation(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import imageio.v2 as imageio
 import numpy as np
@@ -20,6 +20,9 @@ from legged_ppo.evaluation.actor import RecurrentActor
 from legged_ppo.evaluation.evaluator import evaluation_config
 from legged_ppo.evaluation.gl_backend import use_working_backend
 from legged_ppo.models.actor_critic import ActorCritic
+
+if TYPE_CHECKING:
+    from legged_ppo.evaluation.scene import RobotScene
 
 Command = tuple[float, float, float]
 """Forward, lateral velocity [m/s], yaw rate [rad/s]."""
@@ -46,6 +49,8 @@ class Segment:
 
     command: Command
     seconds: float
+    place: Place | None = None
+    """Start there, on this tile; None goes on where the robot is."""
 
 
 TOUR = (
@@ -114,11 +119,18 @@ def _record(
     command: Command | None,
     script: Sequence[Segment],
 ) -> None:
-    env.commands.fix(_scripted(script, 0.0) if script else command)
+    env.commands.fix(script[0].command if script else command)
     obs = env.start_episodes_together()
+    segment = None
     for step in range(steps):
-        if script:
-            _give(env, _scripted(script, step * env.dt))
+        if script and (now := _scripted(script, step * env.dt)) is not segment:
+            segment = now
+            _give(env, segment.command)
+            if segment.place is not None:
+                env.place(*env.terrain.place(*segment.place))
+                obs = env.start_episodes_together()
+                actor.restart()
+                recorder.move()
         obs["commands"] = env.commands.command.clone()
         result = env.step(actor.act(obs))
         obs = result.obs
@@ -132,13 +144,13 @@ def _give(env: LocomotionEnv, command: Command) -> None:
     env.commands.command = torch.tensor([command], device=env.device).expand(env.num_envs, 3)
 
 
-def _scripted(script: Sequence[Segment], time: float) -> Command:
-    """The command of the script at `time` [s]; its last one goes on."""
+def _scripted(script: Sequence[Segment], time: float) -> Segment:
+    """The segment of the script at `time` [s]; its last one goes on."""
     for segment in script:
         if time < segment.seconds:
-            return segment.command
+            return segment
         time -= segment.seconds
-    return script[-1].command
+    return script[-1]
 
 
 def _frames(steps: int, dt: float, fps: int) -> int:
@@ -152,21 +164,11 @@ class _Recorder:
     def __init__(
         self, env: LocomotionEnv, path: Path | None, gif: Path | None, gif_fps: int
     ) -> None:
-        from legged_ppo.evaluation.scene import RobotScene
-
         self._env = env
         self._velocity = np.zeros(3)
         self._font = ImageFont.load_default(size=_FONT_SIZE)
+        self._scene = self._make_scene()
         width, height = _SIZE
-        self._scene = RobotScene(
-            env.robot,
-            env.terrain,
-            (int(env.terrain_type[0]), int(env.terrain_level[0])),
-            [0],
-            width=int(_OVERSAMPLING * width),
-            height=int(_OVERSAMPLING * height),
-            frame_time=1.0 / _FPS,
-        )
         self._streams = [
             (self._writer(target, fps), fps, shape)
             for target, fps, shape in (
@@ -183,6 +185,26 @@ class _Recorder:
         for writer, _fps, _shape in self._streams:
             writer.close()
         self._scene.close()
+
+    def move(self) -> None:
+        """Show the tile that the robot stands on now."""
+        self._scene.close()
+        self._scene = self._make_scene()
+        self._velocity[:] = 0.0
+
+    def _make_scene(self) -> RobotScene:
+        from legged_ppo.evaluation.scene import RobotScene
+
+        env, (width, height) = self._env, _SIZE
+        return RobotScene(
+            env.robot,
+            env.terrain,
+            (int(env.terrain_type[0]), int(env.terrain_level[0])),
+            [0],
+            width=int(_OVERSAMPLING * width),
+            height=int(_OVERSAMPLING * height),
+            frame_time=1.0 / _FPS,
+        )
 
     def add(self, step: int, *, ended: bool) -> None:
         """Show the robot after control step `step`, in every stream that has a frame due."""

@@ -37,6 +37,10 @@ class RolloutBuffer:
 
     `starts[t]` is true where `obs[t]` is the first of an episode. The recurrent state is stored only
     where a chunk begins, every `bptt_length` steps.
+
+    Args:
+        strata: [N] int64, the kind (terrain type) of each environment; every minibatch gets its share of
+            each kind. None for one kind.
     """
 
     def __init__(
@@ -46,7 +50,9 @@ class RolloutBuffer:
         num_envs: int,
         num_actions: int,
         device: torch.device,
+        strata: torch.Tensor | None = None,
     ) -> None:
+        self.strata = strata
         self.rollout_length, self.bptt_length = rollout_length, bptt_length
         self.num_envs, self.device = num_envs, device
         self.num_chunks = rollout_length // bptt_length
@@ -99,7 +105,12 @@ class RolloutBuffer:
         minibatches larger by one chunk rather than being dropped."""
         total = self.num_chunks * self.num_envs
         order = torch.randperm(total, generator=generator, device=generator.device)
-        yield from torch.tensor_split(order, max(1, total // sequences_per_minibatch))
+        if self.strata is not None:
+            # By kind, in random order within each; dealt out in turn, every minibatch gets its share.
+            order = order[torch.argsort(self.strata[order % self.num_envs], stable=True)]
+        count = max(1, total // sequences_per_minibatch)
+        for first in range(count):
+            yield order[first::count]
 
     def gather(self, chunk_ids: torch.Tensor) -> Minibatch:
         """The chunks with these ids [B], `chunk * num_envs + environment`."""

@@ -26,8 +26,6 @@ class RobotSpec:
     """[J, 2] rad"""
     torque_limit: np.ndarray
     """[J] N m"""
-    base_mass: float
-    """kg, of the base body alone"""
     total_mass: float
     """kg"""
     foot_friction: float
@@ -77,14 +75,12 @@ def load_robot(config: RobotConfig) -> RobotSpec:
             f"{len(config.joints)} angles, one for each of robot.joints",
         )
     joints = [model.joint(name).id for name in config.joints]
-    base = model.body(config.base_body).id
     return RobotSpec(
         config=config,
         path=path.resolve(),
         default_joint_pos=np.asarray(config.default_joint_pos, dtype=np.float64),
         joint_range=_joint_ranges(model, joints),
         torque_limit=_torque_limits(model, joints),
-        base_mass=float(model.body_mass[base]),
         total_mass=float(model.body_mass.sum()),
         foot_friction=float(model.geom(config.foot_geoms[0]).friction[0]),
     )

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from legged_ppo.evaluation.command_line import check_output, positive, run_command
+from legged_ppo.command_line import check_output, positive, run_command
 
 
 def make_parser() -> argparse.ArgumentParser:

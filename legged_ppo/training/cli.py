@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
-import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from legged_ppo.command_line import EXIT_INTERRUPTED, run_command
+from legged_ppo.config.errors import ConfigError
+
 if TYPE_CHECKING:
     from legged_ppo.config.schema import Config
-
-EXIT_BAD_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
+    from legged_ppo.training.trainer import Trainer
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -46,20 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse, train, report; returns the exit code."""
-    arguments = make_parser().parse_intermixed_args(argv)
-    from legged_ppo.config.errors import ConfigError
-
-    try:
-        return _run(arguments)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except OSError as error:  # a full or failing disk; checkpoints are written whole or not at all
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_FAILURE
-    except Exception:
-        traceback.print_exc()
-        return EXIT_FAILURE
+    return run_command(make_parser(), _run, argv)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -125,13 +112,7 @@ def check_device(name: str) -> None:
     Raises:
         ConfigError: the name is no device, or the machine has none of it.
     """
-    from legged_ppo.config.errors import ConfigError
-
     if name in ("auto", "cpu"):
         return
     expected = "auto or cpu (this version simulates on the CPU only)"
     raise ConfigError("--device", name, expected, choices=["auto", "cpu"])
-
-
-if TYPE_CHECKING:
-    from legged_ppo.training.trainer import Trainer

@@ -83,6 +83,7 @@ class Trainer:
             self.env.num_envs,
             self.env.num_actions,
             device,
+            self.env.strata,
         )
         self.collector = Collector(
             self.env, self.policy, self.generator, lambda: self.ppo.autocast(device.type)

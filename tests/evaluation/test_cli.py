@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from legged_ppo.evaluation import command_line, evaluate_cli, gl_backend, play_cli
+from legged_ppo.evaluation import evaluate_cli, gl_backend, options, play_cli
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -118,9 +118,9 @@ def test_latest_is_the_newest_runs_best_and_else_its_latest(
     folder = tmp_path / "logs" / "checkpoints"
     latest = make_checkpoint(folder / "phase1_latest.pth", config)
     log_dir = str(tmp_path / "logs")
-    assert command_line.find_checkpoint("latest", log_dir) == latest.resolve()
+    assert options.find_checkpoint("latest", log_dir) == latest.resolve()
     best = make_checkpoint(folder / "phase1_best.pth", config)
-    assert command_line.find_checkpoint("latest", log_dir) == best.resolve()
+    assert options.find_checkpoint("latest", log_dir) == best.resolve()
 
 
 def test_latest_without_a_run_is_bad_input(tmp_path: Path, capsys) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from legged_ppo.env.factory import make_env
 from legged_ppo.evaluation import gl_backend
-from legged_ppo.evaluation.report import write_report
+from legged_ppo.evaluation.report import terrain_tour, write_report
 from legged_ppo.evaluation.scene import RobotScene, build_render_model
 from legged_ppo.evaluation.video import TOUR, Segment, _scripted, render_episodes
 
@@ -83,11 +83,34 @@ def test_a_video_and_a_gif_have_the_frames_asked_for(
 
 def test_a_script_gives_its_commands_one_after_another() -> None:
     script = [Segment((1.0, 0.0, 0.0), 2.0), Segment((0.0, 0.5, 0.0), 1.0)]
-    assert _scripted(script, 0.0) == (1.0, 0.0, 0.0)
-    assert _scripted(script, 1.99) == (1.0, 0.0, 0.0)
-    assert _scripted(script, 2.0) == (0.0, 0.5, 0.0)
-    assert _scripted(script, 9.0) == (0.0, 0.5, 0.0)
+    assert [_scripted(script, t) for t in (0.0, 1.99, 2.0, 9.0)] == [
+        script[i] for i in (0, 0, 1, 1)
+    ]
     assert 10.0 <= sum(segment.seconds for segment in TOUR) <= 15.0
+
+
+def test_a_tour_stops_at_every_type_at_the_highest_mastered_level() -> None:
+    def group(*rates: float) -> dict:
+        return {"levels": {str(i): {"success_rate": rate} for i, rate in enumerate(rates)}}
+
+    result = {"terrain": {"rough": group(1.0, 0.7, 0.2), "gaps": group(0.3, 0.1)}}
+    assert [segment.place for segment in terrain_tour(result)] == [("rough", 1), ("gaps", 0)]
+
+
+def test_a_video_goes_from_place_to_place(
+    backend: str, config, make_policy, tmp_path: Path
+) -> None:
+    config.terrain.proportions = {"flat": 1.0, "stairs_down": 1.0}
+    script = [
+        Segment((0.0, 0.0, 0.0), 0.12, ("stairs_down", 1)),
+        Segment((0.0, 0.0, 0.0), 0.12, ("flat", 0)),
+    ]
+    video = tmp_path / "tour.mp4"
+    render_episodes(make_policy(config), config, video, seconds=9.0, script=script)
+    frames = np.array(imageio.mimread(video, memtest=False), dtype=int)
+    assert len(frames) == 6
+    steps = np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))
+    assert steps[2] > 3 * max(steps[[0, 1, 3, 4]]), "the scene changes with the place, only there"
 
 
 def test_the_report_of_a_run_survives_a_machine_without_opengl(

@@ -46,6 +46,17 @@ def test_every_chunk_is_drawn_exactly_once_an_epoch_without_dropping_a_remainder
     assert min(sizes) >= min(sequences, total)
 
 
+@pytest.mark.parametrize("bptt_length", BPTT_LENGTHS)
+def test_every_minibatch_gets_its_share_of_every_kind(bptt_length: int) -> None:
+    buffer = encoded_buffer(bptt_length)
+    buffer.strata = torch.arange(N) % 3
+    chunks = N * T // bptt_length
+    parts = list(buffer.minibatch_ids(chunks // 3, torch.Generator().manual_seed(0)))
+    assert torch.equal(torch.cat(parts).sort().values, torch.arange(chunks))
+    counts = torch.stack([torch.bincount(buffer.strata[p % N], minlength=3) for p in parts])
+    assert len(parts) == 3 and (counts.amax(0) - counts.amin(0)).max() <= 1
+
+
 def test_order_differs_between_epochs_and_follows_the_generator() -> None:
     buffer = encoded_buffer(4)
 

@@ -1,0 +1,68 @@
+"""What all commands share: exit codes, the fate of bad input, checked arguments.
+
+Nothing heavy is imported before the arguments are known, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from legged_ppo.config.errors import ConfigError
+
+EXIT_BAD_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    body: Callable[[argparse.Namespace], int],
+    argv: Sequence[str] | None,
+) -> int:
+    """Parse and run; returns the exit code. Bad input gets one line and code 2."""
+    arguments = parser.parse_intermixed_args(argv)
+    try:
+        return body(arguments)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except Exception:
+        traceback.print_exc()
+        return EXIT_FAILURE
+
+
+def positive(text: str) -> int:
+    """An argument that must be an integer above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def not_negative(text: str) -> int:
+    """An argument that must be an integer, 0 or above."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
+def check_output(option: str, path: Path, *suffixes: str) -> None:
+    """Refuse an output that cannot be written, before minutes of work for it.
+
+    Raises:
+        ConfigError: another suffix, or a folder that does not exist.
+    """
+    if path.suffix not in suffixes:
+        expected = f"a file whose name ends in {' or '.join(suffixes)}"
+        raise ConfigError(option, str(path), expected)
+    if not path.parent.is_dir():
+        expected = f"a file in a folder that exists ({path.parent} does not)"
+        raise ConfigError(option, str(path), expected)
