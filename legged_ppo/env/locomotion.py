@@ -242,7 +242,9 @@ class LocomotionEnv:
         self.commands.anneal(progress)
 
     def metrics(self) -> dict[str, torch.Tensor]:
-        """Scalars of the curriculum, to be read once an iteration."""
+        """Scalars of the curriculum, if there is one, to be read once an iteration."""
+        if self.config.terrain.curriculum.rule == "none":
+            return {}
         return self.curriculum.metrics(self.terrain.types)
 
     def curriculum_report(self) -> dict[str, Any] | None:
