@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 from legged_ppo.config.loading import load_config
+from legged_ppo.device import find_device
 from legged_ppo.env.factory import make_env
-from legged_ppo.training.cli import check_device
 from legged_ppo.training.run_directory import RunDirectory
 from legged_ppo.training.trainer import Trainer
 
@@ -77,10 +77,10 @@ def main() -> None:
     )
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
-    check_device(args.device)
+    device = find_device(args.device)
     with tempfile.TemporaryDirectory() as folder:
         config = load_config(args.config, [*args.overrides, f"training.log_dir={folder}"])
-        env = make_env(config, config.training.num_envs, config.training.seed)
+        env = make_env(config, config.training.num_envs, config.training.seed, device)
         trainer = Trainer(config, env, RunDirectory.create(config, "throughput"))
         for _ in range(args.warmup):
             trainer._iterate()

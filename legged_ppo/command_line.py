@@ -33,9 +33,28 @@ def run_command(
         return EXIT_FAILURE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:
+        if _out_of_memory(error):
+            print(f"error: out of memory: {str(error).splitlines()[0]}", file=sys.stderr)
+            print(
+                "lower training.num_envs, ppo.rollout_length or the sizes that the physics printed "
+                "(sim.contacts, sim.constraints, sim.convex_pairs), or raise ppo.gradient_accumulation; "
+                "checkpoints are as they were",
+                file=sys.stderr,
+            )
+        else:
+            traceback.print_exc()
         return EXIT_FAILURE
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Whether torch (any device), Warp or Python could not allocate."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    return isinstance(error, RuntimeError) and any(
+        words in text for words in ("out of memory", "failed to allocate", "can't allocate memory")
+    )
 
 
 def positive(text: str) -> int:

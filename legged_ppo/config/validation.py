@@ -73,6 +73,10 @@ _CHECKS: dict[str, Check] = {
     "sim.ls_iterations": _POSITIVE,
     "sim.tolerance": _NOT_NEGATIVE,
     "sim.max_velocity": _POSITIVE,
+    "sim.contacts": _NOT_NEGATIVE,
+    "sim.constraints": _NOT_NEGATIVE,
+    "sim.convex_pairs": _NOT_NEGATIVE,
+    "sim.engine": _one_of("auto", "mujoco_c", "mujoco_warp"),
     "sim.integrator": _one_of("implicitfast", "euler"),
     "sim.cone": _one_of("pyramidal", "elliptic"),
     "task.episode_length_s": _POSITIVE,
@@ -183,6 +187,11 @@ def validate(config: Config) -> None:
             policy.init_std,
             f"a number between policy.min_std ({policy.min_std}) and policy.max_std ({policy.max_std})",
         )
+    sizes = {key: getattr(sim, key) for key in ("contacts", "constraints", "convex_pairs")}
+    if any(sizes.values()) and not all(sizes.values()):
+        missing = next(key for key, value in sizes.items() if not value)
+        expected = "above 0, or sim.contacts, sim.constraints and sim.convex_pairs all 0"
+        raise ConfigError(f"sim.{missing}", 0, expected)
     if policy.architecture == "rma":
         for key, only, reason in (
             ("critic_memory", "shared", "its critic reads the base policy's inputs"),

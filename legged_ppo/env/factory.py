@@ -2,24 +2,52 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import torch
 
-from legged_ppo.config.schema import Config
+from legged_ppo.config.errors import ConfigError
+from legged_ppo.config.schema import Config, SimConfig
 from legged_ppo.env.locomotion import LocomotionEnv
-from legged_ppo.robots.spec import load_robot
-from legged_ppo.sim.mujoco_c import MujocoC
-from legged_ppo.terrain.grid import build_terrain
+from legged_ppo.robots.spec import RobotSpec, load_robot
+from legged_ppo.sim.simulator import Simulator
+from legged_ppo.terrain.grid import Terrain, build_terrain
+
+_INSTALL_WARP = "pip install -c constraints.txt -e '.[gpu]'"
 
 
-def make_env(config: Config, num_envs: int, seed: int) -> LocomotionEnv:
+def make_env(
+    config: Config, num_envs: int, seed: int, device: torch.device | str = "cpu"
+) -> LocomotionEnv:
     """Robot, terrain, physics and task of `config`, with `num_envs` robots.
 
     Raises:
-        ConfigError: the robot or the terrain cannot be built.
+        ConfigError: the robot or the terrain cannot be built, or the engine does not run on the device.
     """
     robot = load_robot(config.robot)
     terrain = build_terrain(config.terrain)
-    simulator = MujocoC(robot, terrain, config.sim, num_envs)
+    simulator = make_simulator(config.sim, robot, terrain, num_envs, torch.device(device))
     generator = torch.Generator(device=simulator.device)
     generator.manual_seed(seed)
     return LocomotionEnv(config, robot, terrain, simulator, generator)
+
+
+def make_simulator(
+    config: SimConfig, robot: RobotSpec, terrain: Terrain, num_envs: int, device: torch.device
+) -> Simulator:
+    """The engine that `config` and the device ask for; see `make_env`."""
+    on_gpu = device.type == "cuda"
+    engine = config.engine
+    if engine == "auto":
+        engine = "mujoco_warp" if on_gpu else "mujoco_c"
+    if engine == "mujoco_c":
+        if on_gpu:
+            raise ConfigError("sim.engine", engine, f"mujoco_warp on {device}")
+        from legged_ppo.sim.mujoco_c import MujocoC
+
+        return MujocoC(robot, terrain, config, num_envs)
+    if importlib.util.find_spec("mujoco_warp") is None:
+        raise ConfigError("sim.engine", engine, f"mujoco_c, or after {_INSTALL_WARP}: mujoco_warp")
+    from legged_ppo.sim.mujoco_warp import make_planned
+
+    return make_planned(robot, terrain, config, num_envs, device)

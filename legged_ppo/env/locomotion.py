@@ -227,25 +227,30 @@ class LocomotionEnv:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.load_progress(state)
         self.simulator.load_state_dict(state["simulator"])
         self.commands.load_state_dict(state["commands"])
         self.randomization.load_state_dict(state["randomization"])
         self.scandots.load_state_dict(state["scandots"])
-        self.curriculum.load_state_dict(state["curriculum"])
-        self._find_tiles()
         for name in _STATE:
             setattr(self, name, state["buffers"][name].clone())
         self.generator.set_state(state["generator"])
+
+    def load_progress(self, state: dict[str, Any]) -> None:
+        """Take over the robots' levels alone, for new episodes with another engine."""
+        self.curriculum.load_state_dict(state["curriculum"])
+        self._find_tiles()
 
     def anneal(self, progress: float) -> None:
         """Take over the training's progress in [0, 1], for the command ranges."""
         self.commands.anneal(progress)
 
     def metrics(self) -> dict[str, torch.Tensor]:
-        """Scalars of the curriculum, if there is one, to be read once an iteration."""
-        if self.config.terrain.curriculum.rule == "none":
-            return {}
-        return self.curriculum.metrics(self.terrain.types)
+        """Scalars of the engine and of the curriculum, if there is one, to be read once an iteration."""
+        metrics = self.simulator.metrics()
+        if self.config.terrain.curriculum.rule != "none":
+            metrics |= self.curriculum.metrics(self.terrain.types)
+        return metrics
 
     def curriculum_report(self) -> dict[str, Any] | None:
         """`TerrainCurriculum.report`; None on ground that has no levels to climb."""

@@ -35,6 +35,11 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="robots, each walking one episode (default: %(default)s)",
     )
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="auto, cpu or cuda:N, for physics too (default: %(default)s)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="write a page with a heat map: .html or .md"
@@ -66,9 +71,12 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.compare:
         return _compare(arguments)
 
+    from legged_ppo.device import find_device
     from legged_ppo.evaluation.loading import load_for_evaluation
 
+    device = find_device(arguments.device)
     policy, config, counters, path = load_for_evaluation(arguments)
+    policy.to(device)
     print(f"{path}: {counters['env_steps']:,} environment steps")
     if arguments.protocol:
         return _run_protocol(arguments, policy, config)
@@ -107,16 +115,19 @@ def _run_protocol(arguments: argparse.Namespace, policy: ActorCritic, config: Co
 
 
 def _compare(arguments: argparse.Namespace) -> int:
+    from legged_ppo.device import find_device
     from legged_ppo.evaluation.comparison import compare, comparison_table
     from legged_ppo.evaluation.evaluator import collect_episodes
     from legged_ppo.evaluation.loading import load_for_evaluation
     from legged_ppo.evaluation.tables import print_tables
 
+    device = find_device(arguments.device)
     found = []
     conditions = None
     for name in arguments.compare:
         arguments.checkpoint = name
         policy, config, _, path = load_for_evaluation(arguments, conditions)
+        policy.to(device)
         conditions = conditions or config
         episodes, types = collect_episodes(
             policy,

@@ -85,7 +85,7 @@ def collect_episodes(
     seeds = np.random.SeedSequence(seed).generate_state(len(sizes)).tolist()
     parts = []
     for robots, round_seed in zip(sizes, seeds, strict=True):
-        env = make_env(evaluation_config(config), robots, round_seed)
+        env = make_env(evaluation_config(config), robots, round_seed, policy.device)
         env.commands.fix(command)
         if place is not None:
             env.place(*env.terrain.place(*place))

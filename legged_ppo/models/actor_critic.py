@@ -45,6 +45,10 @@ class ActorCritic(nn.Module):
         nn.init.orthogonal_(self.value.weight, gain=1.0)
         nn.init.zeros_(self.value.bias)
 
+    @property
+    def device(self) -> torch.device:
+        return self.value.weight.device
+
     def initial_state(self, num_envs: int, device: torch.device) -> torch.Tensor:
         """The state before an episode, [layers, N, hidden] of zeros."""
         return torch.zeros(self.trunk.state_layers, num_envs, self.config.gru_hidden, device=device)

@@ -97,6 +97,10 @@ class Simulator(Protocol):
         """Move the robots by [N, 2] m in the world, `state` with them; nothing else changes."""
         ...
 
+    def metrics(self) -> dict[str, torch.Tensor]:
+        """Scalars of the engine's health since the last call, to be read once an iteration."""
+        ...
+
     def state_dict(self) -> dict[str, Any]:
         """All that the physics needs to go on bit for bit."""
         ...

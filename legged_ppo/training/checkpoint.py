@@ -80,6 +80,15 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return payload
 
 
+def to_device(state: Any, device: torch.device) -> Any:
+    """`state` with its tensors on `device`; those of bytes are generators' states, which stay."""
+    if isinstance(state, torch.Tensor):
+        return state if state.dtype == torch.uint8 else state.to(device)
+    if isinstance(state, dict):
+        return {key: to_device(value, device) for key, value in state.items()}
+    return state
+
+
 def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
     """The configuration of the run that wrote the checkpoint."""
     try:
@@ -112,7 +121,12 @@ def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Pat
                     f"{old[section].get(key)!r}, as in the checkpoint",
                     source=f"resume {path}",
                 )
-    keys = [("training", "num_envs"), ("ppo", "rollout_length"), ("ppo", "bptt_length")]
+    keys = [
+        ("sim", "engine"),
+        ("training", "num_envs"),
+        ("ppo", "rollout_length"),
+        ("ppo", "bptt_length"),
+    ]
     for section, key in keys:
         if old[section][key] != new[section][key]:
             raise ConfigError(

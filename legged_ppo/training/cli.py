@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from legged_ppo.command_line import EXIT_INTERRUPTED, run_command
-from legged_ppo.config.errors import ConfigError
 
 if TYPE_CHECKING:
+    import torch
+
     from legged_ppo.config.schema import Config
     from legged_ppo.training.trainer import Trainer
 
@@ -56,11 +57,13 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.print_config:
         print(config_to_yaml(config), end="")
         return 0
-    check_device(arguments.device)
-    return _train(config, Path(arguments.config).stem, arguments.resume)
+    from legged_ppo.device import find_device
+
+    device = find_device(arguments.device)
+    return _train(config, Path(arguments.config).stem, arguments.resume, device)
 
 
-def _train(config: Config, recipe: str, resume: str | None) -> int:
+def _train(config: Config, recipe: str, resume: str | None, device: torch.device) -> int:
     from legged_ppo.env.factory import make_env
     from legged_ppo.training import checkpoint as checkpoints
     from legged_ppo.training.run_directory import RunDirectory, find_checkpoint
@@ -69,7 +72,7 @@ def _train(config: Config, recipe: str, resume: str | None) -> int:
     training = config.training
     if resume is None:
         # The environment comes first: a robot that cannot be built leaves nothing on disk.
-        env = make_env(config, training.num_envs, training.seed)
+        env = make_env(config, training.num_envs, training.seed, device)
         trainer = Trainer(config, env, RunDirectory.create(config, recipe))
     else:
         path = find_checkpoint(resume, training.log_dir)
@@ -82,7 +85,7 @@ def _train(config: Config, recipe: str, resume: str | None) -> int:
                 "training.total_timesteps to train on"
             )
             return 0
-        env = make_env(config, training.num_envs, training.seed)
+        env = make_env(config, training.num_envs, training.seed, device)
         run = RunDirectory.of_checkpoint(path) or RunDirectory.create(config, recipe)
         run.reopen(counters["iteration"])
         trainer = Trainer(config, env, run, saved)
@@ -104,15 +107,3 @@ def _run_trainer(trainer: Trainer, config: Config) -> int:
         for line in write_report(run.root, best, training.report_episodes, training.seed):
             print(line)
     return 0
-
-
-def check_device(name: str) -> None:
-    """Refuse a device that does not exist.
-
-    Raises:
-        ConfigError: the name is no device, or the machine has none of it.
-    """
-    if name in ("auto", "cpu"):
-        return
-    expected = "auto or cpu (this version simulates on the CPU only)"
-    raise ConfigError("--device", name, expected, choices=["auto", "cpu"])

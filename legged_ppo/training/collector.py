@@ -30,8 +30,13 @@ class Collector:
     ) -> None:
         self.env, self.policy = env, policy
         self._generator, self._precision = generator, precision
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin new episodes everywhere."""
+        env = self.env
         self.obs: Observations = env.reset()
-        self.state = policy.initial_state(env.num_envs, env.device)
+        self.state = self.policy.initial_state(env.num_envs, env.device)
         self.starts = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
 
     @torch.no_grad()

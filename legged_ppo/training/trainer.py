@@ -27,6 +27,7 @@ from legged_ppo.training.checkpoint import (
     global_rng_state,
     save_checkpoint,
     set_global_rng_state,
+    to_device,
 )
 from legged_ppo.training.collector import Collector
 from legged_ppo.training.console import TrainingConsole
@@ -260,6 +261,7 @@ class Trainer:
             "counters": asdict(self.counters),
             "episodes": list(self.episodes),
             "health": self.health.streaks,
+            "device": self.env.device.type,
             "generator": self.generator.get_state(),
             "rng": global_rng_state(),
         }
@@ -267,11 +269,17 @@ class Trainer:
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         self.policy.load_state_dict(checkpoint["policy"])
         self.ppo.load_state_dict(checkpoint["ppo"])
-        self.env.load_state_dict(checkpoint["env"])
-        self.collector.load_state_dict(checkpoint["collector"])
         self.counters = Counters(**checkpoint["counters"])
         self.episodes = deque(checkpoint["episodes"])
         self.health.streaks = dict(checkpoint["health"])
+        device = self.env.device
+        if checkpoint["device"] != device.type:
+            # Physics and generators of another kind cannot go on: new episodes, at the old levels.
+            self.env.load_progress(to_device(checkpoint["env"], device))
+            self.collector.restart()
+            return
+        self.env.load_state_dict(to_device(checkpoint["env"], device))
+        self.collector.load_state_dict(to_device(checkpoint["collector"], device))
         self.generator.set_state(checkpoint["generator"])
         set_global_rng_state(checkpoint["rng"])
 

@@ -1,0 +1,43 @@
+"""What `--device` means on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import torch
+
+from legged_ppo.config.errors import ConfigError
+
+_CHOICES = ["auto", "cpu", "cuda:0"]
+
+
+def find_device(name: str) -> torch.device:
+    """The device of that name; `auto` is the first NVIDIA GPU where MuJoCo Warp can use one, else the CPU.
+
+    Raises:
+        ConfigError: the name is no device, or this machine cannot use it.
+    """
+    if name == "cpu":
+        return torch.device("cpu")
+    kind, _, index = name.partition(":")
+    if name != "auto" and (kind != "cuda" or not (index == "" or index.isdecimal())):
+        raise ConfigError("--device", name, "auto, cpu or cuda:N", choices=_CHOICES)
+    obstacle = _obstacle(int(index or 0))
+    if obstacle is None:
+        return torch.device("cuda", int(index or 0))
+    if name == "auto":
+        return torch.device("cpu")
+    raise ConfigError("--device", name, f"auto or cpu: {obstacle}", choices=_CHOICES)
+
+
+def _obstacle(index: int) -> str | None:
+    """Why this GPU cannot be used; None if it can."""
+    if torch.version.cuda is None:
+        return "this PyTorch was built without CUDA"
+    if not torch.cuda.is_available():
+        return f"no NVIDIA GPU, or its driver is too old for CUDA {torch.version.cuda}"
+    if index >= torch.cuda.device_count():
+        return f"there are {torch.cuda.device_count()} GPUs, counted from 0"
+    if importlib.util.find_spec("mujoco_warp") is None:
+        return "physics on a GPU needs MuJoCo Warp: pip install -c constraints.txt -e '.[gpu]'"
+    return None

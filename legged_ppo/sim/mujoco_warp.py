@@ -1,0 +1,270 @@
+"""Physics on a GPU: MuJoCo Warp, thousands of worlds in the same memory as torch's tensors.
+
+It runs on a CPU too, at a hundredth of MuJoCo C's speed, so that the tests hold both engines together.
+"""
+
+from __future__ import annotations
+
+import copy
+import gc
+from collections.abc import Callable
+from typing import Any
+
+import mujoco
+import mujoco_warp as mjw
+import torch
+import warp as wp
+
+from legged_ppo.config.schema import SimConfig
+from legged_ppo.robots.spec import RobotSpec
+from legged_ppo.sim.capacity import Capacity, plan_capacity
+from legged_ppo.sim.layout import RANDOMIZED, Layout
+from legged_ppo.sim.model import build_model
+from legged_ppo.sim.simulator import PhysicalParameters, SimState
+from legged_ppo.sim.warp_kernels import choose_targets, write_rows
+from legged_ppo.terrain.grid import Terrain
+
+_DERIVED = ("body_subtreemass", "body_invweight0", "dof_invweight0", "actuator_acc0")
+"""Model fields that follow from the randomized ones (`set_const`)."""
+_PERSISTENT = ("qpos", "qvel", "qacc_warmstart", "ctrl", "time")
+"""Data fields that one step hands to the next."""
+_LOST_CONTACTS = (
+    mjw.OverflowType.NEFC
+    | mjw.OverflowType.BROADPHASE
+    | mjw.OverflowType.NARROWPHASE
+    | mjw.OverflowType.CCD
+    | mjw.OverflowType.HFIELD
+)
+"""Overflows that lose contacts; a solver that stops at its iteration limit is none."""
+
+
+class MujocoWarp:
+    """`Simulator` on MuJoCo Warp.
+
+    Args:
+        model: of `build_model`.
+        capacity: sizes of the contact and constraint buffers, see `plan_capacity`.
+
+    Raises:
+        RuntimeError: the device's memory does not hold the worlds (torch's and Warp's own errors).
+    """
+
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        robot: RobotSpec,
+        config: SimConfig,
+        num_envs: int,
+        device: torch.device,
+        capacity: Capacity,
+    ) -> None:
+        wp.config.quiet = True
+        wp.init()
+        self.num_envs, self.device, self.config, self.capacity = num_envs, device, config, capacity
+        self.model = copy.copy(model)
+        # The engine has no automatic reset to switch off, and refuses the flag.
+        self.model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+        self._layout = Layout(self.model, robot, device)
+        self._default_ctrl = torch.as_tensor(
+            robot.default_joint_pos, dtype=torch.float32, device=device
+        )
+        with self._scope():
+            self._allocate()
+            self._substeps = self._captured(self._launch_substeps)
+            self._restart = self._captured(self._launch_restart)
+            self._set_const = self._captured(lambda: mjw.set_const(self._m, self._d, restore=False))
+        self._set_const()  # or the constants would change in the last digit at the first randomization
+        everyone = torch.ones(num_envs, dtype=torch.bool, device=device)
+        self.state = self._read_state()
+        qpos = self._layout.rest_qpos.repeat(num_envs, 1)
+        self._start(everyone, qpos, torch.zeros_like(self._qvel))
+
+    def _allocate(self) -> None:
+        """Model and data on the device, and torch's views of them."""
+        n, size = self.num_envs, self.capacity
+        self._m = mjw.put_model(self.model, dict.fromkeys((*RANDOMIZED, *_DERIVED), n))
+        self._m.opt.warn_overflow = 0  # counted in `metrics` instead of printed by the device
+        self._d = mjw.make_data(
+            self.model,
+            nworld=n,
+            nconmax=size.contacts,
+            nccdmax=size.convex_pairs,
+            njmax=size.constraints,
+        )
+        self._fields = {name: wp.to_torch(getattr(self._m, name)) for name in RANDOMIZED}
+        self._persistent = {name: wp.to_torch(getattr(self._d, name)) for name in _PERSISTENT}
+        self._qpos, self._qvel = self._persistent["qpos"], self._persistent["qvel"]
+        self._ctrl = self._persistent["ctrl"]
+        self._sensors, self._torque = (
+            wp.to_torch(self._d.sensordata),
+            wp.to_torch(self._d.qfrc_actuator),
+        )
+        self._overflow = wp.to_torch(self._d.overflow)
+        # What captured graphs read must stay where it is.
+        self._targets, self._previous = torch.zeros_like(self._ctrl), torch.zeros_like(self._ctrl)
+        self._latency = torch.zeros(n, dtype=torch.int32, device=self.device)
+        self._reset_mask = torch.zeros(n, dtype=torch.bool, device=self.device)
+        self._new_qpos, self._new_qvel = torch.zeros_like(self._qpos), torch.zeros_like(self._qvel)
+
+    def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
+        self._previous.copy_(self._targets)
+        self._targets.copy_(joint_targets)
+        if latency is not None:
+            self._latency.copy_(latency)
+        self._substeps()
+        self.state = self._read_state()
+
+    def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+        self._start(mask, self._layout.qpos_rows(qpos), self._layout.qvel_rows(qvel))
+
+    def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
+        self._layout.write_parameters(self._fields, mask, parameters)
+        self._set_const()
+
+    def push(self, velocity: torch.Tensor) -> None:
+        self._qvel[:, :2] += velocity
+
+    def translate(self, shift: torch.Tensor) -> None:
+        self._qpos[:, :2] += shift
+        state = self.state
+        offset = torch.nn.functional.pad(shift, (0, 1))
+        state.base_pos, state.foot_pos = state.base_pos + offset, state.foot_pos + offset[:, None]
+
+    def usage(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Contacts (or candidate pairs, where more) per robot of the last substep, over all robots, and
+        constraint rows [N] of each."""
+        found = torch.maximum(wp.to_torch(self._d.ncollision), wp.to_torch(self._d.nacon))
+        return found[0] / self.num_envs, wp.to_torch(self._d.nefc).clone()
+
+    def metrics(self) -> dict[str, torch.Tensor]:
+        """Robots whose contacts did not fit into the buffers since the last call."""
+        lost = (self._overflow & int(_LOST_CONTACTS)) != 0
+        self._overflow.zero_()
+        return {"Sim/overflows": lost.sum()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "persistent": {name: value.clone() for name, value in self._persistent.items()},
+            "targets": self._targets.clone(),
+            "fields": {name: value.clone() for name, value in self._fields.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name, value in state["fields"].items():
+            self._fields[name].copy_(value)
+        self._set_const()
+        for name, value in state["persistent"].items():
+            self._persistent[name].copy_(value)
+        self._targets.copy_(state["targets"])
+
+    def _start(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+        """Put the masked robots into these engine states; the others' `state` stays as it was."""
+        chosen = mask[:, None]
+        self._reset_mask.copy_(mask)
+        self._new_qpos.copy_(qpos)
+        self._new_qvel.copy_(qvel)
+        self._targets.copy_(torch.where(chosen, self._default_ctrl, self._targets))
+        self._restart()
+        old, new = self.state, self._read_state()
+        self.state = SimState(
+            **{
+                name: torch.where(
+                    mask.view(-1, *[1] * (value.dim() - 1)), value, getattr(old, name)
+                )
+                for name, value in vars(new).items()
+            }
+        )
+
+    def _launch_substeps(self) -> None:
+        shape, device = self._ctrl.shape, self._warp_device
+        arrays = [wp.from_torch(x) for x in (self._latency, self._previous, self._targets)]
+        for substep in range(self.config.decimation):
+            wp.launch(choose_targets, shape, [substep, *arrays], [self._d.ctrl], device=device)
+            mjw.step(self._m, self._d)
+
+    def _launch_restart(self) -> None:
+        """Reset the masked worlds, warm start included, and bring their kinematics up to date."""
+        m, d = self._m, self._d
+        mask = wp.from_torch(self._reset_mask)
+        mjw.reset_data(m, d, mask)
+        for new, array in (
+            (self._new_qpos, d.qpos),
+            (self._new_qvel, d.qvel),
+            (self._targets, d.ctrl),
+        ):
+            wp.launch(
+                write_rows,
+                new.shape,
+                [mask, wp.from_torch(new)],
+                [array],
+                device=self._warp_device,
+            )
+        mjw.kinematics(m, d)
+        mjw.com_pos(m, d)
+        mjw.com_vel(m, d)
+        mjw.sensor_pos(m, d)
+        mjw.sensor_vel(m, d)
+
+    def _captured(self, launch: Callable[[], None]) -> Callable[[], None]:
+        """`launch` as a CUDA graph; on a CPU as it is."""
+        if not self._warp_device.is_cuda:
+            return launch
+        launch()  # compiles the kernels, which a capture must not
+        gc.collect()
+        gc.disable()  # a graph freed during a capture would break it
+        try:
+            with wp.ScopedCapture(device=self._warp_device) as capture:
+                launch()
+        finally:
+            gc.enable()
+
+        def replay() -> None:
+            wp.capture_launch(capture.graph, stream=self._stream())
+
+        return replay
+
+    @property
+    def _warp_device(self) -> wp.Device:
+        return wp.device_from_torch(self.device)
+
+    def _stream(self) -> wp.Stream:
+        """Torch's current stream, on which everything here runs."""
+        return wp.stream_from_torch(torch.cuda.current_stream(self.device))
+
+    def _scope(self) -> Any:
+        """Warp works on this device, in order with torch."""
+        if self._warp_device.is_cuda:
+            return wp.ScopedStream(self._stream())
+        return wp.ScopedDevice(self._warp_device)
+
+    def _read_state(self) -> SimState:
+        qpos, qvel = self._qpos.clone(), self._qvel.clone()
+        # NaN fails the comparison too.
+        sound = (qvel.abs().amax(1) < self.config.max_velocity) & torch.isfinite(qpos.sum(1))
+        return self._layout.state(qpos, qvel, self._sensors.clone(), self._torque.clone(), ~sound)
+
+
+def make_planned(
+    robot: RobotSpec, terrain: Terrain, config: SimConfig, num_envs: int, device: torch.device
+) -> MujocoWarp:
+    """The engine with buffers of the configured sizes, or where there are none of measured ones.
+
+    Prints the sizes and the memory that they will take.
+    """
+
+    model = build_model(robot, terrain, config)
+
+    def make(count: int, capacity: Capacity) -> MujocoWarp:
+        return MujocoWarp(model, robot, config, count, device, capacity)
+
+    if config.contacts:
+        capacity = Capacity(config.contacts, config.constraints, config.convex_pairs)
+    else:
+        capacity = plan_capacity(make, robot, terrain, device)
+    print(
+        f"MuJoCo Warp on {device}: {num_envs} robots, {capacity.nbytes(model, num_envs) / 2**30:.2f} GB; "
+        f"sim.contacts={capacity.contacts} sim.constraints={capacity.constraints} "
+        f"sim.convex_pairs={capacity.convex_pairs}",
+        flush=True,
+    )
+    return make(num_envs, capacity)

@@ -1,0 +1,30 @@
+# mypy: ignore-errors
+"""Warp kernels of the step; a captured graph cannot hold torch's own operators."""
+
+import warp as wp
+
+
+@wp.kernel
+def choose_targets(
+    substep: int,
+    latency: wp.array(dtype=int),
+    previous: wp.array2d(dtype=float),
+    targets: wp.array2d(dtype=float),
+    ctrl: wp.array2d(dtype=float),
+):
+    """The previous targets while a robot's latency [substeps] lasts, then the new ones."""
+    robot, joint = wp.tid()
+    if substep < latency[robot]:
+        ctrl[robot, joint] = previous[robot, joint]
+    else:
+        ctrl[robot, joint] = targets[robot, joint]
+
+
+@wp.kernel
+def write_rows(
+    mask: wp.array(dtype=bool), source: wp.array2d(dtype=float), target: wp.array2d(dtype=float)
+):
+    """Copy the masked rows."""
+    row, column = wp.tid()
+    if mask[row]:
+        target[row, column] = source[row, column]

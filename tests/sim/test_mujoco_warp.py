@@ -1,0 +1,264 @@
+"""MuJoCo Warp, on the CPU, against MuJoCo C. Its kernels compile once, in about a minute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import mujoco
+import pytest
+import torch
+import yaml
+
+from legged_ppo.config.loading import CONFIG_DIR
+from legged_ppo.config.schema import RobotConfig, SimConfig, TerrainConfig
+from legged_ppo.robots.spec import RobotSpec, load_robot
+from legged_ppo.sim.capacity import Capacity, plan_capacity, scatter
+from legged_ppo.sim.model import build_model
+from legged_ppo.sim.mujoco_c import MujocoC
+from legged_ppo.sim.mujoco_warp import MujocoWarp
+from legged_ppo.sim.simulator import PhysicalParameters, SimState, Simulator
+from legged_ppo.terrain.grid import Terrain, build_terrain
+from legged_ppo.terrain.types import make_tile_types
+from legged_ppo.training.cli import main
+
+SIZES = Capacity(contacts=48, constraints=160, convex_pairs=48)
+CPU = torch.device("cpu")
+LEVELS = 3
+SETTLING = 120
+"""Substeps from being dropped to standing or lying."""
+
+
+@pytest.fixture(scope="module")
+def robot(robot_config: Callable[[str], RobotConfig]) -> RobotSpec:
+    return load_robot(robot_config("go2"))
+
+
+@pytest.fixture(scope="module")
+def terrain() -> Terrain:
+    """Every type of tile."""
+    config = TerrainConfig(num_levels=LEVELS, fractal_height=[0.02, 0.04])
+    config.proportions = dict.fromkeys(make_tile_types(config), 1.0)
+    return build_terrain(config)
+
+
+@pytest.fixture(scope="module")
+def model(robot: RobotSpec, terrain: Terrain) -> mujoco.MjModel:
+    return build_model(robot, terrain, SimConfig(decimation=1))
+
+
+@pytest.fixture(scope="module")
+def settled(robot: RobotSpec, terrain: Terrain) -> tuple[torch.Tensor, torch.Tensor]:
+    """Engine rows (qpos, qvel) of two robots on every tile, resting on it any way they fell."""
+    count = 2 * LEVELS * len(terrain.types)
+    simulator = MujocoC(robot, terrain, SimConfig(decimation=1), count)
+    scatter(simulator, robot, terrain, torch.Generator().manual_seed(3))
+    for _ in range(SETTLING):
+        simulator.step(standing(robot, count))
+    state = simulator.state
+    qpos = torch.cat([state.base_pos, state.base_quat, state.joint_pos], dim=1)
+    qvel = torch.from_numpy(simulator._qvel.copy()).float()
+    return qpos, torch.cat([qvel[:, :6], state.joint_vel], dim=1)
+
+
+@pytest.fixture(scope="module")
+def warp(robot: RobotSpec, model: mujoco.MjModel) -> Callable[..., MujocoWarp]:
+    return lambda count, sizes=SIZES, **sim: MujocoWarp(
+        model, robot, SimConfig(**{"decimation": 1, **sim}), count, CPU, sizes
+    )
+
+
+def standing(robot: RobotSpec, count: int) -> torch.Tensor:
+    return torch.as_tensor(robot.default_joint_pos, dtype=torch.float32).repeat(count, 1)
+
+
+def wiggle(robot: RobotSpec, count: int, step: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(step)
+    return standing(robot, count) + 0.1 * torch.randn(count, 12, generator=generator)
+
+
+def start(simulator: Simulator, rows: tuple[torch.Tensor, torch.Tensor]) -> None:
+    everyone = torch.ones(simulator.num_envs, dtype=torch.bool)
+    simulator.reset(everyone, *(x[: simulator.num_envs] for x in rows))
+
+
+def distance(a: SimState, b: SimState) -> torch.Tensor:
+    """[N] m between the bases."""
+    return (a.base_pos - b.base_pos).norm(dim=1)
+
+
+def test_both_engines_agree_on_every_terrain_type(
+    robot: RobotSpec,
+    terrain: Terrain,
+    warp: Callable[..., MujocoWarp],
+    settled: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    count = len(settled[0])
+    pair = [MujocoC(robot, terrain, SimConfig(decimation=1), count), warp(count)]
+    for simulator in pair:
+        start(simulator, settled)
+    c, w = pair
+    for step in range(20):
+        for simulator in pair:
+            simulator.step(wiggle(robot, count, step))
+        if step == 0:
+            assert distance(c.state, w.state).max() < 1e-5
+            force = (c.state.foot_force - w.state.foot_force).abs().amax(1)
+            assert force.median() < 1e-2 and force.max() < 5.0  # of some 40 N
+            assert torch.equal(c.state.penalized_contact, w.state.penalized_contact)
+    apart = distance(c.state, w.state).view(2, len(terrain.types), LEVELS)
+    assert apart.median() < 5e-5
+    # A robot that is wedged between stones presses on walls of a height field, where this engine
+    # keeps four contacts a pair of geoms and C all of them.
+    wedged = terrain.types.index("stepping_stones")
+    assert apart[:, [i for i in range(len(terrain.types)) if i != wedged]].max() < 0.01
+    assert w.metrics() == {"Sim/overflows": 0}
+
+
+def test_a_reset_touches_the_masked_robots_only(
+    robot: RobotSpec, warp: Callable[..., MujocoWarp], settled: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    simulator = warp(4)
+    start(simulator, settled)
+    for step in range(3):
+        simulator.step(wiggle(robot, 4, step))
+    before = simulator.state_dict()["persistent"]
+    old = simulator.state
+    mask = torch.tensor([False, True, False, True])
+    qpos, qvel = (x[10:14] for x in settled)
+    simulator.reset(mask, qpos, qvel)
+    after = simulator.state_dict()["persistent"]
+    for name, value in before.items():
+        assert torch.equal(after[name][~mask], value[~mask]), name
+    assert torch.equal(after["qpos"][mask], simulator._layout.qpos_rows(qpos)[mask])
+    assert not after["qacc_warmstart"][mask].any()
+    for name, value in vars(simulator.state).items():
+        assert torch.equal(value[~mask], getattr(old, name)[~mask]), name
+    # Feet of the new pose, without a step.
+    reach = (simulator.state.foot_pos - qpos[:, None, :3]).norm(dim=-1)[mask]
+    assert (reach < 0.6).all() and (reach > 0.1).all()
+
+
+def test_physical_parameters_and_latency_act_as_in_c(
+    robot: RobotSpec,
+    terrain: Terrain,
+    warp: Callable[..., MujocoWarp],
+    settled: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    n = 6
+    scale = torch.linspace(0.8, 1.2, n)
+    parameters = PhysicalParameters(
+        friction=torch.linspace(0.3, 1.2, n),
+        added_mass=torch.linspace(-1.0, 3.0, n),
+        com_shift=0.03 * torch.linspace(-1.0, 1.0, n)[:, None].repeat(1, 3),
+        kp_scale=scale,
+        kd_scale=scale.flip(0),
+        motor_strength=scale,
+    )
+    latency = torch.arange(n) % 3
+    pair = [
+        MujocoC(robot, terrain, SimConfig(decimation=2), n),
+        warp(n, decimation=2),
+        warp(n, decimation=2),
+    ]
+    for simulator in pair:
+        start(simulator, settled)
+    for simulator in pair[:2]:
+        simulator.randomize(torch.arange(n) != 2, parameters)
+    for step in range(5):
+        for simulator in pair:
+            simulator.push(torch.full((n, 2), 0.05))
+            simulator.step(wiggle(robot, n, step), latency)
+    c, w, nominal = pair
+    assert distance(c.state, w.state).max() < 1e-4
+    assert (c.state.joint_pos - w.state.joint_pos).abs().max() < 3e-3
+    changed = (nominal.state.joint_pos - w.state.joint_pos).abs().amax(1) > 3e-3
+    assert changed.tolist() == [True, True, False, True, True, True]
+
+
+def test_a_robot_that_blows_up_is_alone(
+    robot: RobotSpec, warp: Callable[..., MujocoWarp], settled: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    broken, sound = warp(3), warp(3)
+    for simulator in (broken, sound):
+        start(simulator, settled)
+    broken._qpos[1] = torch.nan
+    for simulator in (broken, sound):
+        simulator.step(wiggle(robot, 3, 0))
+    assert broken.state.failed.tolist() == [False, True, False]
+    assert all(bool(torch.isfinite(value.float()).all()) for value in vars(broken.state).values())
+    broken.reset(broken.state.failed, *(x[:3] for x in settled))
+    for simulator in (broken, sound):
+        simulator.step(wiggle(robot, 3, 1))
+    assert not broken.state.failed.any()
+    others = torch.tensor([0, 2])
+    assert torch.equal(broken.state.base_pos[others], sound.state.base_pos[others])
+
+
+def test_contacts_that_do_not_fit_are_counted(
+    robot: RobotSpec, warp: Callable[..., MujocoWarp], settled: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    simulator = warp(6, Capacity(contacts=48, constraints=4, convex_pairs=48))
+    start(simulator, settled)
+    simulator.step(standing(robot, 6))
+    assert simulator.metrics()["Sim/overflows"] > 0
+
+
+def test_a_measured_capacity_fits(
+    robot: RobotSpec,
+    terrain: Terrain,
+    model: mujoco.MjModel,
+    warp: Callable[..., MujocoWarp],
+    settled: tuple[torch.Tensor, torch.Tensor],
+) -> None:
+    plan = plan_capacity(warp, robot, terrain, CPU)
+    assert 4 <= plan.contacts < SIZES.contacts and 16 <= plan.constraints < SIZES.constraints
+    count = 39
+    simulator = warp(count, plan)
+    start(simulator, settled)
+    for step in range(10):
+        simulator.step(wiggle(robot, count, step))
+    assert simulator.metrics()["Sim/overflows"] == 0
+    # As the documentation of the recipe promises for 4096 robots, with room for the learner.
+    assert 2**20 < plan.nbytes(model, count) < plan.nbytes(model, 4096) < 2 * 2**30
+
+
+def test_a_saved_state_goes_on_bit_for_bit(
+    robot: RobotSpec, warp: Callable[..., MujocoWarp], settled: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    first, second = warp(4), warp(4)
+    start(first, settled)
+    first.step(wiggle(robot, 4, 0))
+    second.load_state_dict(first.state_dict())
+    for simulator in (first, second):
+        simulator.step(wiggle(robot, 4, 1))
+    assert torch.equal(first.state.base_pos, second.state.base_pos)
+    assert torch.equal(first.state.joint_vel, second.state.joint_vel)
+
+
+def test_a_run_trains_on_this_engine_and_resumes(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.yaml"
+    text = yaml.safe_load((CONFIG_DIR / "phase1_fast.yaml").read_text())
+    text["defaults"][2] = {"terrain": "mild"}
+    recipe.write_text(yaml.safe_dump(text))
+    sizes = [f"sim.{name}={value}" for name, value in asdict(SIZES).items()]
+    overrides = [
+        "+preset=debug",
+        "sim.engine=mujoco_warp",
+        *sizes,
+        "terrain.num_levels=1",
+        "training.num_envs=4",
+        "task.episode_length_s=0.2",
+        "training.evaluation_episodes=2",
+        f"training.log_dir={tmp_path}",
+        "training.run_name=run",
+    ]
+    command = ["--config", str(recipe), "--device", "cpu"]
+    assert main([*command, *overrides, "training.total_timesteps=64"]) == 0
+    latest = str(tmp_path / "run" / "checkpoints" / "phase1_latest.pth")
+    again = [*command, "--resume", latest, *overrides]
+    assert main([*again, "training.total_timesteps=128"]) == 0
+    rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    assert len(rows) == 2 and '"Sim/overflows": 0' in rows[1]
+    assert main([*again, "sim.engine=mujoco_c", "training.total_timesteps=192"]) == 2
