@@ -6,13 +6,16 @@ import importlib.util
 
 import torch
 
+from legged_ppo import distributed
 from legged_ppo.config.errors import ConfigError
 
 _CHOICES = ["auto", "cpu", "cuda:0"]
 
 
 def find_device(name: str) -> torch.device:
-    """The device of that name; `auto` is the first NVIDIA GPU where MuJoCo Warp can use one, else the CPU.
+    """The device of that name; `auto` is an NVIDIA GPU where MuJoCo Warp can use one, else the CPU.
+
+    Under torchrun `auto` and `cuda` are each process's own GPU.
 
     Raises:
         ConfigError: the name is no device, or this machine cannot use it.
@@ -22,9 +25,11 @@ def find_device(name: str) -> torch.device:
     kind, _, index = name.partition(":")
     if name != "auto" and (kind != "cuda" or not (index == "" or index.isdecimal())):
         raise ConfigError("--device", name, "auto, cpu or cuda:N", choices=_CHOICES)
-    obstacle = _obstacle(int(index or 0))
+    number = int(index) if index else distributed.local_rank()
+    obstacle = _obstacle(number)
     if obstacle is None:
-        return torch.device("cuda", int(index or 0))
+        torch.cuda.set_device(number)
+        return torch.device("cuda", number)
     if name == "auto":
         return torch.device("cpu")
     raise ConfigError("--device", name, f"auto or cpu: {obstacle}", choices=_CHOICES)

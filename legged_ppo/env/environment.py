@@ -70,6 +70,7 @@ class Environment(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None: ...
 
-    def load_progress(self, state: dict[str, Any]) -> None:
-        """Of such a state only what outlives the episodes (levels of a curriculum)."""
+    def load_progress(self, states: list[dict[str, Any]]) -> None:
+        """Of such states, of all the ranks of a run, only what outlives the episodes (levels of a
+        curriculum), shared out over the ranks that there are now."""
         ...

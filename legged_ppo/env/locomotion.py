@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from legged_ppo import distributed
 from legged_ppo.config.schema import Config
 from legged_ppo.env import rewards
 from legged_ppo.env.commands import VelocityCommands
@@ -227,18 +228,20 @@ class LocomotionEnv:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.load_progress(state)
         self.simulator.load_state_dict(state["simulator"])
         self.commands.load_state_dict(state["commands"])
         self.randomization.load_state_dict(state["randomization"])
         self.scandots.load_state_dict(state["scandots"])
+        self.curriculum.load_state_dict(state["curriculum"])
+        self._find_tiles()
         for name in _STATE:
             setattr(self, name, state["buffers"][name].clone())
         self.generator.set_state(state["generator"])
 
-    def load_progress(self, state: dict[str, Any]) -> None:
-        """Take over the robots' levels alone, for new episodes with another engine."""
-        self.curriculum.load_state_dict(state["curriculum"])
+    def load_progress(self, states: list[dict[str, Any]]) -> None:
+        """Take over the robots' levels alone, from as many ranks as there were."""
+        found = [state["curriculum"] for state in states]
+        self.curriculum.load_share(found, distributed.rank(), distributed.world_size())
         self._find_tiles()
 
     def anneal(self, progress: float) -> None:

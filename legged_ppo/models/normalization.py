@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from legged_ppo import distributed
+
 
 class RunningNormalizer(nn.Module):
     """Mean and variance of each component of an observation.
@@ -41,7 +43,8 @@ class RunningNormalizer(nn.Module):
         self.pending[2] += centred.square().sum(0)
 
     def commit(self) -> None:
-        """Merge what was collected into the statistics (Chan et al., 1979)."""
+        """Merge what all ranks collected into the statistics (Chan et al., 1979)."""
+        distributed.sum_(self.pending)
         new, total, squares = self.pending
         count = self.count + new
         shift = total / new.clamp(min=1.0)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from legged_ppo import distributed
 from legged_ppo.config.schema import PPOConfig
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.ppo.gae import gae
@@ -127,7 +128,7 @@ class PPO:
             c.gae_lambda,
         )
         if c.normalize_advantages:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+            advantages = _normalized(advantages)
         buffer.advantages = advantages
 
     def _optimize(
@@ -152,6 +153,7 @@ class PPO:
             )
             (losses.total * share).backward()
             metrics += losses.metrics * share
+        distributed.average_gradients(self.parameters)
         norm = nn.utils.clip_grad_norm_(self.parameters, c.max_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
@@ -164,7 +166,15 @@ class PPO:
         c = self.config
         if c.schedule != "adaptive" and c.target_kl is None:
             return False
-        kl = float(metrics[LOSS_METRICS.index("Policy/approx_kl")])
+        kl = float(distributed.mean(metrics[LOSS_METRICS.index("Policy/approx_kl")]))
         if c.schedule == "adaptive":
             self.learning_rate = adapted_learning_rate(self.learning_rate, kl, desired_kl)
         return c.target_kl is not None and kl > c.target_kl
+
+
+def _normalized(advantages: torch.Tensor) -> torch.Tensor:
+    """Mean 0 and standard deviation 1 over the samples of all ranks."""
+    count = advantages.numel() * distributed.world_size()
+    centred = advantages - distributed.mean(advantages.mean())
+    variance = distributed.sum_(centred.square().sum()) / (count - 1)
+    return centred / (variance.sqrt() + 1e-8)

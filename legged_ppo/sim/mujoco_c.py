@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from mujoco.batch import Batch, SimulationError
 
+from legged_ppo import distributed
 from legged_ppo.config.schema import SimConfig
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim.layout import RANDOMIZED, Layout
@@ -27,7 +28,7 @@ class MujocoC:
         self.device = torch.device("cpu")
         self.config = config
         self.model = build_model(robot, terrain, config)
-        self._batch = Batch(self.model, num_envs, config.threads)
+        self._batch = Batch(self.model, num_envs, config.threads or distributed.threads())
         self._robot = robot
         self._layout = Layout(self.model, robot, self.device)
         fields = {name: self._batch.expand(name) for name in RANDOMIZED}

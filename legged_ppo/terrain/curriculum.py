@@ -124,6 +124,17 @@ class TerrainCurriculum:
         for name, value in state.items():
             setattr(self, name, value.clone())
 
+    def load_share(self, states: list[dict[str, torch.Tensor]], share: int, shares: int) -> None:
+        """Take every `shares`-th robot, from the `share`-th on, of curricula of which this one is a part."""
+        for name in ("types", "levels"):
+            everyone = torch.cat([state[name] for state in states])
+            setattr(self, name, everyone[share::shares].clone())
+        counts = torch.stack([state["episodes"] for state in states])
+        rates = torch.stack([state["solve_rate"] for state in states])
+        total = counts.sum(0)
+        self.solve_rate = (rates * counts).sum(0) / total.clamp(min=1.0)
+        self.episodes = total / shares
+
     def _moves(self, outcome: EpisodeOutcome) -> tuple[torch.Tensor, torch.Tensor]:
         if self.config.rule == "success":
             return outcome.solved, ~outcome.solved

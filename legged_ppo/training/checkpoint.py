@@ -86,6 +86,8 @@ def to_device(state: Any, device: torch.device) -> Any:
         return state if state.dtype == torch.uint8 else state.to(device)
     if isinstance(state, dict):
         return {key: to_device(value, device) for key, value in state.items()}
+    if isinstance(state, list):
+        return [to_device(value, device) for value in state]
     return state
 
 

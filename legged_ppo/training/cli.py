@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import torch
 
     from legged_ppo.config.schema import Config
+    from legged_ppo.env.locomotion import LocomotionEnv
+    from legged_ppo.training.run_directory import RunDirectory
     from legged_ppo.training.trainer import Trainer
 
 
@@ -57,14 +59,16 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.print_config:
         print(config_to_yaml(config), end="")
         return 0
+    from legged_ppo import distributed
     from legged_ppo.device import find_device
 
     device = find_device(arguments.device)
-    return _train(config, Path(arguments.config).stem, arguments.resume, device)
+    with distributed.process_group():
+        return _train(config, Path(arguments.config).stem, arguments.resume, device)
 
 
 def _train(config: Config, recipe: str, resume: str | None, device: torch.device) -> int:
-    from legged_ppo.env.factory import make_env
+    from legged_ppo import distributed
     from legged_ppo.training import checkpoint as checkpoints
     from legged_ppo.training.run_directory import RunDirectory, find_checkpoint
     from legged_ppo.training.trainer import Trainer
@@ -72,34 +76,69 @@ def _train(config: Config, recipe: str, resume: str | None, device: torch.device
     training = config.training
     if resume is None:
         # The environment comes first: a robot that cannot be built leaves nothing on disk.
-        env = make_env(config, training.num_envs, training.seed, device)
-        trainer = Trainer(config, env, RunDirectory.create(config, recipe))
-    else:
-        path = find_checkpoint(resume, training.log_dir)
-        saved = checkpoints.load_checkpoint(path)
-        checkpoints.check_compatible(saved, config, path)
-        counters = saved["counters"]
-        if counters["env_steps"] >= training.total_timesteps:
-            print(
-                f"{path}: this run is complete ({counters['env_steps']:,} steps); raise "
-                "training.total_timesteps to train on"
-            )
-            return 0
-        env = make_env(config, training.num_envs, training.seed, device)
+        env = _make_env(config, device)
+        run = _on_main(lambda: RunDirectory.create(config, recipe))
+        return _run_trainer(Trainer(config, env, run), config)
+    path = find_checkpoint(resume, training.log_dir)
+    saved = checkpoints.load_checkpoint(path)
+    checkpoints.check_compatible(saved, config, path)
+    counters = saved["counters"]
+    if counters["env_steps"] >= training.total_timesteps:
+        print(
+            f"{path}: this run is complete ({counters['env_steps']:,} steps); raise "
+            "training.total_timesteps to train on"
+        )
+        return 0
+    env = _make_env(config, device)
+
+    def reopen() -> RunDirectory:
         run = RunDirectory.of_checkpoint(path) or RunDirectory.create(config, recipe)
         run.reopen(counters["iteration"])
-        trainer = Trainer(config, env, run, saved)
+        return run
+
+    trainer = Trainer(config, env, _on_main(reopen), saved)
+    if distributed.is_main():
         print(f"resuming {path} at {counters['env_steps']:,} steps")
     return _run_trainer(trainer, config)
 
 
+def _make_env(config: Config, device: torch.device) -> LocomotionEnv:
+    """This rank's share of the robots.
+
+    Raises:
+        ConfigError: what `make_env` raises; robots that cannot be shared out evenly.
+    """
+    from legged_ppo import distributed
+    from legged_ppo.config.errors import ConfigError
+    from legged_ppo.env.factory import make_env
+
+    robots, ranks = config.training.num_envs, distributed.world_size()
+    if robots % ranks:
+        raise ConfigError("training.num_envs", robots, f"a multiple of the {ranks} processes")
+    seed = distributed.seed_of_rank(config.training.seed)
+    return make_env(config, robots // ranks, seed, device)
+
+
+def _on_main(make: Callable[[], RunDirectory]) -> RunDirectory:
+    """The run folder that the first rank makes; the others only know where it is."""
+    from legged_ppo import distributed
+    from legged_ppo.training.run_directory import RunDirectory
+
+    root = make().root if distributed.is_main() else None
+    return RunDirectory(distributed.from_main(root) or Path())
+
+
 def _run_trainer(trainer: Trainer, config: Config) -> int:
+    from legged_ppo import distributed
+
     run = trainer.run
-    print(f"run: {run.root}", flush=True)
+    if distributed.is_main():
+        print(f"run: {run.root}", flush=True)
     if not trainer.train():
-        print(f"stopped; go on with: --resume {run.checkpoints / 'phase1_latest.pth'}")
+        if distributed.is_main():
+            print(f"stopped; go on with: --resume {run.checkpoints / 'phase1_latest.pth'}")
         return EXIT_INTERRUPTED
-    if config.training.report:
+    if config.training.report and distributed.is_main():
         from legged_ppo.evaluation.report import write_report
         from legged_ppo.training.run_directory import BEST
 

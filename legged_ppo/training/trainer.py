@@ -8,17 +8,15 @@ import resource
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from legged_ppo import distributed
 from legged_ppo.config.schema import Config
 from legged_ppo.env.environment import Environment
 from legged_ppo.evaluation.evaluator import evaluate_policy
-from legged_ppo.evaluation.heat_map import draw_curriculum
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.ppo.rollout_buffer import RolloutBuffer
 from legged_ppo.ppo.update import PPO
@@ -30,11 +28,11 @@ from legged_ppo.training.checkpoint import (
     to_device,
 )
 from legged_ppo.training.collector import Collector
-from legged_ppo.training.console import TrainingConsole
 from legged_ppo.training.health import HealthMonitor
 from legged_ppo.training.interrupt import InterruptGuard
+from legged_ppo.training.reporter import Reporter, SilentReporter
 from legged_ppo.training.run_directory import BEST, FINAL, RunDirectory
-from legged_ppo.training.sinks import Metrics, MetricSinks
+from legged_ppo.training.sinks import Metrics
 
 _EPISODE_WINDOW = 100
 """Episodes that `Train/*` and `Episode/*` are averaged over, at least."""
@@ -75,7 +73,8 @@ class Trainer:
         np.random.seed(seed)
         torch.manual_seed(seed)
         device = env.device
-        self.generator = torch.Generator(device=device).manual_seed(seed + 1)
+        own_seed = distributed.seed_of_rank(seed + 1)
+        self.generator = torch.Generator(device=device).manual_seed(own_seed)
         self.policy = ActorCritic(self.env.obs_dims, self.env.num_actions, config.policy).to(device)
         self.ppo = PPO(self.policy, config.ppo, self.generator)
         self.buffer = RolloutBuffer(
@@ -94,7 +93,8 @@ class Trainer:
         self.episodes: deque[list[float]] = deque()
         if checkpoint is not None:
             self._restore(checkpoint)
-        self.steps_per_iteration = self.env.num_envs * config.ppo.rollout_length
+        robots = self.env.num_envs * distributed.world_size()
+        self.steps_per_iteration = robots * config.ppo.rollout_length
         self.total_iterations = math.ceil(
             config.training.total_timesteps / self.steps_per_iteration
         )
@@ -104,23 +104,30 @@ class Trainer:
 
         The state is saved in either case; an error leaves the last checkpoint as it was.
         """
-        sinks = MetricSinks(self.run.root, self.config, self.counters.env_steps)
-        total = self.total_iterations * self.steps_per_iteration
-        display = TrainingConsole(total, self.total_iterations, self.config.training.log_interval)
-        try:
-            with InterruptGuard() as interrupt, display:
-                while self.counters.iteration < self.total_iterations and not interrupt.requested:
-                    metrics = self._iterate()
-                    self._checkpoint_if_due(metrics, sinks)
-                    sinks.write(metrics, self.counters.env_steps)
-                    self._show(display, metrics)
-        finally:
-            sinks.close()
+        with InterruptGuard() as interrupt, self._make_reporter() as reporter:
+            while self.counters.iteration < self.total_iterations:
+                if distributed.any_rank(interrupt.requested):
+                    break
+                metrics = self._iterate()
+                self._checkpoint_if_due(metrics, reporter)
+                reporter.write(metrics)
         if self.counters.iteration < self.total_iterations:
             self._save()
             return False
         self._finish()
         return True
+
+    def _make_reporter(self) -> Reporter | SilentReporter:
+        if not distributed.is_main():
+            return SilentReporter()
+        return Reporter(
+            self.run,
+            self.config,
+            self.health,
+            self.counters.env_steps,
+            self.total_iterations * self.steps_per_iteration,
+            self.total_iterations,
+        )
 
     def _iterate(self) -> Metrics:
         """Collect, update, count; returns the iteration's metrics as plain numbers."""
@@ -134,10 +141,10 @@ class Trainer:
         self.policy.commit_statistics()
         names = list(figures)
         values = torch.stack([torch.as_tensor(figures[n], dtype=torch.float64) for n in names])
-        metrics = dict(zip(names, values.tolist(), strict=True))
-        metrics |= self._episode_metrics(sums["episode"].tolist())
+        metrics = dict(zip(names, distributed.mean(values).tolist(), strict=True))
+        metrics |= self._episode_metrics(distributed.sum_(sums["episode"]).tolist())
         samples = self.steps_per_iteration
-        step_means = [value / samples for value in sums["step"].tolist()]
+        step_means = [value / samples for value in distributed.sum_(sums["step"]).tolist()]
         metrics |= dict(zip(self.env.step_metrics, step_means, strict=True))
         end = time.perf_counter()
         counters = self.counters
@@ -175,7 +182,7 @@ class Trainer:
             metrics["Track/progress"] = progress / commanded
         return metrics
 
-    def _checkpoint_if_due(self, metrics: Metrics, sinks: MetricSinks) -> None:
+    def _checkpoint_if_due(self, metrics: Metrics, reporter: Reporter | SilentReporter) -> None:
         training, counters = self.config.training, self.counters
         last = counters.iteration >= self.total_iterations
         evaluation_freq = training.evaluation_freq or training.checkpoint_freq
@@ -187,29 +194,26 @@ class Trainer:
         if last or counters.env_steps >= counters.next_checkpoint:
             counters.next_checkpoint = _next_multiple(counters.env_steps, training.checkpoint_freq)
             self._save()
-            self._report_curriculum(sinks)
-
-    def _report_curriculum(self, sinks: MetricSinks) -> None:
-        """The matrix of types and levels as data, and as a picture on the dashboard."""
-        report = self.env.curriculum_report()
-        if report is None:
-            return
-        self.run.write_json("curriculum.json", report)
-        picture = self.run.root / "plots" / "curriculum.png"
-        draw_curriculum(report, picture)
-        sinks.write_image("Curriculum/solve_rate", picture, self.counters.env_steps)
+            report = self.env.curriculum_report()
+            if report is not None:
+                reporter.write_curriculum(report, counters.env_steps)
 
     def _evaluate(self) -> Metrics:
         """Judge the policy on fixed seeds; the best so far is kept as `phase1_best.pth`."""
         begin = time.perf_counter()
         training = self.config.training
-        result = evaluate_policy(
-            self.policy, self.config, training.evaluation_episodes, seed=training.seed + 1000
-        )["overall"]
+        result: dict[str, Any] = {}
+        if distributed.is_main():
+            result = evaluate_policy(
+                self.policy, self.config, training.evaluation_episodes, seed=training.seed + 1000
+            )["overall"]
+        result = distributed.from_main(result)
         score = result["success_rate"] - result["lin_vel_error"] - 0.5 * result["yaw_rate_error"]
         if score > self.counters.best_score:
             self.counters.best_score = score
-            save_checkpoint(self.run.checkpoints / BEST, self._payload())
+            payload = self._payload()
+            if distributed.is_main():
+                save_checkpoint(self.run.checkpoints / BEST, payload)
         self.counters.train_wall_time_s += time.perf_counter() - begin
         return {
             "Eval/success_rate": result["success_rate"],
@@ -217,15 +221,9 @@ class Trainer:
             "Eval/yaw_rate_error": result["yaw_rate_error"],
         }
 
-    def _show(self, display: TrainingConsole, metrics: Metrics) -> None:
-        counters = self.counters
-        left = (self.total_iterations - counters.iteration) / counters.iteration
-        eta = str(timedelta(seconds=round(left * counters.train_wall_time_s)))
-        display.update(counters.iteration, counters.env_steps, metrics, eta)
-        for line in self.health.check(metrics, counters.iteration):
-            display.print(f"advice: {line}", style="yellow")
-
     def _finish(self) -> None:
+        if not distributed.is_main():
+            return
         checkpoints, counters = self.run.checkpoints, self.counters
         copy_checkpoint(checkpoints / f"phase1_step_{counters.env_steps}.pth", checkpoints / FINAL)
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -238,16 +236,16 @@ class Trainer:
                 "mean_fps": round(counters.env_steps / counters.train_wall_time_s),
                 "peak_memory_gb": round(peak_kib / 2**20, 2),
                 "best_score": counters.best_score,
-                "num_envs": self.env.num_envs,
+                "num_envs": self.config.training.num_envs,
                 "seed": self.config.training.seed,
                 "robot": self.config.robot.name,
             },
         )
 
-    def _save(self) -> Path:
-        return self.run.save(
-            self._payload(), self.counters.env_steps, self.config.training.keep_checkpoints
-        )
+    def _save(self) -> None:
+        payload = self._payload()
+        if distributed.is_main():
+            self.run.save(payload, self.counters.env_steps, self.config.training.keep_checkpoints)
 
     def _payload(self) -> dict[str, Any]:
         return {
@@ -256,12 +254,18 @@ class Trainer:
             "num_actions": self.env.num_actions,
             "policy": self.policy.state_dict(),
             "ppo": self.ppo.state_dict(),
-            "collector": self.collector.state_dict(),
-            "env": self.env.state_dict(),
+            "ranks": distributed.gather(self._own_state()),
             "counters": asdict(self.counters),
             "episodes": list(self.episodes),
             "health": self.health.streaks,
             "device": self.env.device.type,
+        }
+
+    def _own_state(self) -> dict[str, Any]:
+        """What differs between the ranks."""
+        return {
+            "env": self.env.state_dict(),
+            "collector": self.collector.state_dict(),
             "generator": self.generator.get_state(),
             "rng": global_rng_state(),
         }
@@ -272,16 +276,18 @@ class Trainer:
         self.counters = Counters(**checkpoint["counters"])
         self.episodes = deque(checkpoint["episodes"])
         self.health.streaks = dict(checkpoint["health"])
-        device = self.env.device
-        if checkpoint["device"] != device.type:
+        ranks = to_device(checkpoint["ranks"], self.env.device)
+        same_device = checkpoint["device"] == self.env.device.type
+        if not same_device or len(ranks) != distributed.world_size():
             # Physics and generators of another kind cannot go on: new episodes, at the old levels.
-            self.env.load_progress(to_device(checkpoint["env"], device))
+            self.env.load_progress([state["env"] for state in ranks])
             self.collector.restart()
             return
-        self.env.load_state_dict(to_device(checkpoint["env"], device))
-        self.collector.load_state_dict(to_device(checkpoint["collector"], device))
-        self.generator.set_state(checkpoint["generator"])
-        set_global_rng_state(checkpoint["rng"])
+        own = ranks[distributed.rank()]
+        self.env.load_state_dict(own["env"])
+        self.collector.load_state_dict(own["collector"])
+        self.generator.set_state(own["generator"])
+        set_global_rng_state(own["rng"])
 
 
 class _SingleThread:

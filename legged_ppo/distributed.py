@@ -1,0 +1,112 @@
+"""Several processes, one training: `torchrun --nproc_per_node=K train_phase1.py ...`.
+
+Each rank simulates its share of the robots; gradients, statistics and metrics are reduced. Without
+torchrun every function here is the identity.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+
+T = TypeVar("T")
+_SEED_STRIDE = 100_003
+"""Between the seeds of two ranks, so that theirs and those of neighbouring runs differ."""
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def is_main() -> bool:
+    """This rank writes and prints."""
+    return rank() == 0
+
+
+def local_rank() -> int:
+    """Which of this machine's processes this is."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def threads() -> int:
+    """This process's share of the machine's cores."""
+    cores = len(os.sched_getaffinity(0))
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+
+
+def seed_of_rank(seed: int) -> int:
+    return seed + _SEED_STRIDE * rank()
+
+
+@contextlib.contextmanager
+def process_group() -> Iterator[None]:
+    """Join the other processes of torchrun, if there are any, and leave them at the end."""
+    if int(os.environ.get("WORLD_SIZE", "1")) < 2:
+        yield
+        return
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend)
+    try:
+        yield
+    finally:
+        dist.destroy_process_group()
+
+
+def sum_(values: torch.Tensor) -> torch.Tensor:
+    """Sum over the ranks, in place."""
+    if world_size() > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def mean(values: torch.Tensor) -> torch.Tensor:
+    """Mean over the ranks."""
+    if world_size() == 1:
+        return values
+    return sum_(values.clone()) / world_size()
+
+
+def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
+    """Replace every gradient by its mean over the ranks, in one transfer."""
+    if world_size() == 1:
+        return
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = mean(torch.cat([g.flatten() for g in gradients]))
+    for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
+        gradient.copy_(part.view_as(gradient))
+
+
+def any_rank(flag: bool) -> bool:
+    """Whether the flag is set on any rank."""
+    if world_size() == 1:
+        return flag
+    return bool(sum_(torch.tensor(int(flag))))
+
+
+def from_main(value: T) -> T:
+    """The first rank's value, everywhere."""
+    box = [value]
+    if world_size() > 1:
+        dist.broadcast_object_list(box, device=torch.device("cpu"))
+    return box[0]
+
+
+def gather(state: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every rank's tensors and plain containers, in order, on the first rank; nothing on the others."""
+    if world_size() == 1:
+        return [state]
+    file = io.BytesIO()
+    torch.save(state, file)
+    found: list[bytes] | None = [b""] * world_size() if is_main() else None
+    dist.gather_object(file.getvalue(), found)
+    return [torch.load(io.BytesIO(each), weights_only=True) for each in found or []]

@@ -1,0 +1,89 @@
+"""Run by torchrun from test_distributed.py: one update of each rank's half of a rollout, and of the whole.
+
+torchrun --nproc_per_node=2 tests/training/halved_update.py FOLDER
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from legged_ppo import distributed
+from legged_ppo.config.schema import PolicyConfig, PPOConfig
+from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.ppo.rollout_buffer import RolloutBuffer
+from legged_ppo.ppo.update import PPO
+
+T, N, ACTIONS, WIDTH = 8, 12, 3, 5
+FIELDS = [
+    "starts",
+    "actions",
+    "log_probs",
+    "values",
+    "rewards",
+    "final_values",
+    "terminated",
+    "truncated",
+]
+
+
+def whole_rollout(policy: ActorCritic) -> tuple[RolloutBuffer, torch.Tensor]:
+    """T steps of N environments that the policy could have made, and the next values [N]."""
+    g = torch.Generator().manual_seed(5)
+    buffer = RolloutBuffer(T, T, N, ACTIONS, torch.device("cpu"))
+    state = policy.initial_state(N, buffer.device)
+    for t in range(T):
+        starts = torch.rand(N, generator=g) < 0.2
+        raw = {"proprioception": 3.0 + 2.0 * torch.randn(N, WIDTH, generator=g)}
+        obs = policy.normalize(raw, observe=True)
+        buffer.store_inputs(t, obs, state, starts)
+        distribution, values, state = policy.step(obs, state, starts)
+        actions = distribution.sample(g)
+        buffer.store_action(t, actions, distribution.log_prob(actions), values)
+        ends = torch.rand(2, N, generator=g) < 0.1
+        reward = torch.arange(N) + torch.randn(N, generator=g)  # differs between the halves
+        buffer.store_outcome(t, reward, ends[0], ends[1] & ~ends[0], torch.randn(N, generator=g))
+    return buffer, torch.randn(N, generator=g)
+
+
+def part_of(whole: RolloutBuffer, robots: slice) -> RolloutBuffer:
+    count = len(range(N)[robots])
+    part = RolloutBuffer(T, T, count, ACTIONS, whole.device)
+    part.obs = {name: group[:, robots] for name, group in whole.obs.items()}
+    assert whole.states is not None
+    part.states = whole.states[:, :, robots]
+    for name in FIELDS:
+        setattr(part, name, getattr(whole, name)[:, robots])
+    return part
+
+
+def main(folder: Path) -> None:
+    with distributed.process_group():
+        rank, ranks = distributed.rank(), distributed.world_size()
+        robots = slice(rank * N // ranks, (rank + 1) * N // ranks)
+        torch.manual_seed(0)
+        dims = {"proprioception": WIDTH}
+        policy = ActorCritic(
+            dims, ACTIONS, PolicyConfig(gru_hidden=16, actor_hidden=[8], scandots_latent=0)
+        )
+        with torch.no_grad():
+            whole, next_value = whole_rollout(policy)
+        if policy.normalizer is not None:
+            policy.normalizer.pending.zero_()
+        policy.normalize({"proprioception": whole.obs["proprioception"][0, robots]}, observe=True)
+        config = PPOConfig(
+            rollout_length=T, bptt_length=T, num_epochs=1, num_minibatches=1, schedule="adaptive"
+        )
+        ppo = PPO(policy, config, torch.Generator().manual_seed(1))
+        metrics = ppo.update(part_of(whole, robots), next_value[robots], progress=0.0)
+        policy.commit_statistics()
+        result = {
+            "gradients": [p.grad for p in policy.parameters()],
+            "statistics": dict(policy.normalizer.named_buffers()) if policy.normalizer else {},
+            "learning_rate": metrics["Loss/learning_rate"],
+        }
+        torch.save(result, folder / f"{ranks}_{rank}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

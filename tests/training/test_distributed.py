@@ -1,0 +1,102 @@
+"""Training in two processes on gloo: the same gradients, one log, and checkpoints for any number."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+ROBOTS, LENGTH = 24, 16
+TIMINGS = ("wall_time_s", "Perf/")
+
+
+def launch(ranks: int, script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
+    command = [sys.executable, *(torchrun if ranks > 1 else []), str(script), *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+
+
+def train(ranks: int, folder: Path, iterations: int, *more: str) -> None:
+    result = launch(
+        ranks,
+        ROOT / "train_phase1.py",
+        "--config",
+        "configs/phase1_quickstart.yaml",
+        "--device",
+        "cpu",
+        f"training.num_envs={ROBOTS}",
+        f"training.total_timesteps={iterations * ROBOTS * LENGTH}",
+        f"training.log_dir={folder}",
+        "training.checkpoint_freq=100_000_000",
+        "training.evaluation_episodes=2",
+        "task.episode_length_s=0.4",
+        "terrain=course",
+        "terrain.curriculum.rule=success",
+        "terrain.curriculum.distance=0",
+        "training.report=false",
+        "training.run_name=run",
+        # Nothing that depends on where the run is to end.
+        "ppo.entropy_coef_final=0.004",
+        "ppo.desired_kl_final=0.015",
+        *more,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    parsed = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").open()]
+    return [{k: v for k, v in r.items() if not k.startswith(TIMINGS)} for r in parsed]
+
+
+def robots_by_level(folder: Path) -> torch.Tensor:
+    checkpoint = torch.load(folder / "run" / "checkpoints" / "phase1_latest.pth", weights_only=True)
+    levels = [rank["env"]["curriculum"]["levels"] for rank in checkpoint["ranks"]]
+    return torch.cat(levels).bincount(minlength=10)
+
+
+def test_two_halves_give_the_gradient_of_the_whole(tmp_path: Path) -> None:
+    script = ROOT / "tests" / "training" / "halved_update.py"
+    for ranks in (1, 2):
+        result = launch(ranks, script, str(tmp_path))
+        assert result.returncode == 0, result.stderr
+    whole, *halves = (torch.load(tmp_path / f"{name}.pt") for name in ("1_0", "2_0", "2_1"))
+    assert max(gradient.abs().max() for gradient in whole["gradients"]) > 1e-2
+    for half in halves:
+        for one, other in zip(whole["gradients"], half["gradients"], strict=True):
+            torch.testing.assert_close(other, one, rtol=0, atol=1e-5)
+        for name, value in whole["statistics"].items():
+            torch.testing.assert_close(half["statistics"][name], value, rtol=1e-5, atol=1e-6)
+        assert half["learning_rate"] == whole["learning_rate"]
+
+
+def test_two_processes_train_resume_and_hand_over_to_one(tmp_path: Path) -> None:
+    through, parted = tmp_path / "through", tmp_path / "parted"
+    train(2, through, 6)
+    train(2, parted, 3)
+    checkpoint = str(parted / "run" / "checkpoints" / "phase1_latest.pth")
+    before = robots_by_level(parted)
+    train(2, parted, 6, "--resume", checkpoint)
+    assert rows(parted)[3:] == rows(through)[3:]
+    steps = [row["env_steps"] for row in rows(through)]
+    assert steps == [ROBOTS * LENGTH * (i + 1) for i in range(6)]
+    assert before.sum() == robots_by_level(parted).sum() == ROBOTS
+
+    train(1, parted, 7, "--resume", checkpoint)
+    assert len(rows(parted)) == 7
+    assert robots_by_level(parted).sum() == ROBOTS
+
+
+def test_robots_must_divide_evenly(tmp_path: Path) -> None:
+    result = launch(
+        2,
+        ROOT / "train_phase1.py",
+        "--config",
+        "configs/phase1_quickstart.yaml",
+        "training.num_envs=7",
+        f"training.log_dir={tmp_path}",
+    )
+    assert result.returncode != 0
+    assert "a multiple of the 2 processes" in result.stderr and not list(tmp_path.iterdir())
