@@ -1,6 +1,6 @@
 """Time the ways to run a GRU over a sequence with resets inside, forward and backward.
 
-    python benchmarks/gru.py [--batch 128 512] [--hidden 128 256] [--reset-rate 0.002 0.02]
+    python benchmarks/gru.py [--batch 128 512] [--hidden 128 256] [--reset-rate 0.002 0.02] [--device cuda:0]
 
 Prints milliseconds (median) and the ratio to the operator in use. `nn.GRU without resets` computes
 the wrong thing where an episode starts inside a sequence and is shown as a bound.
@@ -57,6 +57,8 @@ def median_ms(
     for _ in range(repeats):
         begin = time.perf_counter()
         torch.autograd.grad(run().square().sum(), parameters)
+        if torch.get_default_device().type == "cuda":
+            torch.cuda.synchronize()
         times.append(1e3 * (time.perf_counter() - begin))
     return statistics.median(times)
 
@@ -97,7 +99,9 @@ def main() -> None:
     parser.add_argument(
         "--compile", action="store_true", help="also torch.compile (needs a C++ compiler)"
     )
+    parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
+    torch.set_default_device(args.device)
     print(f"{'batch':>6} {'hidden':>6} {'resets':>6}  {'way':28} {'fwd+bwd':>11}  ratio")
     for batch in args.batch:
         for hidden in args.hidden:

@@ -68,8 +68,9 @@ class MujocoWarp:
         self._default_ctrl = torch.as_tensor(
             robot.default_joint_pos, dtype=torch.float32, device=device
         )
-        with self._scope():
+        with wp.ScopedDevice(self._warp_device):
             self._allocate()
+            wp.synchronize_device(self._warp_device)
             self._substeps = self._captured(self._launch_substeps)
             self._restart = self._captured(self._launch_restart)
             self._set_const = self._captured(lambda: mjw.set_const(self._m, self._d, restore=False))
@@ -206,36 +207,31 @@ class MujocoWarp:
         mjw.sensor_vel(m, d)
 
     def _captured(self, launch: Callable[[], None]) -> Callable[[], None]:
-        """`launch` as a CUDA graph; on a CPU as it is."""
-        if not self._warp_device.is_cuda:
+        """`launch` as a CUDA graph that runs in order with torch's work; on a CPU as it is."""
+        device = self._warp_device
+        if not device.is_cuda:
             return launch
-        launch()  # compiles the kernels, which a capture must not
-        gc.collect()
-        gc.disable()  # a graph freed during a capture would break it
-        try:
-            with wp.ScopedCapture(device=self._warp_device) as capture:
-                launch()
-        finally:
-            gc.enable()
+        # Torch's default stream cannot be captured, so this happens on one of its own.
+        with wp.ScopedStream(wp.Stream(device)):
+            launch()  # compiles the kernels, which a capture must not
+            wp.synchronize_device(device)
+            gc.collect()
+            gc.disable()  # a graph freed during a capture would break it
+            try:
+                with wp.ScopedCapture(device) as capture:
+                    launch()
+            finally:
+                gc.enable()
 
         def replay() -> None:
-            wp.capture_launch(capture.graph, stream=self._stream())
+            stream = wp.stream_from_torch(torch.cuda.current_stream(self.device))
+            wp.capture_launch(capture.graph, stream=stream)
 
         return replay
 
     @property
     def _warp_device(self) -> wp.Device:
         return wp.device_from_torch(self.device)
-
-    def _stream(self) -> wp.Stream:
-        """Torch's current stream, on which everything here runs."""
-        return wp.stream_from_torch(torch.cuda.current_stream(self.device))
-
-    def _scope(self) -> Any:
-        """Warp works on this device, in order with torch."""
-        if self._warp_device.is_cuda:
-            return wp.ScopedStream(self._stream())
-        return wp.ScopedDevice(self._warp_device)
 
     def _read_state(self) -> SimState:
         qpos, qvel = self._qpos.clone(), self._qvel.clone()

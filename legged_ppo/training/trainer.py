@@ -139,9 +139,11 @@ class Trainer:
         collected = time.perf_counter()
         figures = self.ppo.update(self.buffer, next_value, progress) | self.env.metrics()
         self.policy.commit_statistics()
-        names = list(figures)
-        values = torch.stack([torch.as_tensor(figures[n], dtype=torch.float64) for n in names])
-        metrics = dict(zip(names, distributed.mean(values).tolist(), strict=True))
+        device = self.env.device
+        values = torch.stack(
+            [torch.as_tensor(v, dtype=torch.float64, device=device) for v in figures.values()]
+        )
+        metrics = dict(zip(figures, distributed.mean(values).tolist(), strict=True))
         metrics |= self._episode_metrics(distributed.sum_(sums["episode"]).tolist())
         samples = self.steps_per_iteration
         step_means = [value / samples for value in distributed.sum_(sums["step"]).tolist()]
@@ -281,6 +283,7 @@ class Trainer:
         if not same_device or len(ranks) != distributed.world_size():
             # Physics and generators of another kind cannot go on: new episodes, at the old levels.
             self.env.load_progress([state["env"] for state in ranks])
+            self.buffer.strata = self.env.strata
             self.collector.restart()
             return
         own = ranks[distributed.rank()]
