@@ -96,10 +96,8 @@ class MujocoWarp:
         self._persistent = {name: wp.to_torch(getattr(self._d, name)) for name in _PERSISTENT}
         self._qpos, self._qvel = self._persistent["qpos"], self._persistent["qvel"]
         self._ctrl = self._persistent["ctrl"]
-        self._sensors, self._torque = (
-            wp.to_torch(self._d.sensordata),
-            wp.to_torch(self._d.qfrc_actuator),
-        )
+        self._sensors = wp.to_torch(self._d.sensordata)
+        self._torque = wp.to_torch(self._d.qfrc_actuator)
         self._overflow = wp.to_torch(self._d.overflow)
         # What captured graphs read must stay where it is.
         self._targets, self._previous = torch.zeros_like(self._ctrl), torch.zeros_like(self._ctrl)
