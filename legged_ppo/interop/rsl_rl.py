@@ -30,7 +30,7 @@ class RslRlEnv(VecEnv):
         self._obs = self._pack(env.reset())
 
     @property
-    def episode_length_buf(self) -> torch.Tensor:  # type: ignore[override]
+    def episode_length_buf(self) -> torch.Tensor:
         """[N] int64, control steps since each episode's start"""
         return self.env.episode_length
 
