@@ -4,8 +4,8 @@
 
 Inputs 181, actions 12, GRU 256, heads [128], 24 steps, 5 epochs of 4 minibatches, KL-adaptive rate.
 `default`: each with its own default, one GRU shared by actor and critic here, two networks there; `two`:
-two networks here too. A figure is the median time of an update (returns included) over the rounds; the ratio is the median of
-the rounds' ratios, above 1 where ours is faster.
+two networks here too. A figure is the median time of an update (returns included) over the rounds; the
+ratio is the median of the rounds' ratios, above 1 where ours is faster.
 """
 
 from __future__ import annotations
