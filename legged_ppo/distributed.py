@@ -56,7 +56,7 @@ def process_group() -> Iterator[None]:
         return
     # Functions of this module have the group at import as a default argument. Imported later, by an
     # optimizer, they would keep the group and its threads past its end: an abort at exit.
-    import torch.distributed.nn  # noqa: F401
+    import torch.distributed.nn
 
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend)

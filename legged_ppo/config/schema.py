@@ -7,6 +7,7 @@ so a key that is not here is an error, and `validate` (in `validation.py`) check
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -245,6 +246,7 @@ class RewardConfig:
     tracking: float = 0.0
     tracking_lin_vel: float = 1.5
     tracking_ang_vel: float = 0.75
+    progress: float = 0.0
     lin_vel_z: float = -2.0
     ang_vel_xy: float = -0.05
     orientation: float = -1.0
@@ -343,7 +345,7 @@ class PolicyConfig:
     gru_hidden: int = 256
     """Width of the GRU."""
     gru_layers: int = 1
-    """Layers of the GRU."""
+    """Layers of the GRU; 0 makes a policy without memory."""
     actor_hidden: list[int] = field(default_factory=lambda: [128, 64])
     """Hidden layers of the action MLP."""
     actor_skip: bool = False
@@ -357,7 +359,8 @@ class PolicyConfig:
     activation: str = "elu"
     """elu, relu, tanh or silu."""
     distribution: str = "gaussian"
-    """gaussian (learned log-std), fixed_gaussian, state_gaussian (std from the state) or beta."""
+    """gaussian (learned log-std), fixed_gaussian, state_gaussian (std from the state), beta, or for the
+    discrete actions of a Gymnasium environment categorical."""
     init_std: float = 1.0
     """Initial (or fixed) standard deviation of the actions."""
     min_std: float = 0.05
@@ -457,6 +460,24 @@ class TrainingConfig:
 
 
 @dataclass
+class GymConfig:
+    """A Gymnasium environment, which is trained on instead of robots where `id` is not empty."""
+
+    id: str = ""
+    """Registered name, such as LunarLander-v3."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the environment."""
+    observe: list[int] = field(default_factory=list)
+    """Indices of the observation's entries that the policy sees; empty shows all."""
+    normalize_reward: bool = False
+    """Divide rewards by the running standard deviation of the discounted return."""
+    success_return: float = 0.0
+    """Return from which an episode counts as a success."""
+    processes: bool = False
+    """One process per environment, for those that are slow to step."""
+
+
+@dataclass
 class Config:
     """A whole recipe."""
 
@@ -467,3 +488,9 @@ class Config:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    gym: GymConfig = field(default_factory=GymConfig)
+
+    @property
+    def subject(self) -> str:
+        """What is trained: the robot, or the Gymnasium environment."""
+        return self.gym.id or self.robot.name

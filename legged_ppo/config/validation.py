@@ -118,12 +118,14 @@ _CHECKS: dict[str, Check] = {
     "policy.scandots_hidden": _WIDTHS,
     "policy.scandots_latent": _NOT_NEGATIVE,
     "policy.gru_hidden": _POSITIVE,
-    "policy.gru_layers": _POSITIVE,
+    "policy.gru_layers": _NOT_NEGATIVE,
     "policy.actor_hidden": _WIDTHS,
     "policy.critic_hidden": _WIDTHS,
     "policy.critic_memory": _one_of("shared", "own", "none"),
     "policy.activation": _one_of("elu", "relu", "tanh", "silu"),
-    "policy.distribution": _one_of("gaussian", "fixed_gaussian", "state_gaussian", "beta"),
+    "policy.distribution": _one_of(
+        "gaussian", "fixed_gaussian", "state_gaussian", "beta", "categorical"
+    ),
     "policy.init_std": _POSITIVE,
     "policy.min_std": _POSITIVE,
     "policy.max_std": _POSITIVE,
@@ -203,6 +205,11 @@ def validate(config: Config) -> None:
         if policy.scandots_latent == 0:
             expected = "above 0 with policy.architecture=rma, whose memory is of the terrain"
             raise ConfigError("policy.scandots_latent", 0, expected)
+        if policy.gru_layers == 0:
+            raise ConfigError("policy.gru_layers", 0, expected)
+    if policy.distribution == "categorical" and not config.gym.id:
+        expected = "another distribution for robots, whose actions are continuous"
+        raise ConfigError("policy.distribution", policy.distribution, expected)
     widest = policy.action_bound / 3.1**0.5
     if policy.distribution == "beta" and policy.init_std > widest:
         raise ConfigError(

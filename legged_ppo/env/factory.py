@@ -8,11 +8,13 @@ import torch
 
 from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import Config, SimConfig
+from legged_ppo.env.environment import Environment
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.robots.spec import RobotSpec, load_robot
 from legged_ppo.sim.simulator import Simulator
 from legged_ppo.terrain.grid import Terrain, build_terrain
 
+_INSTALL_GYM = "pip install -c constraints.txt -e '.[gym]'"
 _INSTALL_WARP = "pip install -c constraints.txt -e '.[gpu]'"
 
 
@@ -30,6 +32,26 @@ def make_env(
     generator = torch.Generator(device=simulator.device)
     generator.manual_seed(seed)
     return LocomotionEnv(config, robot, terrain, simulator, generator)
+
+
+def make_training_env(
+    config: Config, num_envs: int, seed: int, device: torch.device | str = "cpu"
+) -> Environment:
+    """What the recipe trains on: robots, or a Gymnasium environment; see `make_env`."""
+    if not config.gym.id:
+        return make_env(config, num_envs, seed, device)
+    if importlib.util.find_spec("gymnasium") is None:
+        raise ConfigError("gym.id", config.gym.id, f"nothing, or after {_INSTALL_GYM}: this")
+    from legged_ppo.interop.gymnasium import GymnasiumEnv
+
+    env = GymnasiumEnv(config.gym, num_envs, seed, config.ppo.gamma)
+    discrete, distribution = env.discrete, config.policy.distribution
+    if discrete != (distribution == "categorical"):
+        expected = "categorical" if discrete else "another distribution"
+        raise ConfigError(
+            "policy.distribution", distribution, f"{expected} for the actions of {config.gym.id}"
+        )
+    return env
 
 
 def make_simulator(

@@ -1,7 +1,8 @@
 """Reward terms: plain functions of named tensors, each [N] per second of simulated time.
 
 Their weights are `RewardConfig`'s fields of the same names; a term of weight 0 is not computed.
-Sources: [LG] legged_gym (Rudin et al., 2022), [AG] Agarwal et al., 2022.
+Sources: [LG] legged_gym (Rudin et al., 2022), [AG] Agarwal et al., 2022, [EP] Extreme Parkour (Cheng
+et al., 2023).
 """
 
 from __future__ import annotations
@@ -77,6 +78,15 @@ def tracking_ang_vel(x: RewardInputs) -> torch.Tensor:
     """exp(-(w_z - w_cmd)^2 / sigma) [LG]."""
     error = (x.command[:, 2] - x.state.base_ang_vel[:, 2]).square()
     return torch.exp(-error / x.config.tracking_sigma)
+
+
+def progress(x: RewardInputs) -> torch.Tensor:
+    """Share of the commanded velocity that the robot makes good along it, -1 to 1, as [EP] does towards
+    a goal. Stuck at an edge costs a slow command as much as a fast one; the exponential forgives it."""
+    command = x.command[:, :2]
+    along = (x.state.base_lin_vel[:, :2] * command).sum(1)
+    squared = command.square().sum(1)
+    return (along / squared.clamp(min=1e-6)).clamp(-1.0, 1.0) * (squared > 0.1**2)
 
 
 def lin_vel_z(x: RewardInputs) -> torch.Tensor:
@@ -192,6 +202,7 @@ TERMS: dict[str, Callable[[RewardInputs], torch.Tensor]] = {
         tracking,
         tracking_lin_vel,
         tracking_ang_vel,
+        progress,
         lin_vel_z,
         ang_vel_xy,
         orientation,

@@ -78,6 +78,8 @@ def _run(arguments: argparse.Namespace) -> int:
     policy, config, counters, path = load_for_evaluation(arguments)
     policy.to(device)
     print(f"{path}: {counters['env_steps']:,} environment steps")
+    if config.gym.id:
+        return _run_returns(arguments, policy, config, path, counters)
     if arguments.protocol:
         return _run_protocol(arguments, policy, config)
 
@@ -101,6 +103,27 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.report:
         write_terrain_report(arguments.report, path, result)
         print(f"report: {arguments.report}")
+    return 0
+
+
+def _run_returns(
+    arguments: argparse.Namespace,
+    policy: ActorCritic,
+    config: Config,
+    path: Path,
+    counters: dict[str, Any],
+) -> int:
+    from legged_ppo.evaluation.report import write_evaluation
+    from legged_ppo.evaluation.returns import evaluate_returns
+    from legged_ppo.evaluation.tables import print_tables, returns_table
+
+    result = evaluate_returns(
+        policy.cpu(), config, arguments.envs, arguments.seed, stochastic=arguments.stochastic
+    )
+    print_tables(returns_table(result))
+    if arguments.json:
+        write_evaluation(arguments.json, path, counters, result)
+        print(f"figures: {arguments.json}")
     return 0
 
 

@@ -54,6 +54,7 @@ PANELS = (
         "Return and episode length",
         (
             Curve("Train/mean_reward", "return"),
+            Curve("Eval/mean_return", "return, evaluated", points=True),
             Curve("Train/mean_episode_length", "length", right=True),
         ),
         left="return",
@@ -132,7 +133,11 @@ def plot_learning_curves(metrics: Path, out: Path) -> None:
     rows = read_metrics(metrics)
     figure = Figure(figsize=_SIZE)
     axes = figure.subplots(2, 3, sharex=True)
-    for axis, panel in zip(axes.flat, PANELS, strict=True):
+    logged = {key for row in rows for key in row}
+    panels = [p for p in PANELS if not rows or any(curve.key in logged for curve in p.curves)]
+    for axis in axes.flat[len(panels) :]:
+        axis.set_visible(False)
+    for axis, panel in zip(axes.flat, panels, strict=False):
         _draw_panel(axis, panel, rows)
     for axis in axes[-1]:
         axis.set_xlabel("environment steps [millions]")

@@ -10,7 +10,7 @@ from typing import Any
 from legged_ppo.evaluation.evaluator import evaluate_policy
 from legged_ppo.evaluation.gl_backend import RenderingUnavailable
 from legged_ppo.evaluation.plots import plot_learning_curves
-from legged_ppo.evaluation.tables import as_lines, figures_table
+from legged_ppo.evaluation.tables import as_lines, figures_table, returns_table
 from legged_ppo.evaluation.terrain_report import write_terrain_report
 from legged_ppo.evaluation.video import TOUR, Segment, render_episodes
 from legged_ppo.training.checkpoint import load_policy
@@ -26,13 +26,24 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
     `run_dir`. Without an OpenGL back end the video is left out and a line says what to install.
     """
     policy, config, counters = load_policy(checkpoint)
-    result = evaluate_policy(policy, config, episodes, seed)
     evaluation = run_dir / "evaluation.json"
+    curves = run_dir / "plots" / "learning_curves.png"
+    plot_learning_curves(run_dir / "metrics.jsonl", curves)
+    if config.gym.id:
+        from legged_ppo.evaluation.returns import evaluate_returns
+
+        result = evaluate_returns(policy, config, episodes, seed)
+        write_evaluation(evaluation, checkpoint, counters, result)
+        return [
+            *as_lines(returns_table(result)),
+            f"checkpoint   {_shown(checkpoint)} ({counters['env_steps']:,} steps)",
+            f"figures      {_shown(evaluation)}",
+            f"curves       {_shown(curves)}",
+        ]
+    result = evaluate_policy(policy, config, episodes, seed)
     write_evaluation(evaluation, checkpoint, counters, result)
     page = run_dir / "evaluation.html"
     write_terrain_report(page, checkpoint, result)
-    curves = run_dir / "plots" / "learning_curves.png"
-    plot_learning_curves(run_dir / "metrics.jsonl", curves)
     video = run_dir / "videos" / "best.mp4"
     video.parent.mkdir(exist_ok=True)
     try:
@@ -69,7 +80,7 @@ def terrain_tour(result: dict[str, Any]) -> list[Segment]:
 def write_evaluation(
     path: Path, checkpoint: Path, counters: dict[str, Any], result: dict[str, Any]
 ) -> None:
-    """The figures of `evaluate_policy` and what they are of, as JSON."""
+    """The figures of an evaluation and what they are of, as JSON."""
     content = {"checkpoint": str(checkpoint), "env_steps": counters["env_steps"], **result}
     path.write_text(json.dumps(content, indent=2) + "\n")
 

@@ -40,6 +40,26 @@ def figures_table(result: dict[str, Any]) -> Table:
     return table
 
 
+def returns_table(result: dict[str, Any]) -> Table:
+    """The figures of `evaluate_returns`."""
+    figures = result["overall"]
+    low, high = figures["success_ci95"]
+    cells = {
+        "episodes": str(figures["episodes"]),
+        "return": f"{figures['mean_return']:.1f} +- {figures['std_return']:.1f}",
+        "lowest": f"{figures['min_return']:.1f}",
+        "highest": f"{figures['max_return']:.1f}",
+        "length": f"{figures['mean_length']:.1f}",
+        "success": f"{figures['success_rate']:.3f}",
+        "95 % interval": f"{low:.3f}-{high:.3f}",
+    }
+    table = Table(title="Evaluation")
+    for heading in cells:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_row(*cells.values())
+    return table
+
+
 def episodes_table(episodes: Episodes, types: Sequence[str]) -> Table:
     """One row an episode: return, length, outcome, errors."""
     table = Table(title="Episodes")

@@ -117,6 +117,38 @@ class ScaledBeta:
         return (2 * unit - 1) * self.bound
 
 
+@dataclass
+class Categorical:
+    """One of A choices by their logits [..., A]; actions are one-hot rows."""
+
+    logits: torch.Tensor
+
+    def sample(self, generator: torch.Generator) -> torch.Tensor:
+        choices = torch.multinomial(self._probs.flatten(0, -2), 1, generator=generator)
+        return self._one_hot(choices.view(self.logits.shape[:-1]))
+
+    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        return (self.logits.log_softmax(-1) * action).sum(-1)
+
+    def entropy(self) -> torch.Tensor:
+        return -(self._probs * self.logits.log_softmax(-1)).sum(-1)
+
+    @property
+    def mode(self) -> torch.Tensor:
+        return self._one_hot(self.logits.argmax(-1))
+
+    @property
+    def std(self) -> torch.Tensor:
+        return (self._probs * (1 - self._probs)).sqrt()
+
+    @property
+    def _probs(self) -> torch.Tensor:
+        return self.logits.softmax(-1)
+
+    def _one_hot(self, choices: torch.Tensor) -> torch.Tensor:
+        return nn.functional.one_hot(choices, self.logits.shape[-1]).float()
+
+
 class GaussianHead(nn.Module):
     """Mean from the features; one std per action, learned or fixed."""
 
@@ -174,6 +206,17 @@ class BetaHead(nn.Module):
         return ScaledBeta(alpha, beta, self._bound)
 
 
+class CategoricalHead(nn.Module):
+    """Logits from the features."""
+
+    def __init__(self, width: int, num_actions: int) -> None:
+        super().__init__()
+        self.logits = final_layer(width, num_actions)
+
+    def forward(self, features: torch.Tensor) -> Categorical:
+        return Categorical(self.logits(features).float())
+
+
 def make_head(width: int, num_actions: int, config: PolicyConfig) -> nn.Module:
     """The head that `config.distribution` names."""
     match config.distribution:
@@ -185,6 +228,8 @@ def make_head(width: int, num_actions: int, config: PolicyConfig) -> nn.Module:
             return StateGaussianHead(width, num_actions, config)
         case "beta":
             return BetaHead(width, num_actions, config)
+        case "categorical":
+            return CategoricalHead(width, num_actions)
     raise ValueError(f"unknown distribution {config.distribution!r}")
 
 

@@ -42,7 +42,8 @@ class Trunk(Protocol):
 class MonolithicTrunk(nn.Module):
     """One GRU over everything the actor sees, scandots through an encoder first.
 
-    With `critic_memory="own"` the second half of the state's layers is a second GRU's, for the critic.
+    With `critic_memory="own"` the second half of the state's layers is a second GRU's, for the critic;
+    with `gru_layers=0` nobody remembers anything and the state has no layers.
     """
 
     def __init__(self, obs_dims: dict[str, int], config: PolicyConfig) -> None:
@@ -63,12 +64,13 @@ class MonolithicTrunk(nn.Module):
             inputs += config.scandots_latent
         self.groups = self._direct + sees + self._critic_groups
         hidden, layers = config.gru_hidden, config.gru_layers
-        self.gru = GRU(inputs, hidden, layers)
         own = config.critic_memory == "own"
-        self.critic_gru = GRU(inputs, hidden, layers) if own else None
+        self.gru = GRU(inputs, hidden, layers) if layers else None
+        self.critic_gru = GRU(inputs, hidden, layers) if layers and own else None
         self.state_layers = layers * (2 if own else 1)
-        self.actor_width = hidden + (inputs if config.actor_skip else 0)
-        self.critic_width = inputs if config.critic_memory == "none" else hidden
+        width = hidden if layers else inputs
+        self.actor_width = width + (inputs if config.actor_skip else 0)
+        self.critic_width = inputs if config.critic_memory == "none" else width
         self.critic_width += sum(obs_dims[name] for name in self._critic_groups)
 
     def forward(
@@ -80,16 +82,13 @@ class MonolithicTrunk(nn.Module):
             parts.append(self.scandots_encoder(obs[SCANDOTS]))
         inputs = torch.cat(parts, dim=-1)
         layers = self.config.gru_layers
-        memory, after = self.gru(inputs, state[:layers], starts)
-        match self.config.critic_memory:
-            case "shared":
-                critic_memory = memory
-            case "own":
-                assert self.critic_gru is not None
-                critic_memory, critic_after = self.critic_gru(inputs, state[layers:], starts)
-                after = torch.cat([after, critic_after])
-            case _:
-                critic_memory = inputs
+        memory, after = inputs, state
+        if self.gru is not None:
+            memory, after = self.gru(inputs, state[:layers], starts)
+        critic_memory = inputs if self.config.critic_memory == "none" else memory
+        if self.critic_gru is not None:
+            critic_memory, critic_after = self.critic_gru(inputs, state[layers:], starts)
+            after = torch.cat([after, critic_after])
         critic_parts = [critic_memory, *(obs[name] for name in self._critic_groups)]
         if self.config.actor_skip:
             memory = torch.cat([memory, inputs], dim=-1)

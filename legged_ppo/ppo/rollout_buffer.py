@@ -115,8 +115,7 @@ class RolloutBuffer:
     def gather(self, chunk_ids: torch.Tensor) -> Minibatch:
         """The chunks with these ids [B], `chunk * num_envs + environment`."""
         assert self.states is not None
-        layers, hidden = self.states.shape[1], self.states.shape[3]
-        states = self.states.transpose(1, 2).reshape(-1, layers, hidden)
+        states = self.states.transpose(1, 2).flatten(0, 1)  # [chunks * N, layers, hidden]
         return Minibatch(
             obs={name: self._chunks(group, chunk_ids) for name, group in self.obs.items()},
             state=states[chunk_ids].transpose(0, 1).contiguous(),

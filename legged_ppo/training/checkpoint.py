@@ -114,7 +114,7 @@ def load_policy(path: str | Path) -> tuple[ActorCritic, Config, dict[str, Any]]:
 def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Path) -> None:
     """Refuse to resume a run whose robot, network or number of robots differs from `config`'s."""
     old, new = checkpoint["config"], asdict(config)
-    for section in ("robot", "policy", "terrain"):
+    for section in ("robot", "policy", "terrain", "gym"):
         for key, value in new[section].items():
             if old[section].get(key) != value:
                 raise ConfigError(

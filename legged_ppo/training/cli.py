@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import torch
 
     from legged_ppo.config.schema import Config
-    from legged_ppo.env.locomotion import LocomotionEnv
+    from legged_ppo.env.environment import Environment
     from legged_ppo.training.run_directory import RunDirectory
     from legged_ppo.training.trainer import Trainer
 
@@ -102,7 +102,7 @@ def _train(config: Config, recipe: str, resume: str | None, device: torch.device
     return _run_trainer(trainer, config)
 
 
-def _make_env(config: Config, device: torch.device) -> LocomotionEnv:
+def _make_env(config: Config, device: torch.device) -> Environment:
     """This rank's share of the robots.
 
     Raises:
@@ -110,13 +110,13 @@ def _make_env(config: Config, device: torch.device) -> LocomotionEnv:
     """
     from legged_ppo import distributed
     from legged_ppo.config.errors import ConfigError
-    from legged_ppo.env.factory import make_env
+    from legged_ppo.env.factory import make_training_env
 
     robots, ranks = config.training.num_envs, distributed.world_size()
     if robots % ranks:
         raise ConfigError("training.num_envs", robots, f"a multiple of the {ranks} processes")
     seed = distributed.seed_of_rank(config.training.seed)
-    return make_env(config, robots // ranks, seed, device)
+    return make_training_env(config, robots // ranks, seed, device)
 
 
 def _on_main(make: Callable[[], RunDirectory]) -> RunDirectory:

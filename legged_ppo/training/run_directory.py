@@ -36,7 +36,7 @@ class RunDirectory:
         """
         log_dir = Path(config.training.log_dir)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        name = config.training.run_name or f"{recipe}_{config.robot.name}_{stamp}"
+        name = config.training.run_name or f"{recipe}_{_file_name(config.subject)}_{stamp}"
         root, twin = log_dir / name, 1
         while root.exists():
             twin += 1
@@ -114,3 +114,8 @@ def find_checkpoint(resume: str, log_dir: str) -> Path:
         expected = f"a checkpoint file, or 'latest' with a run under {log_dir}/"
         raise ConfigError("--resume", resume, f"{expected} (there is no {path})")
     return path
+
+
+def _file_name(name: str) -> str:
+    """`name` without the characters that separate folders."""
+    return re.sub(r"[^\w.-]", "_", name)

@@ -16,7 +16,7 @@ import torch
 from legged_ppo import distributed
 from legged_ppo.config.schema import Config
 from legged_ppo.env.environment import Environment
-from legged_ppo.evaluation.evaluator import evaluate_policy
+from legged_ppo.evaluation.verdict import Verdict, judge
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.ppo.rollout_buffer import RolloutBuffer
 from legged_ppo.ppo.update import PPO
@@ -204,24 +204,20 @@ class Trainer:
         """Judge the policy on fixed seeds; the best so far is kept as `phase1_best.pth`."""
         begin = time.perf_counter()
         training = self.config.training
-        result: dict[str, Any] = {}
+        verdict: Verdict | None = None
         if distributed.is_main():
-            result = evaluate_policy(
-                self.policy, self.config, training.evaluation_episodes, seed=training.seed + 1000
-            )["overall"]
-        result = distributed.from_main(result)
-        score = result["success_rate"] - result["lin_vel_error"] - 0.5 * result["yaw_rate_error"]
-        if score > self.counters.best_score:
-            self.counters.best_score = score
+            verdict = judge(
+                self.policy, self.config, training.evaluation_episodes, training.seed + 1000
+            )
+        verdict = distributed.from_main(verdict)
+        assert verdict is not None
+        if verdict.score > self.counters.best_score:
+            self.counters.best_score = verdict.score
             payload = self._payload()
             if distributed.is_main():
                 save_checkpoint(self.run.checkpoints / BEST, payload)
         self.counters.train_wall_time_s += time.perf_counter() - begin
-        return {
-            "Eval/success_rate": result["success_rate"],
-            "Eval/lin_vel_error": result["lin_vel_error"],
-            "Eval/yaw_rate_error": result["yaw_rate_error"],
-        }
+        return verdict.metrics
 
     def _finish(self) -> None:
         if not distributed.is_main():
@@ -240,7 +236,7 @@ class Trainer:
                 "best_score": counters.best_score,
                 "num_envs": self.config.training.num_envs,
                 "seed": self.config.training.seed,
-                "robot": self.config.robot.name,
+                "robot": self.config.subject,
             },
         )
 

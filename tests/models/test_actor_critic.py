@@ -150,3 +150,19 @@ def test_own_critic_memory_does_not_share_with_the_actor() -> None:
     (of_value,) = torch.autograd.grad(value.sum(), state)
     assert of_actor[0].all() and not of_actor[1].any()
     assert of_value[1].all() and not of_value[0].any()
+
+
+@pytest.mark.parametrize("critic_memory", ["shared", "own", "none"])
+def test_a_policy_of_no_layers_remembers_nothing(critic_memory: str) -> None:
+    policy = make_policy(gru_layers=0, critic_memory=critic_memory)
+    obs, _, starts = make_inputs(policy)
+    state = policy.initial_state(N, torch.device("cpu"))
+    assert state.shape[0] == 0
+    for values in zip(
+        *(outputs_of(policy.sequence(obs, state, s)) for s in (starts, ~starts)), strict=True
+    ):
+        assert torch.equal(*values)
+    reversed_obs = {name: group.flip(0) for name, group in obs.items()}
+    _, value, _ = policy.sequence(obs, state, starts)
+    _, backwards, _ = policy.sequence(reversed_obs, state, starts)
+    assert_close(value.flip(0), backwards)

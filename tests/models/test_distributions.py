@@ -10,7 +10,13 @@ from torch import distributions as reference
 from torch import nn
 
 from legged_ppo.config.schema import PolicyConfig
-from legged_ppo.models.distributions import Gaussian, ScaledBeta, bounded_log_std, make_head
+from legged_ppo.models.distributions import (
+    Categorical,
+    Gaussian,
+    ScaledBeta,
+    bounded_log_std,
+    make_head,
+)
 
 ACTIONS = 3
 HEADS = ["gaussian", "fixed_gaussian", "state_gaussian", "beta"]
@@ -32,6 +38,21 @@ def expected_of(ours: Gaussian | ScaledBeta) -> reference.Distribution:
     to_action = reference.AffineTransform(-ours.bound, 2 * ours.bound)
     unit = reference.Beta(ours.alpha, ours.beta)
     return reference.Independent(reference.TransformedDistribution(unit, [to_action]), 1)
+
+
+def test_categorical_equals_the_reference_on_one_hot_rows() -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(4, 5, ACTIONS, requires_grad=True)
+    ours, theirs = Categorical(logits), reference.OneHotCategorical(logits=logits)
+    action = ours.sample(torch.Generator().manual_seed(0))
+    assert action.shape == logits.shape and torch.equal(action.sum(-1), torch.ones(4, 5))
+    torch.testing.assert_close(ours.log_prob(action), theirs.log_prob(action))
+    torch.testing.assert_close(ours.entropy(), theirs.entropy())
+    torch.testing.assert_close(ours.std, theirs.variance.sqrt())
+    assert torch.equal(ours.mode.argmax(-1), logits.argmax(-1))
+    many = Categorical(logits[0, 0].expand(20_000, ACTIONS))
+    frequencies = many.sample(torch.Generator().manual_seed(1)).mean(0)
+    torch.testing.assert_close(frequencies, logits[0, 0].softmax(-1), rtol=0, atol=0.01)
 
 
 @pytest.mark.parametrize("make", [gaussian, beta])

@@ -1,0 +1,71 @@
+"""Evaluation on Gymnasium environments: returns of whole episodes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from legged_ppo.config.schema import Config
+from legged_ppo.evaluation.actor import RecurrentActor
+from legged_ppo.evaluation.statistics import wilson_interval
+from legged_ppo.interop.gymnasium import GymnasiumEnv
+from legged_ppo.models.actor_critic import ActorCritic
+
+_MAX_ENVS = 100
+"""Environments that are stepped together; more episodes than this take several rounds."""
+
+
+def evaluate_returns(
+    policy: ActorCritic, config: Config, episodes: int, seed: int, *, stochastic: bool = False
+) -> dict[str, Any]:
+    """Figures of `episodes` episodes from their starts; the same seed gives the same figures.
+
+    Returns:
+        {"overall": {"episodes", "success_rate", "success_ci95", "mean_return", "std_return",
+        "min_return", "max_return", "mean_length"}}; a success is a return of `gym.success_return`.
+    """
+    sizes = [min(_MAX_ENVS, episodes - done) for done in range(0, episodes, _MAX_ENVS)]
+    seeds = np.random.SeedSequence(seed).generate_state(len(sizes)).tolist()
+    rounds = [
+        _first_episodes(policy, config, size, round_seed, stochastic)
+        for size, round_seed in zip(sizes, seeds, strict=True)
+    ]
+    returns, lengths = (np.concatenate(parts) for parts in zip(*rounds, strict=True))
+    successes = int((returns >= config.gym.success_return).sum())
+    return {
+        "overall": {
+            "episodes": episodes,
+            "success_rate": successes / episodes,
+            "success_ci95": list(wilson_interval(successes, episodes)),
+            "mean_return": float(returns.mean()),
+            "std_return": float(returns.std()),
+            "min_return": float(returns.min()),
+            "max_return": float(returns.max()),
+            "mean_length": float(lengths.mean()),
+        }
+    }
+
+
+def _first_episodes(
+    policy: ActorCritic, config: Config, num_envs: int, seed: int, stochastic: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns and lengths [N] of the first episode of every environment."""
+    gym = replace(config.gym, normalize_reward=False, processes=False)
+    env = GymnasiumEnv(gym, num_envs, seed, config.ppo.gamma)
+    noise = torch.Generator().manual_seed(seed) if stochastic else None
+    actor = RecurrentActor(policy, num_envs, env.device, noise)
+    obs = env.reset()
+    alive = torch.ones(num_envs, dtype=torch.bool)
+    returns, lengths = torch.zeros(num_envs, dtype=torch.float64), torch.zeros(num_envs)
+    while bool(alive.any()):
+        result = env.step(actor.act(obs))
+        obs = result.obs
+        actor.note_ends(result)
+        returns += result.reward * alive
+        lengths += alive
+        alive &= ~(result.terminated | result.truncated)
+    env.close()
+    return returns.numpy(), lengths.numpy()

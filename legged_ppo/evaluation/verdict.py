@@ -1,0 +1,32 @@
+"""How good a policy is while it trains: one score, by which the best checkpoint is chosen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from legged_ppo.config.schema import Config
+from legged_ppo.evaluation.evaluator import evaluate_policy
+from legged_ppo.models.actor_critic import ActorCritic
+
+
+@dataclass
+class Verdict:
+    score: float
+    """Higher is better."""
+    metrics: dict[str, float]
+
+
+def judge(policy: ActorCritic, config: Config, episodes: int, seed: int) -> Verdict:
+    """Robots by success less tracking errors, Gymnasium's environments by their mean return."""
+    if config.gym.id:
+        from legged_ppo.evaluation.returns import evaluate_returns
+
+        figures = evaluate_returns(policy, config, episodes, seed)["overall"]
+        return Verdict(figures["mean_return"], _metrics(figures, "success_rate", "mean_return"))
+    figures = evaluate_policy(policy, config, episodes, seed)["overall"]
+    score = figures["success_rate"] - figures["lin_vel_error"] - 0.5 * figures["yaw_rate_error"]
+    return Verdict(score, _metrics(figures, "success_rate", "lin_vel_error", "yaw_rate_error"))
+
+
+def _metrics(figures: dict[str, float], *names: str) -> dict[str, float]:
+    return {f"Eval/{name}": figures[name] for name in names}

@@ -1,0 +1,235 @@
+"""Gymnasium's environments for our trainer: observations as one vector, Box or Discrete actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers.vector import NormalizeReward
+
+from legged_ppo.config.errors import ConfigError
+from legged_ppo.config.schema import GymConfig
+from legged_ppo.env.environment import Observations, StepResult
+
+OBSERVATION = "observation"
+
+
+class ReplayableEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Every episode starts from a seed of its own and its actions are kept, so that a checkpoint can
+    lead back into its middle whatever the environment's state is made of.
+
+    Args:
+        seed: from which those of the episodes are derived.
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
+        super().__init__(env)
+        self._seed, self._episode = seed, -1
+        self._actions: list[Any] = []
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """The next episode; `seed` starts another series."""
+        if seed is not None:
+            self._seed, self._episode = seed, -1
+        self._episode += 1
+        self._actions = []
+        sequence = np.random.SeedSequence([self._seed, self._episode])
+        return self.env.reset(seed=int(sequence.generate_state(1)[0]), options=options)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        self._actions.append(np.array(action))
+        return self.env.step(action)
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Where the series of episodes stands."""
+        actions = torch.as_tensor(np.array(self._actions))
+        return {"seed": self._seed, "episode": self._episode, "actions": actions}
+
+    @place.setter
+    def place(self, place: dict[str, Any]) -> None:
+        self._seed, self._episode = place["seed"], place["episode"] - 1
+        self.reset()
+        for action in place["actions"].numpy():
+            self.step(action)
+
+
+class GymnasiumEnv:
+    """N copies of a Gymnasium environment as an `Environment`.
+
+    Box actions are given in [-1, 1] and scaled to the space's bounds, beyond which they are clipped
+    (unbounded spaces take them as they are); Discrete ones are one-hot rows.
+
+    Raises:
+        ConfigError: there is no such environment, or its spaces are of another kind.
+    """
+
+    def __init__(self, config: GymConfig, num_envs: int, seed: int, gamma: float) -> None:
+        self.config, self.num_envs = config, num_envs
+        self.device = torch.device("cpu")
+        self.copies = _make_copies(config, num_envs, seed)
+        self.vector: VectorEnv[Any, Any, Any] = self.copies
+        self._reward_scaling: NormalizeReward | None = None
+        if config.normalize_reward:
+            self._reward_scaling = NormalizeReward(self.copies, gamma=gamma)
+            self.vector = self._reward_scaling
+        self.obs_dims = {OBSERVATION: _observation_width(config, self.vector)}
+        self._to_env_actions, self.num_actions = _action_map(config, self.vector)
+        self.discrete = isinstance(self.vector.single_action_space, Discrete)
+        self.episode_metrics = ["count", "return", "length", "Episode/success_rate"]
+        self.step_metrics: list[str] = []
+        self._returns = np.zeros(num_envs)
+        self._lengths = np.zeros(num_envs, dtype=np.int64)
+
+    @property
+    def strata(self) -> None:
+        return None
+
+    def reset(self) -> Observations:
+        self._returns[:], self._lengths[:] = 0.0, 0
+        return self._pack(self.vector.reset()[0])
+
+    def step(self, actions: torch.Tensor) -> StepResult:
+        """One step; returns and success rates are of the environment's own rewards."""
+        observed, rewards, terminated, truncated, infos = self.vector.step(
+            self._to_env_actions(actions.numpy())
+        )
+        truncated = truncated & ~terminated
+        self._returns += self._own_rewards(rewards)
+        self._lengths += 1
+        ended = terminated | truncated
+        obs = self._pack(observed)
+        final = obs
+        if ended.any():
+            last = np.array(observed)
+            last[ended] = np.stack(list(infos["final_obs"][ended]))
+            final = self._pack(last)
+        episode = torch.tensor(
+            [
+                ended.sum(),
+                self._returns[ended].sum(),
+                self._lengths[ended].sum(),
+                (self._returns[ended] >= self.config.success_return).sum(),
+            ],
+            dtype=torch.float32,
+        )
+        self._returns[ended], self._lengths[ended] = 0.0, 0
+        return StepResult(
+            obs=obs,
+            reward=torch.as_tensor(rewards, dtype=torch.float32),
+            terminated=torch.as_tensor(terminated),
+            truncated=torch.as_tensor(truncated),
+            final_obs=final,
+            info={"episode": episode, "step": torch.zeros(0)},
+        )
+
+    def anneal(self, progress: float) -> None:
+        """Nothing here changes with time."""
+
+    def metrics(self) -> dict[str, torch.Tensor]:
+        return {}
+
+    def curriculum_report(self) -> None:
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        state = {
+            "places": list(self.copies.get_attr("place")),
+            "returns": torch.as_tensor(self._returns).clone(),
+            "lengths": torch.as_tensor(self._lengths).clone(),
+        }
+        if self._reward_scaling is not None:
+            rms = self._reward_scaling.return_rms
+            state["rewards"] = {
+                "mean": float(rms.mean),
+                "var": float(rms.var),
+                "count": float(rms.count),
+                "accumulated": torch.as_tensor(self._reward_scaling.accumulated_reward).clone(),
+            }
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.vector.reset()
+        self.copies.set_attr("place", state["places"])
+        self._returns[:], self._lengths[:] = state["returns"].numpy(), state["lengths"].numpy()
+        if self._reward_scaling is not None:
+            saved, rms = state["rewards"], self._reward_scaling.return_rms
+            rms.mean, rms.var = np.array(saved["mean"]), np.array(saved["var"])
+            rms.count = saved["count"]
+            self._reward_scaling.accumulated_reward = saved["accumulated"].numpy().copy()
+
+    def load_progress(self, states: list[dict[str, Any]]) -> None:
+        """Nothing here outlives an episode."""
+
+    def close(self) -> None:
+        self.vector.close()
+
+    def _own_rewards(self, rewards: np.ndarray) -> np.ndarray:
+        """Before they were scaled."""
+        scaling = self._reward_scaling
+        if scaling is None:
+            return rewards
+        return rewards * np.sqrt(scaling.return_rms.var + scaling.epsilon)
+
+    def _pack(self, observed: np.ndarray) -> Observations:
+        flat = torch.as_tensor(observed, dtype=torch.float32).reshape(self.num_envs, -1)
+        if self.config.observe:
+            flat = flat[:, self.config.observe]
+        return {OBSERVATION: flat}
+
+
+def _make_copies(config: GymConfig, num_envs: int, seed: int) -> AsyncVectorEnv | SyncVectorEnv:
+    seeds = np.random.SeedSequence(seed).generate_state(num_envs).tolist()
+    makers = [_maker(config, each) for each in seeds]
+    try:
+        if config.processes:
+            return AsyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+        return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+    except (gymnasium.error.Error, ImportError, TypeError) as error:
+        near = sorted(gymnasium.registry)
+        reason = " ".join(str(error).split())
+        raise ConfigError(
+            "gym.id", config.id, f"a Gymnasium environment ({reason})", choices=near
+        ) from None
+
+
+def _maker(config: GymConfig, seed: int) -> Callable[[], gymnasium.Env[Any, Any]]:
+    def make() -> gymnasium.Env[Any, Any]:
+        return ReplayableEpisodes(gymnasium.make(config.id, **config.kwargs), seed)
+
+    return make
+
+
+def _observation_width(config: GymConfig, vector: VectorEnv[Any, Any, Any]) -> int:
+    space = vector.single_observation_space
+    if not isinstance(space, Box):
+        raise ConfigError("gym.id", config.id, f"an environment with Box observations, not {space}")
+    width = int(np.prod(space.shape))
+    if any(not 0 <= index < width for index in config.observe):
+        raise ConfigError("gym.observe", config.observe, f"indices from 0 to {width - 1}")
+    return len(config.observe) or width
+
+
+def _action_map(
+    config: GymConfig, vector: VectorEnv[Any, Any, Any]
+) -> tuple[Callable[[np.ndarray], np.ndarray], int]:
+    """How rows of the policy's actions become the environment's, and the width of a row."""
+    space = vector.single_action_space
+    if isinstance(space, Discrete):
+        first = int(space.start)
+        return (lambda rows: rows.argmax(1) + first), int(space.n)
+    if not isinstance(space, Box) or len(space.shape) != 1:
+        raise ConfigError(
+            "gym.id", config.id, f"an environment with Discrete or flat Box actions, not {space}"
+        )
+    if not (np.isfinite(space.low).all() and np.isfinite(space.high).all()):
+        return (lambda rows: rows), int(space.shape[0])
+    middle, half = (space.high + space.low) / 2, (space.high - space.low) / 2
+    return (lambda rows: middle + half * rows.clip(-1.0, 1.0)), int(space.shape[0])

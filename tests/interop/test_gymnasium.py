@@ -1,0 +1,181 @@
+"""Gymnasium environments on our trainer: actions, ends, returns, and resumes that change nothing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+
+from legged_ppo.config.errors import ConfigError
+from legged_ppo.config.loading import load_config
+from legged_ppo.config.schema import GymConfig
+from legged_ppo.env.factory import make_training_env
+from legged_ppo.evaluation.returns import evaluate_returns
+from legged_ppo.interop.gymnasium import OBSERVATION, GymnasiumEnv
+from legged_ppo.training.checkpoint import load_policy
+from legged_ppo.training.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPE = str(ROOT / "configs" / "gym" / "cartpole_novel_gru.yaml")
+
+
+def make(name: str, num_envs: int = 3, **settings: Any) -> GymnasiumEnv:
+    return GymnasiumEnv(GymConfig(id=name, **settings), num_envs, seed=7, gamma=0.99)
+
+
+def pushes(env: GymnasiumEnv, choice: int) -> torch.Tensor:
+    return torch.nn.functional.one_hot(torch.tensor([choice] * env.num_envs), 2).float()
+
+
+def test_an_end_shows_the_true_last_observation_and_the_return() -> None:
+    env = make("CartPole-v1")
+    env.reset()
+    length, ended = 0, torch.zeros(3, dtype=torch.bool)
+    while not ended.any():
+        result = env.step(pushes(env, 1))
+        length, ended = length + 1, result.terminated
+    # Pushed one way the pole falls beyond 12 degrees; the next episode starts upright.
+    assert (result.final_obs[OBSERVATION][ended, 2].abs() > 0.2).all()
+    assert (result.obs[OBSERVATION][ended].abs() < 0.06).all()
+    assert torch.equal(result.final_obs[OBSERVATION][~ended], result.obs[OBSERVATION][~ended])
+    count = int(ended.sum())
+    assert result.info["episode"].tolist() == [count, count * length, count * length, count]
+
+
+def test_a_time_limit_truncates() -> None:
+    env = make("Pendulum-v1", kwargs={"max_episode_steps": 5}, success_return=1.0)
+    env.reset()
+    for _ in range(5):
+        result = env.step(torch.zeros(3, 1))
+    assert result.truncated.all() and not result.terminated.any()
+    assert result.info["episode"][3] == 0
+    assert not torch.equal(result.final_obs[OBSERVATION], result.obs[OBSERVATION])
+
+
+def test_box_actions_are_scaled_to_the_bounds_and_clipped() -> None:
+    env = make("Pendulum-v1", num_envs=4)
+    env.reset()
+    env.step(torch.tensor([[-9.0], [-0.5], [0.25], [1.0]]))
+    torques = [each.unwrapped.last_u for each in env.copies.envs]  # type: ignore[attr-defined]
+    assert torques == pytest.approx([-2.0, -1.0, 0.5, 2.0])
+
+
+def test_hidden_entries_are_not_observed() -> None:
+    whole, part = make("CartPole-v1"), make("CartPole-v1", observe=[0, 2])
+    assert part.obs_dims == {OBSERVATION: 2}
+    assert torch.equal(whole.reset()[OBSERVATION][:, [0, 2]], part.reset()[OBSERVATION])
+
+
+def test_scaled_rewards_leave_returns_as_they_are() -> None:
+    plain, scaled = make("Pendulum-v1"), make("Pendulum-v1", normalize_reward=True)
+    totals = []
+    for env in (plain, scaled):
+        env.reset()
+        for _ in range(200):
+            result = env.step(torch.full((3, 1), 0.3))
+        totals.append(result.info["episode"])
+    assert plain.step(torch.zeros(3, 1)).reward.abs().mean() > 1.0
+    assert scaled.step(torch.zeros(3, 1)).reward.abs().mean() < 1.0
+    torch.testing.assert_close(totals[1], totals[0], rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("processes", [False, True])
+@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1"])
+def test_a_saved_state_goes_on_as_if_nothing_had_happened(name: str, processes: bool) -> None:
+    settings = {"normalize_reward": True, "processes": processes}
+    one, other = make(name, **settings), make(name, **settings)
+    g = torch.Generator().manual_seed(0)
+    actions = torch.rand(70, 3, one.num_actions, generator=g)
+    one.reset()
+    for action in actions[:35]:  # through the ends of several episodes of CartPole
+        one.step(action)
+    other.reset()
+    other.load_state_dict(one.state_dict())
+    for action in actions[35:]:
+        a, b = one.step(action), other.step(action)
+        assert torch.equal(a.obs[OBSERVATION], b.obs[OBSERVATION])
+        assert torch.equal(a.reward, b.reward) and torch.equal(a.terminated, b.terminated)
+        assert torch.equal(a.info["episode"], b.info["episode"])
+    one.close()
+    other.close()
+
+
+def overrides(log_dir: Path, iterations: int) -> list[str]:
+    return [
+        f"training.total_timesteps={iterations * 8 * 64}",
+        f"training.log_dir={log_dir}",
+        "training.checkpoint_freq=1024",
+        "training.evaluation_freq=100_000_000",
+        "training.evaluation_episodes=3",
+        "training.report_episodes=3",
+        "training.run_name=run",
+        "ppo.rollout_length=64",
+        "ppo.num_epochs=2",
+        "ppo.schedule=constant",
+    ]
+
+
+def test_a_resumed_run_equals_one_that_went_through(tmp_path: Path) -> None:
+    for name, parts in (("through", [6]), ("parted", [4, 6])):
+        for i, iterations in enumerate(parts):
+            resume = ["--resume", "latest"] if i else []
+            command = ["--config", RECIPE, *resume, *overrides(tmp_path / name, iterations)]
+            assert main(command) == 0
+    runs = [tmp_path / name / "run" for name in ("through", "parted")]
+    rows = [json.loads((run / "metrics.jsonl").read_text().splitlines()[-1]) for run in runs]
+    for row in rows:
+        for key in [k for k in row if k.startswith(("Perf/", "wall_time_s", "Eval/"))]:
+            del row[key]
+    assert rows[0] == rows[1] and rows[0]["iteration"] == 6
+    finals = [load_policy(run / "checkpoints" / "phase1_final.pth")[0] for run in runs]
+    for a, b in zip(*(policy.state_dict().values() for policy in finals), strict=True):
+        assert torch.equal(a, b)
+    overall = json.loads((runs[0] / "evaluation.json").read_text())["overall"]
+    assert overall["episodes"] == 3
+    assert overall["mean_return"] == pytest.approx(overall["mean_length"])
+    assert (runs[0] / "plots" / "learning_curves.png").stat().st_size > 10_000
+
+
+def test_evaluation_counts_whole_episodes_of_the_policy_it_is_given() -> None:
+    config = load_config(RECIPE, ["gym.success_return=60"])
+    env = make_training_env(config, 2, seed=1)
+    from legged_ppo.models.actor_critic import ActorCritic
+
+    torch.manual_seed(0)
+    policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
+    first = evaluate_returns(policy, config, 7, seed=3, stochastic=True)["overall"]
+    assert first == evaluate_returns(policy, config, 7, seed=3, stochastic=True)["overall"]
+    # Random pushes last some 20 steps.
+    assert 10 < first["mean_return"] < 45 and first["success_rate"] < 0.5
+    torch.nn.init.zeros_(policy.head.logits.weight)
+    with torch.no_grad():
+        policy.head.logits.bias.copy_(torch.tensor([0.0, 9.0]))
+    always_right = evaluate_returns(policy, config, 7, seed=3)["overall"]
+    assert 8 <= always_right["min_return"] <= always_right["max_return"] <= 11
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("gym.id=CartPol-v1", "gym.id"),
+        ("gym.observe=[0,4]", "gym.observe"),
+        ("gym.id=FrozenLake-v1", "gym.id"),
+        ("policy.distribution=gaussian", "policy.distribution"),
+        ("+gym.kwargs.colour=red", "gym.id"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(override: str, key: str) -> None:
+    config = load_config(RECIPE, [override])
+    with pytest.raises(ConfigError) as error:
+        make_training_env(config, 2, seed=1)
+    assert error.value.key == key
+
+
+def test_every_recipe_names_an_environment_and_composes() -> None:
+    for path in sorted((ROOT / "configs" / "gym").glob("*.yaml")):
+        config = load_config(path)
+        assert config.gym.id in gymnasium.registry
+        assert np.isfinite(config.gym.success_return)
