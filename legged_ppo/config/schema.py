@@ -49,6 +49,8 @@ class RobotConfig:
         default_factory=lambda: ["FL_foot", "FR_foot", "RL_foot", "RR_foot"]
     )
     """Collision geoms of the feet, in leg order FL, FR, RL, RR."""
+    mirror: list[list[str]] = field(default_factory=lambda: [["FL", "FR"], ["RL", "RR"]])
+    """Parts of names that tell left from right, in pairs."""
     penalized_bodies: list[str] = field(
         default_factory=lambda: [
             f"{leg}_{part}" for part in ("thigh", "calf") for leg in ("FL", "FR", "RL", "RR")
@@ -421,6 +423,12 @@ class PPOConfig:
     """AdamW's decoupled weight decay of the weight matrices."""
     normalize_advantages: bool = True
     """Advantages to mean 0 and standard deviation 1 over the whole rollout."""
+    symmetry: str = "none"
+    """Use of left-right symmetry: none, augmentation (every robot has a mirrored twin with a memory of its
+    own, and both are learned from) or loss (the policy's actions for the twin are drawn to the mirrored
+    ones for the robot)."""
+    symmetry_coef: float = 0.5
+    """Weight of that loss."""
     precision: str = "float32"
     """float32, or bfloat16 for the network in rollout and update alike."""
 
@@ -447,6 +455,9 @@ class TrainingConfig:
     """Environment steps between evaluations that choose the best checkpoint; 0 takes `checkpoint_freq`."""
     evaluation_episodes: int = 64
     """Episodes of such an evaluation."""
+    average_decay: float = 0.0
+    """Decay per iteration of the running average of the policy's weights, which evaluations judge and
+    `phase1_best.pth` holds; 0 takes the weights of the last iteration."""
     log_interval: int = 10
     """Iterations between rows of the console table."""
     wandb: str = "auto"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+
+if TYPE_CHECKING:
+    from legged_ppo.env.mirror import Mirror
 
 Observations = dict[str, torch.Tensor]
 """Named groups, each [N, width] float32."""
@@ -46,6 +49,11 @@ class Environment(Protocol):
     @property
     def strata(self) -> torch.Tensor | None:
         """[N] int64, kind (terrain type) of each environment, of which every minibatch gets its share."""
+        ...
+
+    @property
+    def mirror(self) -> Mirror | None:
+        """Its left-right reflection, or None without a known one."""
         ...
 
     def reset(self) -> Observations: ...

@@ -12,7 +12,8 @@ from legged_ppo.config.schema import Config
 from legged_ppo.env import rewards
 from legged_ppo.env.commands import VelocityCommands
 from legged_ppo.env.environment import Observations, StepResult
-from legged_ppo.env.observations import ObservationBuilder
+from legged_ppo.env.mirror import Mirror
+from legged_ppo.env.observations import ObservationBuilder, make_mirror
 from legged_ppo.env.randomization import Randomization
 from legged_ppo.env.scandots import Scandots
 from legged_ppo.robots.spec import RobotSpec
@@ -135,6 +136,11 @@ class LocomotionEnv:
         self.episode_length = zeros(n, dtype=torch.int64)
         self.totals = zeros(n, len(self.episode_metrics))
         self.wrapped, self.start, self.farthest = zeros(n, 2), zeros(n, 2), zeros(n)
+
+    @property
+    def mirror(self) -> Mirror:
+        """See `Environment`; raises ConfigError for a robot or sensor that differs between its sides."""
+        return make_mirror(self.robot, self.scandots.grid.cpu(), self.device)
 
     @property
     def terrain_type(self) -> torch.Tensor:

@@ -36,8 +36,8 @@ class Scandots:
         self.config, self._dt, self._generator = config, dt, generator
         device = generator.device
         x, y = torch.tensor(config.x), torch.tensor(config.y)
-        self._grid = torch.cartesian_prod(x, y).reshape(-1, 2).to(device)  # [D, 2]
-        self.size = len(self._grid)
+        self.grid = torch.cartesian_prod(x, y).reshape(-1, 2).to(device)  # [D, 2]
+        self.size = len(self.grid)
         self.reading = torch.zeros(num_envs, self.size, device=device)
         self.time_left = torch.zeros(num_envs, device=device)
         steps = round(config.latency_s[1] / dt) if config.latency_s else 0
@@ -49,7 +49,7 @@ class Scandots:
         """World positions (x, y) of the grid [N, D, 2] m, for bases at [N, 1, 2] m with headings [N] rad."""
         cos, sin = torch.cos(yaw), torch.sin(yaw)
         turn = torch.stack([cos, sin, -sin, cos], dim=1).view(-1, 2, 2)
-        return torch.baddbmm(base, self._grid.expand(len(yaw), -1, 2), turn)
+        return torch.baddbmm(base, self.grid.expand(len(yaw), -1, 2), turn)
 
     def step(self, clearance: torch.Tensor) -> None:
         """Let one control step pass; `clearance` [N, D] m is the base's true height above each point."""

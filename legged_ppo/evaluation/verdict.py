@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from legged_ppo.config.schema import Config
@@ -14,6 +15,10 @@ class Verdict:
     score: float
     """Higher is better."""
     metrics: dict[str, float]
+
+
+Judge = Callable[[ActorCritic, Config, int, int], Verdict]
+"""Of a policy, the run's configuration, a number of episodes and a seed."""
 
 
 def judge(policy: ActorCritic, config: Config, episodes: int, seed: int) -> Verdict:

@@ -92,6 +92,10 @@ class GymnasiumEnv:
     def strata(self) -> None:
         return None
 
+    @property
+    def mirror(self) -> None:
+        return None
+
     def reset(self) -> Observations:
         self._returns[:], self._lengths[:] = 0.0, 0
         return self._pack(self.vector.reset()[0])

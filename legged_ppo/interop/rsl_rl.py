@@ -1,4 +1,8 @@
-"""Our environment for rsl_rl: `OnPolicyRunner(RslRlEnv(make_env(config, 4096, seed)), cfg, log_dir)`."""
+"""rsl_rl both ways.
+
+Our environment for its runner: `OnPolicyRunner(RslRlEnv(make_env(config, 4096, seed)), cfg, log_dir)`.
+Its environments for our trainer: `Trainer(config, FromRslRl(vec_env), run, judge=None)`.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,9 @@ import torch
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
-from legged_ppo.env.environment import Observations
+from legged_ppo.env.environment import Observations, StepResult
 from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.models.trunks import PRIVILEGED
 
 
 class RslRlEnv(VecEnv):
@@ -58,3 +63,84 @@ class RslRlEnv(VecEnv):
         """Tracking errors of this step, means over the robots."""
         means = info["step"] / self.num_envs
         return {f"/{name}": value for name, value in zip(self.env.step_metrics, means, strict=True)}
+
+
+class FromRslRl:
+    """Any rsl_rl VecEnv (of mjlab, Isaac Lab, legged_gym) as an `Environment` for our trainer.
+
+    Such environments hide an episode's last observation and cannot be saved. So a time limit is
+    bootstrapped with the value of the observation before the last step, as rsl_rl does, and a resumed
+    run begins new episodes.
+
+    Args:
+        groups: our names of its observation groups; the default keeps them, but for `critic`, which
+            only the critic sees (`policy.critic_privileged=true`). Groups that are left out are not seen.
+    """
+
+    def __init__(self, env: VecEnv, groups: dict[str, str] | None = None) -> None:
+        self.env = env
+        self.num_envs, self.num_actions = env.num_envs, env.num_actions
+        self.device = torch.device(env.device)
+        obs = env.get_observations()
+        self._groups = groups or {n: PRIVILEGED if n == "critic" else n for n in sorted(obs.keys())}
+        self.obs_dims = {ours: obs[theirs].shape[-1] for theirs, ours in self._groups.items()}
+        self.episode_metrics = ["count", "return", "length"]
+        self.step_metrics: list[str] = []
+        self._returns = torch.zeros(self.num_envs, device=self.device)
+        self._lengths = torch.zeros(self.num_envs, device=self.device)
+        self._log: dict[str, torch.Tensor] = {}
+        self._obs = self._named(obs)
+
+    @property
+    def strata(self) -> None:
+        return None
+
+    @property
+    def mirror(self) -> None:
+        return None
+
+    def reset(self) -> Observations:
+        """The observations as they are: rsl_rl's environments are reset by their steps alone."""
+        return self._obs
+
+    def step(self, actions: torch.Tensor) -> StepResult:
+        observed, reward, dones, extras = self.env.step(actions)
+        ended = dones.bool()
+        truncated = ended & extras.get("time_outs", torch.zeros_like(ended)).bool()
+        before, self._obs = self._obs, self._named(observed)
+        self._log = dict(extras.get("log", {}))
+        self._returns += reward
+        self._lengths += 1
+        episode = torch.stack([ended.sum(), self._returns[ended].sum(), self._lengths[ended].sum()])
+        self._returns[ended], self._lengths[ended] = 0.0, 0.0
+        return StepResult(
+            obs=self._obs,
+            reward=reward,
+            terminated=ended & ~truncated,
+            truncated=truncated,
+            final_obs=before,
+            info={"episode": episode, "step": torch.zeros(0, device=self.device)},
+        )
+
+    def anneal(self, progress: float) -> None:
+        """Such an environment counts its own steps."""
+
+    def metrics(self) -> dict[str, torch.Tensor]:
+        """What the environment logged in the last step."""
+        return {f"Env/{name.strip('/')}": torch.as_tensor(v) for name, v in self._log.items()}
+
+    def curriculum_report(self) -> None:
+        return None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Empty: see above."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Never called with a state that means something."""
+
+    def load_progress(self, states: list[dict[str, Any]]) -> None:
+        """Nothing is known of its levels."""
+
+    def _named(self, obs: TensorDict) -> Observations:
+        return {ours: obs[theirs].clone() for theirs, ours in self._groups.items()}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from legged_ppo.env.mirror import Reflection
 from legged_ppo.models.distributions import ActionDistribution
 from legged_ppo.ppo.rollout_buffer import Minibatch
 
@@ -54,6 +55,12 @@ def ppo_losses(
         std = distribution.std.mean()
         metrics = torch.stack([surrogate, value_loss, entropy, kl, clip_fraction, std])
     return Losses(total, metrics)
+
+
+def mirror_loss(mean: torch.Tensor, twin_mean: torch.Tensor, reflect: Reflection) -> torch.Tensor:
+    """Mean squared distance of a twin's mean action from its robot's, mirrored (Yu et al., 2018); the
+    robot's is taken as given."""
+    return (twin_mean - reflect(mean).detach()).square().mean()
 
 
 def clipped_value_loss(

@@ -41,6 +41,7 @@ class RolloutBuffer:
     Args:
         strata: [N] int64, the kind (terrain type) of each environment; every minibatch gets its share of
             each kind. None for one kind.
+        learned_envs: minibatches are drawn from the first so many environments; None for all.
     """
 
     def __init__(
@@ -51,8 +52,9 @@ class RolloutBuffer:
         num_actions: int,
         device: torch.device,
         strata: torch.Tensor | None = None,
+        learned_envs: int | None = None,
     ) -> None:
-        self.strata = strata
+        self.strata, self.learned_envs = strata, learned_envs or num_envs
         self.rollout_length, self.bptt_length = rollout_length, bptt_length
         self.num_envs, self.device = num_envs, device
         self.num_chunks = rollout_length // bptt_length
@@ -103,11 +105,12 @@ class RolloutBuffer:
     ) -> Iterator[torch.Tensor]:
         """All chunks once, in a fresh random order, as ids [B] for `gather`; a remainder makes some
         minibatches larger by one chunk rather than being dropped."""
-        total = self.num_chunks * self.num_envs
+        total, learned = self.num_chunks * self.learned_envs, self.learned_envs
         order = torch.randperm(total, generator=generator, device=generator.device)
         if self.strata is not None:
             # By kind, in random order within each; dealt out in turn, every minibatch gets its share.
-            order = order[torch.argsort(self.strata[order % self.num_envs], stable=True)]
+            order = order[torch.argsort(self.strata[order % learned], stable=True)]
+        order = order // learned * self.num_envs + order % learned
         count = max(1, total // sequences_per_minibatch)
         for first in range(count):
             yield order[first::count]

@@ -10,9 +10,10 @@ from torch import nn
 
 from legged_ppo import distributed
 from legged_ppo.config.schema import PPOConfig
+from legged_ppo.env.mirror import Reflection
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.ppo.gae import gae
-from legged_ppo.ppo.losses import LOSS_METRICS, explained_variance, ppo_losses
+from legged_ppo.ppo.losses import LOSS_METRICS, explained_variance, mirror_loss, ppo_losses
 from legged_ppo.ppo.rollout_buffer import Minibatch, RolloutBuffer
 from legged_ppo.ppo.schedules import (
     adapted_learning_rate,
@@ -21,6 +22,7 @@ from legged_ppo.ppo.schedules import (
 )
 
 _GRADIENT_METRICS = (*LOSS_METRICS, "Loss/grad_norm")
+_SYMMETRY = "Loss/symmetry"
 
 
 class PPO:
@@ -28,10 +30,20 @@ class PPO:
 
     Args:
         generator: source of the minibatches' order, on the policy's device.
+        mirror: of the actions; with it the second half of a buffer's environments are the mirrored twins of
+            the first, and the policy is drawn to treat both alike.
     """
 
-    def __init__(self, policy: ActorCritic, config: PPOConfig, generator: torch.Generator) -> None:
+    def __init__(
+        self,
+        policy: ActorCritic,
+        config: PPOConfig,
+        generator: torch.Generator,
+        mirror: Reflection | None = None,
+    ) -> None:
         self.policy, self.config, self._generator = policy, config, generator
+        self._mirror = mirror
+        self._metrics = _GRADIENT_METRICS if mirror is None else (*_GRADIENT_METRICS, _SYMMETRY)
         self.parameters = list(policy.parameters())
         # Biases and standard deviations are not pulled towards 0.
         weights = [p for p in self.parameters if p.dim() > 1]
@@ -67,7 +79,7 @@ class PPO:
         desired_kl = annealed(c.desired_kl, c.desired_kl_final, progress)
 
         sequences = self.sequences_per_minibatch(buffer)
-        totals = torch.zeros(len(_GRADIENT_METRICS), device=buffer.device)
+        totals = torch.zeros(len(self._metrics), device=buffer.device)
         minibatches, stopped = 0, 0.0
         for _ in range(c.num_epochs):
             epoch = torch.zeros_like(totals)
@@ -81,7 +93,7 @@ class PPO:
                 stopped = 1.0
                 break
         metrics: dict[str, torch.Tensor | float] = dict(
-            zip(_GRADIENT_METRICS, (totals / minibatches).unbind(), strict=True)
+            zip(self._metrics, (totals / minibatches).unbind(), strict=True)
         )
         metrics["Loss/learning_rate"] = self.learning_rate
         metrics["Loss/entropy_coef"] = entropy_coef
@@ -91,7 +103,7 @@ class PPO:
 
     def sequences_per_minibatch(self, buffer: RolloutBuffer) -> int:
         """Chunks in a minibatch: as configured, or the rollout's over `num_minibatches`."""
-        total = buffer.num_chunks * buffer.num_envs
+        total = buffer.num_chunks * buffer.learned_envs
         wanted = self.config.sequences_per_minibatch
         return min(wanted, total) if wanted else max(1, total // self.config.num_minibatches)
 
@@ -134,9 +146,10 @@ class PPO:
     def _optimize(
         self, buffer: RolloutBuffer, chunk_ids: torch.Tensor, entropy_coef: float
     ) -> torch.Tensor:
-        """One optimizer step; returns the metrics [7] on the device."""
+        """One optimizer step; returns the metrics on the device, in the order of their names."""
         c = self.config
         metrics = torch.zeros(len(LOSS_METRICS), device=buffer.device)
+        asymmetry = torch.zeros(0 if self._mirror is None else 1, device=buffer.device)
         self.optimizer.zero_grad(set_to_none=True)
         for part in torch.tensor_split(chunk_ids, min(c.gradient_accumulation, len(chunk_ids))):
             share = len(part) / len(chunk_ids)
@@ -151,14 +164,20 @@ class PPO:
                 c.value_coef,
                 entropy_coef,
             )
-            (losses.total * share).backward()
+            total = losses.total
+            if self._mirror is not None:
+                twin, _ = self.evaluate(buffer.gather(part + buffer.learned_envs))
+                loss = mirror_loss(distribution.mode, twin.mode, self._mirror)
+                total = total + c.symmetry_coef * loss
+                asymmetry += loss.detach() * share
+            (total * share).backward()
             metrics += losses.metrics * share
         distributed.average_gradients(self.parameters)
         norm = nn.utils.clip_grad_norm_(self.parameters, c.max_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate
         self.optimizer.step()
-        return torch.cat([metrics, norm.detach().reshape(1)])
+        return torch.cat([metrics, norm.detach().reshape(1), asymmetry])
 
     def _after_epoch(self, metrics: torch.Tensor, desired_kl: float) -> bool:
         """Adapt the learning rate; True when the epochs must stop. Reads the device once an epoch,

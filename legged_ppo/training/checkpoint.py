@@ -128,6 +128,7 @@ def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Pat
         ("training", "num_envs"),
         ("ppo", "rollout_length"),
         ("ppo", "bptt_length"),
+        ("ppo", "symmetry"),
     ]
     for section, key in keys:
         if old[section][key] != new[section][key]:

@@ -19,6 +19,7 @@ class Collector:
     Args:
         generator: source of the actions' randomness, on the environment's device.
         precision: context of every network pass (the same as the update's).
+        couple: what is done to sampled actions before they are recorded and executed.
     """
 
     def __init__(
@@ -27,8 +28,9 @@ class Collector:
         policy: ActorCritic,
         generator: torch.Generator,
         precision: Callable[[], contextlib.AbstractContextManager[Any]],
+        couple: Callable[[torch.Tensor], torch.Tensor] | None = None,
     ) -> None:
-        self.env, self.policy = env, policy
+        self.env, self.policy, self._couple = env, policy, couple
         self._generator, self._precision = generator, precision
         self.restart()
 
@@ -54,6 +56,8 @@ class Collector:
             with self._precision():
                 distribution, values, self.state = self.policy.step(obs, self.state, self.starts)
             actions = distribution.sample(self._generator)
+            if self._couple is not None:
+                actions = self._couple(actions)
             buffer.store_action(t, actions, distribution.log_prob(actions), values)
             result = self.env.step(actions)
             buffer.store_outcome(

@@ -8,15 +8,18 @@ import resource
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from legged_ppo import distributed
+from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import Config
 from legged_ppo.env.environment import Environment
-from legged_ppo.evaluation.verdict import Verdict, judge
+from legged_ppo.env.mirror import MirroredEnv
+from legged_ppo.evaluation.verdict import Judge, Verdict, judge
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.ppo.rollout_buffer import RolloutBuffer
 from legged_ppo.ppo.update import PPO
@@ -58,6 +61,8 @@ class Trainer:
         env: the environment that `config` describes.
         run: where its files go.
         checkpoint: what `load_checkpoint` returned, to go on with that run.
+        judge: how policies are evaluated on the way, by which the best is kept; None neither evaluates
+            nor keeps a best one.
     """
 
     def __init__(
@@ -66,8 +71,9 @@ class Trainer:
         env: Environment,
         run: RunDirectory,
         checkpoint: dict[str, Any] | None = None,
+        judge: Judge | None = judge,
     ) -> None:
-        self.config, self.env, self.run = config, env, run
+        self.config, self.env, self.run, self.judge = config, env, run, judge
         seed = config.training.seed
         random.seed(seed)
         np.random.seed(seed)
@@ -76,18 +82,10 @@ class Trainer:
         own_seed = distributed.seed_of_rank(seed + 1)
         self.generator = torch.Generator(device=device).manual_seed(own_seed)
         self.policy = ActorCritic(self.env.obs_dims, self.env.num_actions, config.policy).to(device)
-        self.ppo = PPO(self.policy, config.ppo, self.generator)
-        self.buffer = RolloutBuffer(
-            config.ppo.rollout_length,
-            config.ppo.bptt_length,
-            self.env.num_envs,
-            self.env.num_actions,
-            device,
-            self.env.strata,
-        )
-        self.collector = Collector(
-            self.env, self.policy, self.generator, lambda: self.ppo.autocast(device.type)
-        )
+        self._make_learner()
+        self.average: AveragedModel | None = None
+        if decay := config.training.average_decay:
+            self.average = AveragedModel(self.policy, multi_avg_fn=get_ema_multi_avg_fn(decay))
         self.counters = Counters()
         self.health = HealthMonitor()
         self.episodes: deque[list[float]] = deque()
@@ -97,6 +95,40 @@ class Trainer:
         self.steps_per_iteration = robots * config.ppo.rollout_length
         self.total_iterations = math.ceil(
             config.training.total_timesteps / self.steps_per_iteration
+        )
+
+    def _make_learner(self) -> None:
+        """PPO, its buffer and the collector; where symmetry is used, of the robots and their twins."""
+        env, config = self.env, self.config.ppo
+        acting: Environment = env
+        couple, loss_mirror, learned = None, None, env.num_envs
+        if config.symmetry != "none":
+            mirror = env.mirror
+            if mirror is None:
+                expected = f"none: {self.config.subject} has no left and right that are known"
+                raise ConfigError("ppo.symmetry", config.symmetry, expected)
+            acting = twins = MirroredEnv(env, mirror)
+            couple = twins.couple
+            if config.symmetry == "loss":
+                loss_mirror = mirror.actions
+            else:
+                learned = twins.num_envs
+        self.ppo = PPO(self.policy, config, self.generator, loss_mirror)
+        self.buffer = RolloutBuffer(
+            config.rollout_length,
+            config.bptt_length,
+            acting.num_envs,
+            env.num_actions,
+            env.device,
+            acting.strata,
+            learned,
+        )
+        self.collector = Collector(
+            acting,
+            self.policy,
+            self.generator,
+            lambda: self.ppo.autocast(env.device.type),
+            couple,
         )
 
     def train(self) -> bool:
@@ -139,6 +171,8 @@ class Trainer:
         collected = time.perf_counter()
         figures = self.ppo.update(self.buffer, next_value, progress) | self.env.metrics()
         self.policy.commit_statistics()
+        if self.average is not None:
+            self.average.update_parameters(self.policy)
         device = self.env.device
         values = torch.stack(
             [torch.as_tensor(v, dtype=torch.float64, device=device) for v in figures.values()]
@@ -191,8 +225,8 @@ class Trainer:
         evaluate = last or counters.env_steps >= counters.next_evaluation
         if evaluate:
             counters.next_evaluation = _next_multiple(counters.env_steps, evaluation_freq)
-            if counters.iteration > 1:
-                metrics |= self._evaluate()
+            if counters.iteration > 1 and self.judge is not None:
+                metrics |= self._evaluate(self.judge)
         if last or counters.env_steps >= counters.next_checkpoint:
             counters.next_checkpoint = _next_multiple(counters.env_steps, training.checkpoint_freq)
             self._save()
@@ -200,20 +234,22 @@ class Trainer:
             if report is not None:
                 reporter.write_curriculum(report, counters.env_steps)
 
-    def _evaluate(self) -> Metrics:
-        """Judge the policy on fixed seeds; the best so far is kept as `phase1_best.pth`."""
+    def _evaluate(self, judge: Judge) -> Metrics:
+        """Judge the policy (its average, if one is kept) on fixed seeds; the best so far is kept as
+        `phase1_best.pth`."""
         begin = time.perf_counter()
+        policy = self.policy
+        if self.average is not None:
+            policy = cast(ActorCritic, self.average.module)
         training = self.config.training
         verdict: Verdict | None = None
         if distributed.is_main():
-            verdict = judge(
-                self.policy, self.config, training.evaluation_episodes, training.seed + 1000
-            )
+            verdict = judge(policy, self.config, training.evaluation_episodes, training.seed + 1000)
         verdict = distributed.from_main(verdict)
         assert verdict is not None
         if verdict.score > self.counters.best_score:
             self.counters.best_score = verdict.score
-            payload = self._payload()
+            payload = self._payload() | {"policy": policy.state_dict()}
             if distributed.is_main():
                 save_checkpoint(self.run.checkpoints / BEST, payload)
         self.counters.train_wall_time_s += time.perf_counter() - begin
@@ -251,6 +287,7 @@ class Trainer:
             "obs_dims": self.env.obs_dims,
             "num_actions": self.env.num_actions,
             "policy": self.policy.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
             "ppo": self.ppo.state_dict(),
             "ranks": distributed.gather(self._own_state()),
             "counters": asdict(self.counters),
@@ -270,16 +307,19 @@ class Trainer:
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         self.policy.load_state_dict(checkpoint["policy"])
+        if self.average is not None and checkpoint["average"] is not None:
+            self.average.load_state_dict(checkpoint["average"])
         self.ppo.load_state_dict(checkpoint["ppo"])
         self.counters = Counters(**checkpoint["counters"])
         self.episodes = deque(checkpoint["episodes"])
         self.health.streaks = dict(checkpoint["health"])
         ranks = to_device(checkpoint["ranks"], self.env.device)
         same_device = checkpoint["device"] == self.env.device.type
-        if not same_device or len(ranks) != distributed.world_size():
+        known = all(state["env"] for state in ranks)
+        if not (known and same_device and len(ranks) == distributed.world_size()):
             # Physics and generators of another kind cannot go on: new episodes, at the old levels.
             self.env.load_progress([state["env"] for state in ranks])
-            self.buffer.strata = self.env.strata
+            self.buffer.strata = self.collector.env.strata
             self.collector.restart()
             return
         own = ranks[distributed.rank()]

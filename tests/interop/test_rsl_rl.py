@@ -1,9 +1,11 @@
-"""rsl_rl's own runner trains on our environment."""
+"""rsl_rl's own runner trains on our environment, and our trainer on rsl_rl's."""
 
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +13,12 @@ import torch
 from rsl_rl.runners import OnPolicyRunner
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
+from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_env
-from legged_ppo.interop.rsl_rl import RslRlEnv
+from legged_ppo.interop.rsl_rl import FromRslRl, RslRlEnv
+from legged_ppo.training.checkpoint import load_checkpoint
+from legged_ppo.training.run_directory import LATEST, RunDirectory
+from legged_ppo.training.trainer import Trainer
 
 ROBOTS, STEPS, ITERATIONS = 64, 16, 50
 MODEL = {
@@ -44,12 +50,17 @@ RUNNER: dict[str, Any] = {
 }
 
 
+# To stand still is learned at once.
+EASY = ["task.commands.standing_fraction=1.0", "task.randomization.push_interval_s=0"]
+
+
+def make_config(*more: str) -> Config:
+    return load_config(CONFIG_DIR / "phase1_quickstart.yaml", ["sim.threads=1", *EASY, *more])
+
+
 @pytest.fixture
 def env() -> RslRlEnv:
-    # To stand still is learned at once.
-    easy = ["task.commands.standing_fraction=1.0", "task.randomization.push_interval_s=0"]
-    config = load_config(CONFIG_DIR / "phase1_quickstart.yaml", ["sim.threads=1", *easy])
-    return RslRlEnv(make_env(config, ROBOTS, seed=1))
+    return RslRlEnv(make_env(make_config(), ROBOTS, seed=1))
 
 
 @pytest.fixture(autouse=True)
@@ -94,3 +105,45 @@ def test_time_limits_are_reported_and_episodes_start_anew(env: RslRlEnv) -> None
     assert env.episode_length_buf[3] == 0 and (env.episode_length_buf[:3] == 1).all()
     assert obs["proprioception"].shape == (ROBOTS, env.env.obs_dims["proprioception"])
     assert reward.shape == (ROBOTS,) and torch.isfinite(extras["log"]["/Track/lin_vel_error"])
+
+
+def test_there_and_back_is_the_same_environment() -> None:
+    direct = make_env(make_config(), ROBOTS, seed=1)
+    adapted = FromRslRl(RslRlEnv(make_env(make_config(), ROBOTS, seed=1)))
+    assert adapted.obs_dims == direct.obs_dims
+    obs, other = direct.reset(), adapted.reset()
+    limit = torch.zeros(ROBOTS, dtype=torch.int64)
+    limit[:5] = direct.max_episode_length - 3
+    direct.episode_length, adapted.env.episode_length_buf = limit.clone(), limit.clone()
+    for step in range(6):
+        action = torch.full((ROBOTS, 12), 0.1 * step)
+        before = other
+        a, b = direct.step(action), adapted.step(action)
+        obs, other = a.obs, b.obs
+        for name in obs:
+            assert torch.equal(obs[name], other[name])
+            assert torch.equal(b.final_obs[name], before[name])
+        assert torch.equal(a.reward, b.reward)
+        assert torch.equal(a.terminated, b.terminated) and torch.equal(a.truncated, b.truncated)
+        torch.testing.assert_close(a.info["episode"][:3], b.info["episode"])
+        assert b.truncated.any() == (step == 2)
+
+
+def test_our_trainer_learns_on_an_environment_of_rsl_rl(tmp_path: Path) -> None:
+    steps = ITERATIONS * ROBOTS * STEPS
+    config = make_config(
+        f"training.log_dir={tmp_path}",
+        f"training.num_envs={ROBOTS}",
+        f"training.total_timesteps={steps}",
+        "policy.gru_hidden=32",
+    )
+    env = FromRslRl(RslRlEnv(make_env(config, ROBOTS, seed=1)))
+    run = RunDirectory.create(config, "foreign")
+    assert Trainer(config, env, run, judge=None).train()
+    rows = [json.loads(line) for line in run.metrics.open()]
+    assert rows[-1]["Env/Track/lin_vel_error"] < 0.8 * rows[0]["Env/Track/lin_vel_error"]
+    # A longer run goes on from it, with new episodes.
+    config.training.total_timesteps = 2 * steps
+    saved = load_checkpoint(run.checkpoints / LATEST)
+    resumed = Trainer(config, env, run, saved, judge=None)
+    assert resumed.counters.iteration == ITERATIONS and resumed.collector.starts.all()

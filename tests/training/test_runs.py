@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from legged_ppo.training.checkpoint import load_policy
 from legged_ppo.training.cli import main
 from legged_ppo.training.health import HealthMonitor
 
@@ -83,8 +84,9 @@ def test_a_killed_and_resumed_run_equals_one_that_was_not(finished: Path, tmp_pa
         torch.load(d / "run" / "checkpoints" / "phase1_final.pth", weights_only=True)
         for d in (tmp_path, finished)
     ]
-    for name, value in final[0]["policy"].items():
-        assert torch.equal(value, final[1]["policy"][name]), name
+    for part in ("policy", "average"):
+        for name, value in final[0][part].items():
+            assert torch.equal(value, final[1][part][name]), name
     reports = [(d / "run" / "curriculum.json").read_text() for d in (tmp_path, finished)]
     assert reports[0] == reports[1]
     assert sum(sum(row[2:]) for row in json.loads(reports[0])["robots"]) > 0, "nobody was promoted"
@@ -108,6 +110,25 @@ def test_a_run_leaves_what_the_documentation_promises(finished: Path) -> None:
         "Sim/nonfinite_resets Episode/rew_tracking_lin_vel"
     )
     assert set(wanted.split()) <= set(last)
+
+
+def test_evaluations_judge_the_average_of_the_last_weights(tmp_path: Path) -> None:
+    step = f"training.checkpoint_freq={NUM_ENVS * LENGTH}"
+    assert train(*overrides(tmp_path, 4, step, "training.average_decay=0.75")) == 0
+    folder = tmp_path / "run" / "checkpoints"
+    saved = [
+        torch.load(folder / f"phase1_step_{i * NUM_ENVS * LENGTH}.pth", weights_only=True)
+        for i in (1, 2, 3, 4)
+    ]
+    weights = [each["policy"]["value.weight"] for each in saved]
+    expected = weights[0]
+    for later in weights[1:]:
+        expected = 0.75 * expected + 0.25 * later
+    best = load_policy(folder / "phase1_best.pth")[0]
+    torch.testing.assert_close(best.value.weight, expected)
+    assert not torch.equal(best.value.weight, weights[-1])
+    # The normaliser is the last one: its statistics are averages themselves.
+    assert torch.equal(best.normalizer.mean, saved[-1]["policy"]["normalizer.mean"])  # type: ignore[union-attr]
 
 
 def test_old_step_checkpoints_are_deleted(tmp_path: Path) -> None:
