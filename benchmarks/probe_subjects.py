@@ -132,7 +132,7 @@ class Ours:
         moved = (ppo.policy.normalize(probe)["observation"] - before).abs().max()
         every = buffer.gather(torch.arange(ROBOTS))
         distribution, values = ppo.evaluate(every)
-        error = (distribution.log_prob(every.actions) - every.log_probs).abs().max()
+        error = (distribution.log_prob(every.actions) - every.log_probs).abs().max().detach()
         ppo._estimate_advantages(buffer, next_value)
         sequences = ppo.sequences_per_minibatch(buffer)
         epochs = [
@@ -302,10 +302,10 @@ class Sb3Contrib:
         _, callback = model._setup_learn(10**6, _Silent())
         env = model.get_vec_normalize_env()
         assert env is not None
-        probe = np.ones((1, INPUTS), dtype=np.float32)
-        before = env.normalize_obs(probe)
+        env.training = (
+            False  # or a changed observation would reach all later ones through the statistics
+        )
         model.collect_rollouts(model.env, callback, model.rollout_buffer, STEPS)
-        moved = np.abs(env.normalize_obs(probe) - before).max()
         buffer = model.rollout_buffer
         advantages = torch.as_tensor(buffer.advantages).clone()
         with _unrotated():
@@ -326,7 +326,18 @@ class Sb3Contrib:
             for _ in range(EPOCHS)
         ]
         by_robot = values.flatten()[mask].view(ROBOTS, STEPS)
-        return Findings(float(error), by_robot.T, advantages, epochs, float(moved))
+        moved = self._normalizer_movement(script)
+        return Findings(float(error), by_robot.T, advantages, epochs, moved)
+
+    def _normalizer_movement(self, script: Script) -> float:
+        model = self._make(script)
+        _, callback = model._setup_learn(10**6, _Silent())
+        env = model.get_vec_normalize_env()
+        assert env is not None
+        probe = np.ones((1, INPUTS), dtype=np.float32)
+        before = env.normalize_obs(probe)
+        model.collect_rollouts(model.env, callback, model.rollout_buffer, STEPS)
+        return float(np.abs(env.normalize_obs(probe) - before).max())
 
     def resumed(self, script: Script) -> tuple[torch.Tensor, torch.Tensor]:
         per_iteration = STEPS * ROBOTS
