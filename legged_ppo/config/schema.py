@@ -340,6 +340,10 @@ class PolicyConfig:
     """Hidden layers of the scandots encoder."""
     scandots_latent: int = 16
     """Width of the scandots latent (rma: of the terrain latent); 0 makes the policy blind."""
+    image_channels: list[int] = field(default_factory=lambda: [32, 64, 64])
+    """Channels of the three convolutions over a Gymnasium environment's pictures."""
+    image_latent: int = 128
+    """Width of the pictures' latent."""
     extrinsics_hidden: list[int] = field(default_factory=lambda: [64, 32])
     """rma: hidden layers of the encoder of the physical parameters."""
     extrinsics_latent: int = 8
@@ -480,6 +484,13 @@ class GymConfig:
     """Arguments of the environment."""
     observe: list[int] = field(default_factory=list)
     """Indices of the observation's entries that the policy sees; empty shows all."""
+    image_size: int = 0
+    """Edge [pixels] of the square to which pictures are shrunk; 0 leaves their size."""
+    grayscale: bool = False
+    """Show pictures' luminance alone."""
+    frame_skip: int = 1
+    """Frames that an action is repeated for; rewards are summed, of the last two pictures the brighter
+    pixels are seen."""
     normalize_reward: bool = False
     """Divide rewards by the running standard deviation of the discounted return."""
     success_return: float = 0.0

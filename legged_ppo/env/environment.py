@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
     from legged_ppo.env.mirror import Mirror
 
 Observations = dict[str, torch.Tensor]
-"""Named groups, each [N, width] float32."""
+"""Named groups, each [N, width] float32; pictures [N, channels, height, width] uint8."""
 
 
 @dataclass
@@ -39,12 +40,15 @@ class Environment(Protocol):
     num_envs: int
     num_actions: int
     device: torch.device
-    obs_dims: dict[str, int]
-    """Width of every observation group."""
     episode_metrics: list[str]
     """Names of `info["episode"]`; the first three are count, return and length."""
     step_metrics: list[str]
     """Names of `info["step"]`, which are averaged over robots and steps."""
+
+    @property
+    def obs_dims(self) -> Mapping[str, int | tuple[int, int, int]]:
+        """Width of every observation group; channels, height and width of pictures (uint8)."""
+        ...
 
     @property
     def strata(self) -> torch.Tensor | None:

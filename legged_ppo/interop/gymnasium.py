@@ -1,8 +1,9 @@
-"""Gymnasium's environments for our trainer: observations as one vector, Box or Discrete actions."""
+"""Gymnasium's environments for our trainer: observations as one vector or as pictures, Box or Discrete
+actions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import gymnasium
@@ -10,11 +11,14 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import MaxAndSkipObservation
 from gymnasium.wrappers.vector import NormalizeReward
 
 from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import GymConfig
 from legged_ppo.env.environment import Observations, StepResult
+from legged_ppo.interop.pictures import are_pictures, pack_pictures, picture_shape
+from legged_ppo.models.trunks import IMAGE
 
 OBSERVATION = "observation"
 
@@ -80,7 +84,7 @@ class GymnasiumEnv:
         if config.normalize_reward:
             self._reward_scaling = NormalizeReward(self.copies, gamma=gamma)
             self.vector = self._reward_scaling
-        self.obs_dims = {OBSERVATION: _observation_width(config, self.vector)}
+        self.obs_dims = _observation_dims(config, self.vector)
         self._to_env_actions, self.num_actions = _action_map(config, self.vector)
         self.discrete = isinstance(self.vector.single_action_space, Discrete)
         self.episode_metrics = ["count", "return", "length", "Episode/success_rate"]
@@ -183,6 +187,8 @@ class GymnasiumEnv:
         return rewards * np.sqrt(scaling.return_rms.var + scaling.epsilon)
 
     def _pack(self, observed: np.ndarray) -> Observations:
+        if IMAGE in self.obs_dims:
+            return {IMAGE: pack_pictures(self.config, observed)}
         flat = torch.as_tensor(observed, dtype=torch.float32).reshape(self.num_envs, -1)
         if self.config.observe:
             flat = flat[:, self.config.observe]
@@ -206,19 +212,30 @@ def _make_copies(config: GymConfig, num_envs: int, seed: int) -> AsyncVectorEnv 
 
 def _maker(config: GymConfig, seed: int) -> Callable[[], gymnasium.Env[Any, Any]]:
     def make() -> gymnasium.Env[Any, Any]:
-        return ReplayableEpisodes(gymnasium.make(config.id, **config.kwargs), seed)
+        env = gymnasium.make(config.id, **config.kwargs)
+        if config.frame_skip > 1:
+            env = MaxAndSkipObservation(env, skip=config.frame_skip)
+        return ReplayableEpisodes(env, seed)
 
     return make
 
 
-def _observation_width(config: GymConfig, vector: VectorEnv[Any, Any, Any]) -> int:
+def _observation_dims(
+    config: GymConfig, vector: VectorEnv[Any, Any, Any]
+) -> Mapping[str, int | tuple[int, int, int]]:
     space = vector.single_observation_space
     if not isinstance(space, Box):
         raise ConfigError("gym.id", config.id, f"an environment with Box observations, not {space}")
+    if are_pictures(space):
+        return {IMAGE: picture_shape(config, space)}
+    for key in ("image_size", "grayscale"):
+        if getattr(config, key):
+            expected = f"its default: {config.id} shows no pictures"
+            raise ConfigError(f"gym.{key}", getattr(config, key), expected)
     width = int(np.prod(space.shape))
     if any(not 0 <= index < width for index in config.observe):
         raise ConfigError("gym.observe", config.observe, f"indices from 0 to {width - 1}")
-    return len(config.observe) or width
+    return {OBSERVATION: len(config.observe) or width}
 
 
 def _action_map(

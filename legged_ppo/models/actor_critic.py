@@ -13,7 +13,7 @@ from legged_ppo.config.schema import PolicyConfig
 from legged_ppo.models.distributions import ActionDistribution, make_head
 from legged_ppo.models.mlp import mlp
 from legged_ppo.models.normalization import RunningNormalizer
-from legged_ppo.models.trunks import make_trunk
+from legged_ppo.models.trunks import ObsDims, make_trunk
 
 Observations = dict[str, torch.Tensor]
 
@@ -24,18 +24,20 @@ class ActorCritic(nn.Module):
     Args:
         obs_dims: width of each observation group. `privileged` feeds the critic alone and
             `extrinsics` the RMA architecture's encoder; every other group feeds the actor, `scandots`
-            through an encoder (they are left out when `scandots_latent` is 0).
+            through an encoder (they are left out when `scandots_latent` is 0) and `image` (channels,
+            height, width; uint8, not normalised) through a convolutional one.
         num_actions: A.
     """
 
-    def __init__(self, obs_dims: dict[str, int], num_actions: int, config: PolicyConfig) -> None:
+    def __init__(self, obs_dims: ObsDims, num_actions: int, config: PolicyConfig) -> None:
         super().__init__()
         self.config, self.num_actions = config, num_actions
         self.trunk = make_trunk(obs_dims, config)
-        self._widths = {name: obs_dims[name] for name in self.trunk.groups}
-        self.normalizer = (
-            RunningNormalizer(sum(self._widths.values())) if config.normalize_observations else None
-        )
+        read = {name: obs_dims[name] for name in self.trunk.groups}
+        self._widths = {name: width for name, width in read.items() if isinstance(width, int)}
+        self._images = [name for name in read if name not in self._widths]
+        normalized = config.normalize_observations and self._widths
+        self.normalizer = RunningNormalizer(sum(self._widths.values())) if normalized else None
         width = self.trunk.actor_width
         self.actor = mlp(width, config.actor_hidden, config.activation)
         self.head = make_head(_width(config.actor_hidden, width), num_actions, config)
@@ -60,13 +62,14 @@ class ActorCritic(nn.Module):
             observe: also collect these observations [N, width] for the next statistics.
         """
         groups = {name: obs[name] for name in self._widths}
+        images = {name: obs[name] for name in self._images}
         if self.normalizer is None:
-            return groups
+            return groups | images
         joined = torch.cat(list(groups.values()), dim=-1)
         if observe:
             self.normalizer.observe(joined)
         parts = self.normalizer(joined).split(list(self._widths.values()), dim=-1)
-        return dict(zip(groups, parts, strict=True))
+        return dict(zip(groups, parts, strict=True)) | images
 
     def commit_statistics(self) -> None:
         """Let what was collected take effect; call between an update and the next rollout."""
@@ -79,7 +82,7 @@ class ActorCritic(nn.Module):
         """One step of N environments.
 
         Args:
-            obs: normalised groups, [N, width] each.
+            obs: normalised groups, [N, width] each; `image` [N, channels, height, width].
             state: [layers, N, hidden] after the step before.
             starts: [N] bool, the observation is the first of an episode.
 

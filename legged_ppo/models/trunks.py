@@ -5,6 +5,7 @@ A trunk is a pure function of observations, state and episode starts; its state 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -12,11 +13,13 @@ from torch import nn
 
 from legged_ppo.config.schema import PolicyConfig
 from legged_ppo.models.gru import GRU
+from legged_ppo.models.image_encoder import ImageEncoder
 from legged_ppo.models.mlp import mlp
 
 Observations = dict[str, torch.Tensor]
+ObsDims = Mapping[str, int | tuple[int, int, int]]
 
-PRIVILEGED, EXTRINSICS, SCANDOTS = "privileged", "extrinsics", "scandots"
+PRIVILEGED, EXTRINSICS, SCANDOTS, IMAGE = "privileged", "extrinsics", "scandots", "image"
 
 
 class Trunk(Protocol):
@@ -40,28 +43,33 @@ class Trunk(Protocol):
 
 
 class MonolithicTrunk(nn.Module):
-    """One GRU over everything the actor sees, scandots through an encoder first.
+    """One GRU over everything the actor sees, scandots and pictures through encoders first.
 
     With `critic_memory="own"` the second half of the state's layers is a second GRU's, for the critic;
     with `gru_layers=0` nobody remembers anything and the state has no layers.
     """
 
-    def __init__(self, obs_dims: dict[str, int], config: PolicyConfig) -> None:
+    def __init__(self, obs_dims: ObsDims, config: PolicyConfig) -> None:
         super().__init__()
         self.config = config
-        self._direct = [n for n in obs_dims if n not in (PRIVILEGED, EXTRINSICS, SCANDOTS)]
+        self._direct = _direct_groups(obs_dims)
         self._critic_groups = [PRIVILEGED] if config.critic_privileged else []
-        inputs = sum(obs_dims[name] for name in self._direct)
+        inputs = _total_width(obs_dims, self._direct)
         self.scandots_encoder: nn.Module | None = None
         sees = [SCANDOTS] if SCANDOTS in obs_dims and config.scandots_latent > 0 else []
         if sees:
             self.scandots_encoder = mlp(
-                obs_dims[SCANDOTS],
+                _total_width(obs_dims, sees),
                 config.scandots_hidden,
                 config.activation,
                 config.scandots_latent,
             )
             inputs += config.scandots_latent
+        self.image_encoder: nn.Module | None = None
+        if shape := image_shape(obs_dims):
+            self.image_encoder = ImageEncoder(shape, config.image_channels, config.image_latent)
+            inputs += config.image_latent
+            sees = [*sees, IMAGE]
         self.groups = self._direct + sees + self._critic_groups
         hidden, layers = config.gru_hidden, config.gru_layers
         own = config.critic_memory == "own"
@@ -71,7 +79,7 @@ class MonolithicTrunk(nn.Module):
         width = hidden if layers else inputs
         self.actor_width = width + (inputs if config.actor_skip else 0)
         self.critic_width = inputs if config.critic_memory == "none" else width
-        self.critic_width += sum(obs_dims[name] for name in self._critic_groups)
+        self.critic_width += _total_width(obs_dims, self._critic_groups)
 
     def forward(
         self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
@@ -80,6 +88,8 @@ class MonolithicTrunk(nn.Module):
         parts = [obs[name] for name in self._direct]
         if self.scandots_encoder is not None:
             parts.append(self.scandots_encoder(obs[SCANDOTS]))
+        if self.image_encoder is not None:
+            parts.append(self.image_encoder(obs[IMAGE]))
         inputs = torch.cat(parts, dim=-1)
         layers = self.config.gru_layers
         memory, after = inputs, state
@@ -99,25 +109,25 @@ class RMATrunk(nn.Module):
     """The RMA architecture of Agarwal et al. (2022): a GRU over the terrain alone, an encoder of the
     robot's physical parameters (extrinsics), and a base policy without memory on top of both."""
 
-    def __init__(self, obs_dims: dict[str, int], config: PolicyConfig) -> None:
+    def __init__(self, obs_dims: ObsDims, config: PolicyConfig) -> None:
         super().__init__()
-        self._direct = [n for n in obs_dims if n not in (PRIVILEGED, EXTRINSICS, SCANDOTS)]
+        self._direct = _direct_groups(obs_dims)
         self._critic_groups = [PRIVILEGED] if config.critic_privileged else []
         self.groups = [*self._direct, SCANDOTS, EXTRINSICS, *self._critic_groups]
-        self.gru = GRU(obs_dims[SCANDOTS], config.gru_hidden, config.gru_layers)
+        self.gru = GRU(_total_width(obs_dims, [SCANDOTS]), config.gru_hidden, config.gru_layers)
         self.terrain_latent = mlp(
             config.gru_hidden, [], config.activation, outputs=config.scandots_latent
         )
         self.extrinsics_encoder = mlp(
-            obs_dims[EXTRINSICS],
+            _total_width(obs_dims, [EXTRINSICS]),
             config.extrinsics_hidden,
             config.activation,
             outputs=config.extrinsics_latent,
         )
         self.state_layers = config.gru_layers
-        self.actor_width = sum(obs_dims[name] for name in self._direct)
+        self.actor_width = _total_width(obs_dims, self._direct)
         self.actor_width += config.scandots_latent + config.extrinsics_latent
-        self.critic_width = self.actor_width + sum(obs_dims[n] for n in self._critic_groups)
+        self.critic_width = self.actor_width + _total_width(obs_dims, self._critic_groups)
 
     def forward(
         self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
@@ -130,6 +140,23 @@ class RMATrunk(nn.Module):
         return features, critic, after
 
 
-def make_trunk(obs_dims: dict[str, int], config: PolicyConfig) -> MonolithicTrunk | RMATrunk:
+def make_trunk(obs_dims: ObsDims, config: PolicyConfig) -> MonolithicTrunk | RMATrunk:
     """The trunk that `config.architecture` names."""
     return (RMATrunk if config.architecture == "rma" else MonolithicTrunk)(obs_dims, config)
+
+
+def image_shape(obs_dims: ObsDims) -> tuple[int, int, int] | None:
+    """Channels, height and width of the pictures, if there are any."""
+    shape = obs_dims.get(IMAGE)
+    assert not isinstance(shape, int)
+    return shape
+
+
+def _direct_groups(obs_dims: ObsDims) -> list[str]:
+    """The groups that the actor sees without an encoder."""
+    return [name for name in obs_dims if name not in (PRIVILEGED, EXTRINSICS, SCANDOTS, IMAGE)]
+
+
+def _total_width(obs_dims: ObsDims, groups: list[str]) -> int:
+    widths = [obs_dims[name] for name in groups]
+    return sum(width for width in widths if isinstance(width, int))

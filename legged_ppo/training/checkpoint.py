@@ -113,14 +113,14 @@ def load_policy(path: str | Path) -> tuple[ActorCritic, Config, dict[str, Any]]:
 
 def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Path) -> None:
     """Refuse to resume a run whose robot, network or number of robots differs from `config`'s."""
-    old, new = checkpoint["config"], asdict(config)
+    old, new = asdict(checkpoint_config(checkpoint, path)), asdict(config)
     for section in ("robot", "policy", "terrain", "gym"):
         for key, value in new[section].items():
-            if old[section].get(key) != value:
+            if old[section][key] != value:
                 raise ConfigError(
                     f"{section}.{key}",
                     value,
-                    f"{old[section].get(key)!r}, as in the checkpoint",
+                    f"{old[section][key]!r}, as in the checkpoint",
                     source=f"resume {path}",
                 )
     keys = [

@@ -307,7 +307,7 @@ class Trainer:
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         self.policy.load_state_dict(checkpoint["policy"])
-        if self.average is not None and checkpoint["average"] is not None:
+        if self.average is not None and checkpoint.get("average") is not None:
             self.average.load_state_dict(checkpoint["average"])
         self.ppo.load_state_dict(checkpoint["ppo"])
         self.counters = Counters(**checkpoint["counters"])
