@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import gc
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import mujoco
@@ -65,6 +66,10 @@ class MujocoWarp:
         # The engine has no automatic reset to switch off, and refuses the flag.
         self.model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
         self._layout = Layout(self.model, robot, device)
+        planned = asdict(capacity) | {"memory_gb": capacity.nbytes(model, num_envs) / 2**30}
+        self._plan = {
+            f"Sim/planned_{k}": torch.tensor(v, device=device) for k, v in planned.items()
+        }
         self._default_ctrl = torch.as_tensor(
             robot.default_joint_pos, dtype=torch.float32, device=device
         )
@@ -136,10 +141,11 @@ class MujocoWarp:
         return found[0] / self.num_envs, wp.to_torch(self._d.nefc).clone()
 
     def metrics(self) -> dict[str, torch.Tensor]:
-        """Robots whose contacts did not fit into the buffers since the last call."""
+        """Robots whose contacts did not fit into the buffers since the last call, and the plan: sizes
+        per robot and the memory [GB] of all."""
         lost = (self._overflow & int(_LOST_CONTACTS)) != 0
         self._overflow.zero_()
-        return {"Sim/overflows": lost.sum()}
+        return {"Sim/overflows": lost.sum(), **self._plan}
 
     def state_dict(self) -> dict[str, Any]:
         return {

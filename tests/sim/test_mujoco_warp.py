@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -113,7 +114,7 @@ def test_both_engines_agree_on_every_terrain_type(
     # keeps four contacts a pair of geoms and C all of them.
     wedged = terrain.types.index("stepping_stones")
     assert apart[:, [i for i in range(len(terrain.types)) if i != wedged]].max() < 0.01
-    assert w.metrics() == {"Sim/overflows": 0}
+    assert w.metrics()["Sim/overflows"] == 0
 
 
 def test_a_reset_touches_the_masked_robots_only(
@@ -261,4 +262,7 @@ def test_a_run_trains_on_this_engine_and_resumes(tmp_path: Path) -> None:
     assert main([*again, "training.total_timesteps=128"]) == 0
     rows = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert len(rows) == 2 and '"Sim/overflows": 0' in rows[1]
+    planned = json.loads(rows[1])
+    assert planned["Sim/planned_contacts"] == SIZES.contacts
+    assert 0 < planned["Sim/planned_memory_gb"] < 0.1
     assert main([*again, "sim.engine=mujoco_c", "training.total_timesteps=192"]) == 2
