@@ -117,6 +117,7 @@ def _run_returns(
     from legged_ppo.evaluation.returns import evaluate_returns
     from legged_ppo.evaluation.tables import print_tables, returns_table
 
+    options.refuse(arguments, config, "report", "protocol", "terrain", "level")
     result = evaluate_returns(
         policy.cpu(), config, arguments.envs, arguments.seed, stochastic=arguments.stochastic
     )
@@ -150,6 +151,8 @@ def _compare(arguments: argparse.Namespace) -> int:
     for name in arguments.compare:
         arguments.checkpoint = name
         policy, config, _, path = load_for_evaluation(arguments, conditions)
+        if config.gym.id:
+            options.refuse(arguments, config, "compare")
         policy.to(device)
         conditions = conditions or config
         episodes, types = collect_episodes(

@@ -27,17 +27,14 @@ assert renderer.render().std() > 1.0
 _PROBE_TIMEOUT = 60.0
 """Seconds after which a back end counts as not working; a cold start of Mesa takes three."""
 _OFFSCREEN = ("egl", "osmesa")
+_NO_BACKEND = (
+    "no rendering: no OpenGL back end works here; install one with "
+    "'apt-get install libegl1 libgl1' (EGL, needs no GPU) or 'apt-get install libosmesa6' (OSMesa)"
+)
 
 
 class RenderingUnavailable(RuntimeError):  # noqa: N818, a state of the machine, no mistake
-    """No OpenGL back end works here; the message says in one line what to install."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "no rendering: no OpenGL back end works here; install one with "
-            "'apt-get install libegl1 libgl1' (EGL, needs no GPU) or "
-            "'apt-get install libosmesa6' (OSMesa)"
-        )
+    """Nothing can be drawn here; the message says in one line what to install."""
 
 
 @functools.cache
@@ -53,7 +50,7 @@ def use_working_backend() -> str:
         if _renders(name):
             _switch_to(name)
             return name
-    raise RenderingUnavailable
+    raise RenderingUnavailable(_NO_BACKEND)
 
 
 def candidates(environment: os._Environ[str] | dict[str, str]) -> list[str]:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from legged_ppo.command_line import not_negative
 from legged_ppo.config.errors import ConfigError
+
+if TYPE_CHECKING:
+    from legged_ppo.config.schema import Config
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +58,18 @@ def place_of(arguments: argparse.Namespace) -> tuple[str, int] | None:
             raise ConfigError("--level", arguments.level, "used together with --terrain TYPE")
         return None
     return arguments.terrain, arguments.level or 0
+
+
+def refuse(arguments: argparse.Namespace, config: Config, *names: str) -> None:
+    """Say so where an option was given that means nothing for a Gymnasium environment.
+
+    Raises:
+        ConfigError: one of `names` was given.
+    """
+    for name in names:
+        value = getattr(arguments, name)
+        if value is not None:
+            raise ConfigError(f"--{name}", value, f"left out for {config.gym.id}: it is for robots")
 
 
 def find_checkpoint(name: str, log_dir: str) -> Path:

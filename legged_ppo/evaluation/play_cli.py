@@ -71,6 +71,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
     policy, config, counters, path = load_for_evaluation(arguments)
     print(f"{path}: {counters['env_steps']:,} environment steps")
+    if config.gym.id:
+        return _play_gym(policy, config, arguments)
     if arguments.video or arguments.gif:
         recorded = _record(policy, config, arguments)
         if recorded:
@@ -78,6 +80,28 @@ def _run(arguments: argparse.Namespace) -> int:
     elif has_display(os.environ):
         return _view(policy, config, arguments)
     return _print_episodes(policy, config, arguments)
+
+
+def _play_gym(policy: ActorCritic, config: Config, arguments: argparse.Namespace) -> int:
+    from legged_ppo.evaluation.gl_backend import RenderingUnavailable
+    from legged_ppo.evaluation.gym_video import record_gym_episodes
+    from legged_ppo.evaluation.returns import evaluate_returns
+    from legged_ppo.evaluation.tables import print_tables, returns_table
+
+    options.refuse(arguments, config, "command", "terrain", "level")
+    paths = [path for path in (arguments.video, arguments.gif) if path]
+    how = {"seed": arguments.seed, "stochastic": arguments.stochastic}
+    if paths:
+        try:
+            value = record_gym_episodes(
+                policy, config, paths, episodes=arguments.episodes or 1, **how
+            )
+            print(f"recorded a mean return of {value:.1f}: {', '.join(map(str, paths))}")
+            return 0
+        except RenderingUnavailable as error:
+            print(error)
+    print_tables(returns_table(evaluate_returns(policy, config, arguments.episodes or 5, **how)))
+    return 0
 
 
 def _record(policy: ActorCritic, config: Config, arguments: argparse.Namespace) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,35 +30,37 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
     evaluation = run_dir / "evaluation.json"
     curves = run_dir / "plots" / "learning_curves.png"
     plot_learning_curves(run_dir / "metrics.jsonl", curves)
+    video = run_dir / "videos" / "best.mp4"
+    video.parent.mkdir(exist_ok=True)
+    figures = [_shown(evaluation)]
     if config.gym.id:
+        from legged_ppo.evaluation.gym_video import record_gym_episodes
         from legged_ppo.evaluation.returns import evaluate_returns
 
         result = evaluate_returns(policy, config, episodes, seed)
-        write_evaluation(evaluation, checkpoint, counters, result)
-        return [
-            *as_lines(returns_table(result)),
-            f"checkpoint   {_shown(checkpoint)} ({counters['env_steps']:,} steps)",
-            f"figures      {_shown(evaluation)}",
-            f"curves       {_shown(curves)}",
-        ]
-    result = evaluate_policy(policy, config, episodes, seed)
-    write_evaluation(evaluation, checkpoint, counters, result)
-    page = run_dir / "evaluation.html"
-    write_terrain_report(page, checkpoint, result)
-    video = run_dir / "videos" / "best.mp4"
-    video.parent.mkdir(exist_ok=True)
-    try:
-        graded = config.terrain.curriculum.rule != "none"
-        script = terrain_tour(result) if graded else TOUR
+        table = returns_table(result)
+        record = partial(record_gym_episodes, policy, config, [video], episodes=1, seed=seed)
+    else:
+        result = evaluate_policy(policy, config, episodes, seed)
+        table = figures_table(result)
+        page = run_dir / "evaluation.html"
+        write_terrain_report(page, checkpoint, result)
+        figures.append(_shown(page))
+        script = terrain_tour(result) if config.terrain.curriculum.rule != "none" else TOUR
         seconds = sum(segment.seconds for segment in script)
-        render_episodes(policy, config, video, seconds=seconds, script=script, seed=seed)
+        record = partial(
+            render_episodes, policy, config, video, seconds=seconds, script=script, seed=seed
+        )
+    write_evaluation(evaluation, checkpoint, counters, result)
+    try:
+        record()
         video_line = f"video        {_shown(video)}"
     except RenderingUnavailable as error:
         video_line = f"video        {error}"
     return [
-        *as_lines(figures_table(result)),
+        *as_lines(table),
         f"checkpoint   {_shown(checkpoint)} ({counters['env_steps']:,} steps)",
-        f"figures      {_shown(evaluation)}, {_shown(page)}",
+        f"figures      {', '.join(figures)}",
         f"curves       {_shown(curves)}",
         video_line,
         "next:",

@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import imageio.v2 as imageio
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
@@ -19,6 +18,7 @@ from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.evaluation.actor import RecurrentActor
 from legged_ppo.evaluation.evaluator import evaluation_config
 from legged_ppo.evaluation.gl_backend import use_working_backend
+from legged_ppo.evaluation.streams import open_stream
 from legged_ppo.models.actor_critic import ActorCritic
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class _Recorder:
         self._scene = self._make_scene()
         width, height = _SIZE
         self._streams = [
-            (self._writer(target, fps), fps, shape)
+            (open_stream(target, fps), fps, shape)
             for target, fps, shape in (
                 (path, _FPS, _SIZE),
                 (gif, gif_fps, (_GIF_WIDTH, round(_GIF_WIDTH * height / width))),
@@ -253,16 +253,3 @@ class _Recorder:
         width = draw.textlength(text, font=self._font)
         corner = (image.width - width - _MARGIN, _MARGIN)
         draw.text(corner, text, font=self._font, fill=(20, 26, 34))
-
-    def _writer(self, path: Path, fps: int) -> Any:
-        if path.suffix == ".gif":
-            return imageio.get_writer(path, mode="I", duration=1000.0 / fps, loop=0)
-        return imageio.get_writer(
-            path,
-            fps=fps,
-            codec="libx264",
-            pixelformat="yuv420p",
-            quality=7,
-            macro_block_size=2,
-            ffmpeg_log_level="error",
-        )

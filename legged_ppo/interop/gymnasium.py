@@ -138,6 +138,13 @@ class GymnasiumEnv:
             info={"episode": episode, "step": torch.zeros(0)},
         )
 
+    def render(self) -> np.ndarray:
+        """The first environment's picture of itself, [height, width, 3] bytes; `gym.kwargs` must have
+        `render_mode: rgb_array`."""
+        pictures = self.copies.render()
+        assert pictures is not None
+        return np.asarray(pictures[0])
+
     def anneal(self, progress: float) -> None:
         """Nothing here changes with time."""
 

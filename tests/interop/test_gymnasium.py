@@ -1,10 +1,12 @@
 """Gymnasium environments on our trainer: actions, ends, returns, and resumes that change nothing."""
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
 
 import gymnasium
+import imageio.v2 as imageio
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import GymConfig
 from legged_ppo.env.factory import make_training_env
+from legged_ppo.evaluation import evaluate_cli, play_cli
 from legged_ppo.evaluation.returns import evaluate_returns
 from legged_ppo.interop.gymnasium import OBSERVATION, GymnasiumEnv
 from legged_ppo.training.checkpoint import load_policy
@@ -137,6 +140,23 @@ def test_a_resumed_run_equals_one_that_went_through(tmp_path: Path) -> None:
     assert overall["episodes"] == 3
     assert overall["mean_return"] == pytest.approx(overall["mean_length"])
     assert (runs[0] / "plots" / "learning_curves.png").stat().st_size > 10_000
+
+
+def test_an_episode_is_recorded_as_the_environment_draws_itself(tmp_path: Path, capsys) -> None:
+    assert main(["--config", RECIPE, *overrides(tmp_path, 1), "training.report=false"]) == 0
+    arguments = ["--checkpoint", str(tmp_path / "run" / "checkpoints" / "phase1_latest.pth")]
+    video = tmp_path / "run.mp4"
+    assert play_cli.main([*arguments, "--video", str(video)]) == 0
+    if importlib.util.find_spec("pygame") is None:
+        assert "pygame" in capsys.readouterr().out and not video.exists()
+    else:
+        frames = imageio.mimread(video, memtest=False)
+        assert 8 <= len(frames) <= 500 and frames[0].shape == (400, 600, 3)
+        assert frames[0].std() > 5.0
+    for refused in (["--command", "1,0,0"], ["--terrain", "flat"]):
+        assert play_cli.main([*arguments, *refused]) == 2
+    assert evaluate_cli.main([*arguments, "--protocol", "agarwal"]) == 2
+    assert "for robots" in capsys.readouterr().err
 
 
 def test_evaluation_counts_whole_episodes_of_the_policy_it_is_given() -> None:
