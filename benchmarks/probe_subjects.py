@@ -134,9 +134,9 @@ class Ours:
         distribution, values = ppo.evaluate(every)
         error = (distribution.log_prob(every.actions) - every.log_probs).abs().max().detach()
         ppo._estimate_advantages(buffer, next_value)
-        sequences = ppo.sequences_per_minibatch(buffer)
+        count = ppo.minibatches_per_epoch(buffer)
         epochs = [
-            [_columns(ids) for ids in buffer.minibatch_ids(sequences, ppo._generator)]
+            [_columns(ids) for ids in buffer.minibatch_ids(count, ppo._generator)]
             for _ in range(EPOCHS)
         ]
         return Findings(

@@ -392,7 +392,8 @@ class PPOConfig:
     num_minibatches: int = 4
     """Minibatches per epoch; used when `sequences_per_minibatch` is 0."""
     sequences_per_minibatch: int = 0
-    """Chunks of `bptt_length` steps in a minibatch; 0 derives it from `num_minibatches`."""
+    """Chunks of `bptt_length` steps in a minibatch, or about as many where the rollout does not divide;
+    0 leaves it to `num_minibatches`."""
     gradient_accumulation: int = 1
     """Parts into which a minibatch is split to save memory; the gradient is the same."""
     gamma: float = 0.99

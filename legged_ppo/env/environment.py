@@ -27,15 +27,16 @@ class StepResult:
     """[N] bool, the episode ended in a state of no future value"""
     truncated: torch.Tensor
     """[N] bool, the episode was cut by its time limit (never together with `terminated`)"""
-    final_obs: Observations
-    """The true last observation where an episode ended; elsewhere the same as `obs`."""
+    final_obs: Observations | None
+    """The true last observation where an episode ended; elsewhere the same as `obs`. None where the
+    environment hides it: time limits are then bootstrapped with the value before the last step."""
     info: dict[str, torch.Tensor]
     """`episode` [K]: sums over the episodes that ended in this step, `step` [S]: sums over the robots;
     named by the environment's `episode_metrics` and `step_metrics`."""
 
 
 class Environment(Protocol):
-    """N environments with dictionary observations and continuous actions."""
+    """N environments with dictionary observations; Discrete actions are one-hot rows."""
 
     num_envs: int
     num_actions: int

@@ -6,6 +6,7 @@ import importlib.util
 
 import torch
 
+from legged_ppo import distributed
 from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import Config, SimConfig
 from legged_ppo.env.environment import Environment
@@ -44,6 +45,11 @@ def make_training_env(
         raise ConfigError("gym.id", config.gym.id, f"nothing, or after {_INSTALL_GYM}: this")
     from legged_ppo.interop.gymnasium import GymnasiumEnv
 
+    if config.gym.normalize_reward and distributed.world_size() > 1:
+        expected = "false with several processes, each of which would have a scale of its own"
+        raise ConfigError("gym.normalize_reward", True, expected)
+    if torch.device(device).type != "cpu":
+        print(f"{config.gym.id} runs on the CPU, and so does its training")
     env = GymnasiumEnv(config.gym, num_envs, seed, config.ppo.gamma)
     discrete, distribution = env.discrete, config.policy.distribution
     if discrete != (distribution == "categorical"):

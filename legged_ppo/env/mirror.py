@@ -66,14 +66,20 @@ def joint_reflection(robot: RobotSpec) -> Reflection:
     pairs of `robot.mirror`; with the opposite sign where the axes are not each other's mirror images.
 
     Raises:
-        ConfigError: a joint has no counterpart.
+        ConfigError: a joint has no counterpart, or its axis is not the mirror image of that one's.
     """
     model = mujoco.MjModel.from_xml_path(str(robot.path))
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
     names = robot.config.joints
     order = _counterparts(robot, "robot.joints", names)
-    axes = np.array([model.joint(name).axis for name in names])
-    signs = np.sign((axes * np.array([-1.0, 1.0, -1.0]) * axes[order]).sum(1))
-    return Reflection(torch.tensor(order), torch.as_tensor(signs, dtype=torch.float32))
+    axes = np.array([data.joint(name).xaxis for name in names])
+    alike = (axes * np.array([-1.0, 1.0, -1.0]) * axes[order]).sum(1)
+    for name, value in zip(names, alike, strict=True):
+        if abs(value) < 1.0 - 1e-4:
+            expected = "joints whose axes are mirror images from left to right"
+            raise ConfigError("robot.joints", name, expected)
+    return Reflection(torch.tensor(order), torch.as_tensor(np.sign(alike), dtype=torch.float32))
 
 
 def foot_reflection(robot: RobotSpec) -> Reflection:
@@ -88,7 +94,12 @@ def grid_reflection(grid: torch.Tensor) -> Reflection:
     Raises:
         ConfigError: the grid is not the same on both sides.
     """
-    distance = torch.cdist(grid, grid * torch.tensor([1.0, -1.0]))
+    # The default for many points multiplies matrices, and loses the digits that count here.
+    distance = torch.cdist(
+        grid,
+        grid * torch.tensor([1.0, -1.0]),
+        compute_mode="donot_use_mm_for_euclid_dist",
+    )
     nearest, order = distance.min(dim=1)
     if float(nearest.max()) > 1e-6:
         raise ConfigError(
@@ -147,7 +158,7 @@ class MirroredEnv:
         return replace(
             result,
             obs=self._with_twins(result.obs),
-            final_obs=self._with_twins(result.final_obs),
+            final_obs=None if result.final_obs is None else self._with_twins(result.final_obs),
             **flags,
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import gymnasium
 import torch
 
+from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import Config
 from legged_ppo.evaluation.actor import RecurrentActor
 from legged_ppo.evaluation.gl_backend import RenderingUnavailable, use_working_backend
@@ -35,13 +36,17 @@ def record_gym_episodes(
         the mean return of the episodes.
 
     Raises:
-        RenderingUnavailable: pygame is missing, or for environments of MuJoCo an OpenGL back end.
+        RenderingUnavailable: the environment does not draw itself, pygame is missing, or for
+            environments of MuJoCo an OpenGL back end.
         OSError: a file cannot be written.
     """
     drawn = config.gym.kwargs | {"render_mode": "rgb_array"}
     gym = replace(config.gym, kwargs=drawn, normalize_reward=False, processes=False)
-    env = GymnasiumEnv(gym, 1, seed, config.ppo.gamma)
-    if env.copies.get_attr("spec")[0].entry_point.startswith("gymnasium.envs.mujoco"):
+    try:
+        env = GymnasiumEnv(gym, 1, seed, config.ppo.gamma)
+    except ConfigError:
+        raise RenderingUnavailable(f"no rendering: {gym.id} takes no render_mode") from None
+    if str(env.copies.get_attr("spec")[0].entry_point).startswith("gymnasium.envs.mujoco"):
         use_working_backend()
     generator = torch.Generator().manual_seed(seed) if stochastic else None
     actor = RecurrentActor(policy, 1, env.device, generator)
@@ -51,7 +56,8 @@ def record_gym_episodes(
         stack.callback(env.close)
         obs = env.reset()
         try:
-            env.render()
+            if env.render() is None:
+                raise RenderingUnavailable(f"no rendering: {gym.id} does not draw itself")
         except gymnasium.error.DependencyNotInstalled as error:
             raise RenderingUnavailable(f"no rendering: {error}") from None
         streams = [stack.enter_context(open_stream(path, fps)) for path in paths]

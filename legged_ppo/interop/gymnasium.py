@@ -3,6 +3,7 @@ actions."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +12,6 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
-from gymnasium.wrappers import MaxAndSkipObservation
 from gymnasium.wrappers.vector import NormalizeReward
 
 from legged_ppo.config.errors import ConfigError
@@ -23,39 +23,72 @@ from legged_ppo.models.trunks import IMAGE
 OBSERVATION = "observation"
 
 
+class FrameSkip(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Repeats every action and sums the rewards; of the last two pictures each pixel's brighter value is
+    seen (games draw some things in every other frame), of vectors the last one."""
+
+    def __init__(self, env: gymnasium.Env[Any, Any], frames: int) -> None:
+        super().__init__(env)
+        self._frames = frames
+        space = env.observation_space
+        self._brighter = isinstance(space, Box) and are_pictures(space)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        total, before = 0.0, None
+        for frame in range(self._frames):
+            seen, reward, terminated, truncated, info = self.env.step(action)
+            total += float(reward)
+            if terminated or truncated or frame == self._frames - 1:
+                break
+            before = seen
+        if self._brighter and before is not None:
+            seen = np.maximum(before, seen)
+        return seen, total, terminated, truncated, info
+
+
 class ReplayableEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
     """Every episode starts from a seed of its own and its actions are kept, so that a checkpoint can
     lead back into its middle whatever the environment's state is made of.
 
     Args:
+        make: makes the environment; Box2D's are made anew for every episode, because their worlds
+            remember the ones before.
         seed: from which those of the episodes are derived.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], seed: int) -> None:
-        super().__init__(env)
+    def __init__(self, make: Callable[[], gymnasium.Env[Any, Any]], seed: int) -> None:
+        super().__init__(make())
+        self._make, self._used = make, False
+        self._remembers = "box2d" in str(self.spec.entry_point if self.spec else "")
         self._seed, self._episode = seed, -1
         self._actions: list[Any] = []
+        self._seen: Any = None
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Any, dict[str, Any]]:
         """The next episode; `seed` starts another series."""
+        if self._remembers and self._used:
+            self.env = self._make()
         if seed is not None:
             self._seed, self._episode = seed, -1
         self._episode += 1
-        self._actions = []
+        self._actions, self._used = [], True
         sequence = np.random.SeedSequence([self._seed, self._episode])
-        return self.env.reset(seed=int(sequence.generate_state(1)[0]), options=options)
+        self._seen, info = self.env.reset(seed=int(sequence.generate_state(1)[0]), options=options)
+        return self._seen, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         self._actions.append(np.array(action))
-        return self.env.step(action)
+        self._seen, *outcome = self.env.step(action)
+        return self._seen, *outcome
 
     @property
     def place(self) -> dict[str, Any]:
         """Where the series of episodes stands."""
         actions = torch.as_tensor(np.array(self._actions))
-        return {"seed": self._seed, "episode": self._episode, "actions": actions}
+        seen = torch.as_tensor(np.array(self._seen))
+        return {"seed": self._seed, "episode": self._episode, "actions": actions, "seen": seen}
 
     @place.setter
     def place(self, place: dict[str, Any]) -> None:
@@ -138,12 +171,12 @@ class GymnasiumEnv:
             info={"episode": episode, "step": torch.zeros(0)},
         )
 
-    def render(self) -> np.ndarray:
-        """The first environment's picture of itself, [height, width, 3] bytes; `gym.kwargs` must have
-        `render_mode: rgb_array`."""
+    def render(self) -> np.ndarray | None:
+        """The first environment's picture of itself, [height, width, 3] bytes, or None where it draws none;
+        `gym.kwargs` must have `render_mode: rgb_array`."""
         pictures = self.copies.render()
-        assert pictures is not None
-        return np.asarray(pictures[0])
+        picture = None if pictures is None else pictures[0]
+        return None if picture is None else np.asarray(picture)
 
     def anneal(self, progress: float) -> None:
         """Nothing here changes with time."""
@@ -173,15 +206,29 @@ class GymnasiumEnv:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.vector.reset()
         self.copies.set_attr("place", state["places"])
+        replayed = self.copies.get_attr("place")
+        if any(
+            not torch.equal(now["seen"], saved["seen"])
+            for now, saved in zip(replayed, state["places"], strict=True)
+        ):
+            warnings.warn(
+                f"{self.config.id} depends on more than seeds and actions: the episodes that were under "
+                "way go on from other states than they were saved in",
+                stacklevel=2,
+            )
         self._returns[:], self._lengths[:] = state["returns"].numpy(), state["lengths"].numpy()
+        self._load_scaling(state)
+
+    def load_progress(self, states: list[dict[str, Any]]) -> None:
+        """Of what is saved the scale of the rewards alone outlives an episode."""
+        self._load_scaling(states[0])
+
+    def _load_scaling(self, state: dict[str, Any]) -> None:
         if self._reward_scaling is not None:
             saved, rms = state["rewards"], self._reward_scaling.return_rms
             rms.mean, rms.var = np.array(saved["mean"]), np.array(saved["var"])
             rms.count = saved["count"]
             self._reward_scaling.accumulated_reward = saved["accumulated"].numpy().copy()
-
-    def load_progress(self, states: list[dict[str, Any]]) -> None:
-        """Nothing here outlives an episode."""
 
     def close(self) -> None:
         self.vector.close()
@@ -220,11 +267,9 @@ def _make_copies(config: GymConfig, num_envs: int, seed: int) -> AsyncVectorEnv 
 def _maker(config: GymConfig, seed: int) -> Callable[[], gymnasium.Env[Any, Any]]:
     def make() -> gymnasium.Env[Any, Any]:
         env = gymnasium.make(config.id, **config.kwargs)
-        if config.frame_skip > 1:
-            env = MaxAndSkipObservation(env, skip=config.frame_skip)
-        return ReplayableEpisodes(env, seed)
+        return FrameSkip(env, config.frame_skip) if config.frame_skip > 1 else env
 
-    return make
+    return lambda: ReplayableEpisodes(make, seed)
 
 
 def _observation_dims(

@@ -66,7 +66,7 @@ class RslRlEnv(VecEnv):
 
 
 class FromRslRl:
-    """Any rsl_rl VecEnv (of mjlab, Isaac Lab, legged_gym) as an `Environment` for our trainer.
+    """Any VecEnv of rsl_rl 5 (mjlab's, Isaac Lab's) as an `Environment` for our trainer.
 
     Such environments hide an episode's last observation and cannot be saved. So a time limit is
     bootstrapped with the value of the observation before the last step, as rsl_rl does, and a resumed
@@ -107,7 +107,7 @@ class FromRslRl:
         observed, reward, dones, extras = self.env.step(actions)
         ended = dones.bool()
         truncated = ended & extras.get("time_outs", torch.zeros_like(ended)).bool()
-        before, self._obs = self._obs, self._named(observed)
+        self._obs = self._named(observed)
         self._log = dict(extras.get("log", {}))
         self._returns += reward
         self._lengths += 1
@@ -118,7 +118,7 @@ class FromRslRl:
             reward=reward,
             terminated=ended & ~truncated,
             truncated=truncated,
-            final_obs=before,
+            final_obs=None,
             info={"episode": episode, "step": torch.zeros(0, device=self.device)},
         )
 
@@ -126,8 +126,11 @@ class FromRslRl:
         """Such an environment counts its own steps."""
 
     def metrics(self) -> dict[str, torch.Tensor]:
-        """What the environment logged in the last step."""
-        return {f"Env/{name.strip('/')}": torch.as_tensor(v) for name, v in self._log.items()}
+        """What the environment logged in the last step, means of what is a row."""
+        return {
+            f"Env/{name.strip('/')}": torch.as_tensor(value).float().mean()
+            for name, value in self._log.items()
+        }
 
     def curriculum_report(self) -> None:
         return None

@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import nn
 
+from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import PolicyConfig
 from legged_ppo.models.gru import GRU
 from legged_ppo.models.image_encoder import ImageEncoder
@@ -141,7 +142,19 @@ class RMATrunk(nn.Module):
 
 
 def make_trunk(obs_dims: ObsDims, config: PolicyConfig) -> MonolithicTrunk | RMATrunk:
-    """The trunk that `config.architecture` names."""
+    """The trunk that `config.architecture` names.
+
+    Raises:
+        ConfigError: there are no observations of a kind that it needs.
+    """
+    needs = {"policy.critic_privileged": [PRIVILEGED] if config.critic_privileged else []}
+    if config.architecture == "rma":
+        needs["policy.architecture"] = [SCANDOTS, EXTRINSICS]
+    for key, groups in needs.items():
+        for group in groups:
+            if group not in obs_dims:
+                value = getattr(config, key.removeprefix("policy."))
+                raise ConfigError(key, value, f"an environment with {group} observations")
     return (RMATrunk if config.architecture == "rma" else MonolithicTrunk)(obs_dims, config)
 
 

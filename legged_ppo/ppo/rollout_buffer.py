@@ -101,17 +101,17 @@ class RolloutBuffer:
         self.terminated[t], self.truncated[t] = terminated, truncated
 
     def minibatch_ids(
-        self, sequences_per_minibatch: int, generator: torch.Generator
+        self, num_minibatches: int, generator: torch.Generator
     ) -> Iterator[torch.Tensor]:
         """All chunks once, in a fresh random order, as ids [B] for `gather`; a remainder makes some
-        minibatches larger by one chunk rather than being dropped."""
+        minibatches larger by one chunk rather than being dropped, and none is empty."""
         total, learned = self.num_chunks * self.learned_envs, self.learned_envs
         order = torch.randperm(total, generator=generator, device=generator.device)
         if self.strata is not None:
             # By kind, in random order within each; dealt out in turn, every minibatch gets its share.
             order = order[torch.argsort(self.strata[order % learned], stable=True)]
         order = order // learned * self.num_envs + order % learned
-        count = max(1, total // sequences_per_minibatch)
+        count = max(1, min(num_minibatches, total))
         for first in range(count):
             yield order[first::count]
 

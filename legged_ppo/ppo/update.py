@@ -78,13 +78,13 @@ class PPO:
         entropy_coef = annealed(c.entropy_coef, c.entropy_coef_final, progress)
         desired_kl = annealed(c.desired_kl, c.desired_kl_final, progress)
 
-        sequences = self.sequences_per_minibatch(buffer)
+        per_epoch = self.minibatches_per_epoch(buffer)
         totals = torch.zeros(len(self._metrics), device=buffer.device)
         minibatches, stopped = 0, 0.0
         for _ in range(c.num_epochs):
             epoch = torch.zeros_like(totals)
             count = 0
-            for minibatch_ids in buffer.minibatch_ids(sequences, self._generator):
+            for minibatch_ids in buffer.minibatch_ids(per_epoch, self._generator):
                 epoch += self._optimize(buffer, minibatch_ids, entropy_coef)
                 count += 1
             totals += epoch
@@ -97,15 +97,18 @@ class PPO:
         )
         metrics["Loss/learning_rate"] = self.learning_rate
         metrics["Loss/entropy_coef"] = entropy_coef
-        metrics["Policy/explained_variance"] = explained_variance(buffer.values, buffer.returns)
+        learned = slice(buffer.learned_envs)
+        metrics["Policy/explained_variance"] = explained_variance(
+            buffer.values[:, learned], buffer.returns[:, learned]
+        )
         metrics["Policy/kl_early_stop"] = stopped
         return metrics
 
-    def sequences_per_minibatch(self, buffer: RolloutBuffer) -> int:
-        """Chunks in a minibatch: as configured, or the rollout's over `num_minibatches`."""
+    def minibatches_per_epoch(self, buffer: RolloutBuffer) -> int:
+        """As configured, or so many that each has about `sequences_per_minibatch` chunks."""
         total = buffer.num_chunks * buffer.learned_envs
         wanted = self.config.sequences_per_minibatch
-        return min(wanted, total) if wanted else max(1, total // self.config.num_minibatches)
+        return max(1, round(total / wanted)) if wanted else self.config.num_minibatches
 
     def evaluate(self, batch: Minibatch) -> tuple[Any, torch.Tensor]:
         """Distribution and values [L, B] of the current policy on a minibatch."""
@@ -124,6 +127,8 @@ class PPO:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
+        for group in self.optimizer.param_groups:
+            group["weight_decay"] = self.config.weight_decay
         self.learning_rate = state["learning_rate"]
 
     def _estimate_advantages(self, buffer: RolloutBuffer, next_value: torch.Tensor) -> None:
@@ -140,7 +145,7 @@ class PPO:
             c.gae_lambda,
         )
         if c.normalize_advantages:
-            advantages = _normalized(advantages)
+            advantages = _normalized(advantages, buffer.learned_envs)
         buffer.advantages = advantages
 
     def _optimize(
@@ -191,9 +196,9 @@ class PPO:
         return c.target_kl is not None and kl > c.target_kl
 
 
-def _normalized(advantages: torch.Tensor) -> torch.Tensor:
-    """Mean 0 and standard deviation 1 over the samples of all ranks."""
-    count = advantages.numel() * distributed.world_size()
-    centred = advantages - distributed.mean(advantages.mean())
-    variance = distributed.sum_(centred.square().sum()) / (count - 1)
+def _normalized(advantages: torch.Tensor, learned: int) -> torch.Tensor:
+    """Mean 0 and standard deviation 1 over the first `learned` environments [T, N] of all ranks."""
+    count = advantages[:, :learned].numel() * distributed.world_size()
+    centred = advantages - distributed.mean(advantages[:, :learned].mean())
+    variance = distributed.sum_(centred[:, :learned].square().sum()) / (count - 1)
     return centred / (variance.sqrt() + 1e-8)

@@ -140,27 +140,28 @@ def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Pat
             )
 
 
-def global_rng_state() -> dict[str, Any]:
-    """States of Python's, NumPy's and torch's global generators, as plain data."""
+def global_rng_state(device: torch.device) -> dict[str, Any]:
+    """States of Python's, NumPy's and torch's global generators, as plain data; a GPU's where the run
+    is on one."""
     name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
     state = {
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(np.asarray(keys)).clone(), position, has_gauss, gauss),
         "torch": torch.get_rng_state(),
     }
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
     return state
 
 
-def set_global_rng_state(state: dict[str, Any]) -> None:
+def set_global_rng_state(state: dict[str, Any], device: torch.device) -> None:
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
     name, keys, *rest = state["numpy"]
     np.random.set_state((name, keys.numpy(), *rest))
     torch.set_rng_state(state["torch"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 def _versions() -> dict[str, str]:

@@ -60,8 +60,9 @@ class Collector:
                 actions = self._couple(actions)
             buffer.store_action(t, actions, distribution.log_prob(actions), values)
             result = self.env.step(actions)
+            final_values = values if result.final_obs is None else self._final_values(result)
             buffer.store_outcome(
-                t, result.reward, result.terminated, result.truncated, self._final_values(result)
+                t, result.reward, result.terminated, result.truncated, final_values
             )
             self.obs = result.obs
             self.starts = result.terminated | result.truncated
@@ -84,6 +85,7 @@ class Collector:
                 return values
         else:
             chosen = torch.arange(len(values), device=values.device)
+        assert result.final_obs is not None
         obs = self.policy.normalize({k: v[chosen] for k, v in result.final_obs.items()})
         starts = torch.zeros(len(chosen), dtype=torch.bool, device=values.device)
         with self._precision():

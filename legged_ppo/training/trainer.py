@@ -225,7 +225,7 @@ class Trainer:
         evaluate = last or counters.env_steps >= counters.next_evaluation
         if evaluate:
             counters.next_evaluation = _next_multiple(counters.env_steps, evaluation_freq)
-            if counters.iteration > 1 and self.judge is not None:
+            if (last or counters.iteration > 1) and self.judge is not None:
                 metrics |= self._evaluate(self.judge)
         if last or counters.env_steps >= counters.next_checkpoint:
             counters.next_checkpoint = _next_multiple(counters.env_steps, training.checkpoint_freq)
@@ -302,7 +302,7 @@ class Trainer:
             "env": self.env.state_dict(),
             "collector": self.collector.state_dict(),
             "generator": self.generator.get_state(),
-            "rng": global_rng_state(),
+            "rng": global_rng_state(self.env.device),
         }
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
@@ -326,7 +326,7 @@ class Trainer:
         self.env.load_state_dict(own["env"])
         self.collector.load_state_dict(own["collector"])
         self.generator.set_state(own["generator"])
-        set_global_rng_state(own["rng"])
+        set_global_rng_state(own["rng"], self.env.device)
 
 
 class _SingleThread:

@@ -12,7 +12,8 @@ from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_env
-from legged_ppo.env.mirror import ROTATION, VECTOR, MirroredEnv, Reflection
+from legged_ppo.env.mirror import ROTATION, VECTOR, MirroredEnv, Reflection, joint_reflection
+from legged_ppo.robots.spec import load_robot
 from legged_ppo.training.checkpoint import load_checkpoint
 from legged_ppo.training.run_directory import LATEST, RunDirectory
 from legged_ppo.training.trainer import Trainer
@@ -53,10 +54,17 @@ def test_reflections_are_their_own_inverses() -> None:
 def test_a_mirrored_robot_moves_as_the_reflection_says(robot: str) -> None:
     """Two robots in states and under actions that are each other's mirror images (A1's centre of mass is
     4 mm off the middle)."""
-    env = make_env(make_config("terrain=flat", f"robot={robot}"), 2, seed=1)
+    shifted = "task.randomization.com_shift=[-0.05,0.05]"
+    env = make_env(make_config("terrain=flat", f"robot={robot}", shifted), 2, seed=1)
     mirror, g = env.mirror, torch.Generator().manual_seed(2)
     env.start_episodes_together()
     base = env.simulator.state.base_pos.clone()
+    shift = torch.tensor([0.03, 0.02, -0.01])
+    drawn = env.randomization.state_dict()
+    drawn["parameters"][:, 2:5] = torch.stack([shift, VECTOR(shift)])
+    env.randomization.load_state_dict(drawn)
+    env.simulator.randomize(torch.ones(2, dtype=torch.bool), env.randomization.parameters)
+    assert torch.equal(env.randomization.parameters.com_shift[0], shift)
     pose = torch.as_tensor(env.robot.default_joint_pos).float()
     joints = pose + 0.2 * torch.randn(12, generator=g)
     quat = torch.nn.functional.normalize(torch.tensor([1.0, 0.1, -0.08, 0.2]), dim=0)
@@ -157,7 +165,11 @@ def test_ratios_are_one_for_twins_too_and_a_run_resumes(tmp_path: Path, use: str
     trainer = make_trainer(config)
     with torch.no_grad():
         for _ in range(2):  # the second rollout begins with memories
-            trainer.collector.collect(trainer.buffer)
+            next_value, _ = trainer.collector.collect(trainer.buffer)
+        trainer.ppo._estimate_advantages(trainer.buffer, next_value)
+        learned = trainer.buffer.advantages[:, : trainer.buffer.learned_envs]
+        assert float(learned.mean()) == pytest.approx(0.0, abs=1e-5)
+        assert float(learned.std()) == pytest.approx(1.0, abs=1e-5)
         buffer = trainer.buffer
         every = buffer.gather(torch.arange(buffer.num_envs))
         distribution, values = trainer.ppo.evaluate(every)
@@ -172,6 +184,35 @@ def test_ratios_are_one_for_twins_too_and_a_run_resumes(tmp_path: Path, use: str
     saved = load_checkpoint(trainer.run.checkpoints / LATEST)
     config.training.total_timesteps *= 2
     assert make_trainer(config, checkpoint=saved).train()
+
+
+@pytest.mark.parametrize("preset", ["legged_gym", "extreme_parkour", "sparse"])
+def test_every_preset_of_scandots_has_a_reflection(preset: str) -> None:
+    path = CONFIG_DIR / "phase1_quickstart.yaml"
+    env = make_env(load_config(path, [*STILL, f"+scandots={preset}"]), 1, seed=1)
+    grid, reflect = env.scandots.grid, env.mirror.observations["scandots"]
+    assert torch.equal(reflect(grid[:, 0]), grid[:, 0])
+    torch.testing.assert_close(reflect(grid[:, 1]), -grid[:, 1])
+
+
+def test_axes_are_compared_in_the_robot_and_not_in_its_turned_links(tmp_path: Path) -> None:
+    text = make_env(make_config(), 1, seed=1).robot.path.read_text()
+    # The axis is the robot's x still, though the link's own y.
+    for old, new in (
+        ('<body name="FL_hip" ', '<body name="FL_hip" euler="0 0 1.5707963" '),
+        ('<body name="FL_thigh" ', '<body name="FL_thigh" euler="0 0 -1.5707963" '),
+        ('<joint name="FL_hip_joint" ', '<joint name="FL_hip_joint" axis="0 -1 0" '),
+    ):
+        assert old in text
+        text = text.replace(old, new)
+    turned = tmp_path / "turned.xml"
+    turned.write_text(text)
+    config = make_config(f"robot.mjcf={turned}")
+    assert joint_reflection(load_robot(config.robot)).sign[[0, 3]].tolist() == [-1.0, -1.0]
+    turned.write_text(text.replace('axis="0 -1 0"', 'axis="0 -1 0.2"'))
+    with pytest.raises(ConfigError) as error:
+        joint_reflection(load_robot(config.robot))
+    assert error.value.key == "robot.joints"
 
 
 def test_what_has_no_mirror_image_is_refused(tmp_path: Path) -> None:

@@ -16,8 +16,11 @@ from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import GymConfig
 from legged_ppo.env.factory import make_training_env
 from legged_ppo.evaluation import evaluate_cli, play_cli
+from legged_ppo.evaluation.gl_backend import RenderingUnavailable
+from legged_ppo.evaluation.gym_video import record_gym_episodes
 from legged_ppo.evaluation.returns import evaluate_returns
 from legged_ppo.interop.gymnasium import OBSERVATION, GymnasiumEnv
+from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.training.checkpoint import load_policy
 from legged_ppo.training.cli import main
 
@@ -86,7 +89,7 @@ def test_scaled_rewards_leave_returns_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("processes", [False, True])
-@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1", "BipedalWalker-v3"])
 def test_a_saved_state_goes_on_as_if_nothing_had_happened(name: str, processes: bool) -> None:
     settings = {"normalize_reward": True, "processes": processes}
     one, other = make(name, **settings), make(name, **settings)
@@ -104,6 +107,48 @@ def test_a_saved_state_goes_on_as_if_nothing_had_happened(name: str, processes: 
         assert torch.equal(a.info["episode"], b.info["episode"])
     one.close()
     other.close()
+
+
+class Haunted(gymnasium.Env[np.ndarray, np.int64]):
+    """What it shows depends on how many episodes there were before."""
+
+    observation_space = gymnasium.spaces.Box(0.0, 100.0, (1,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+    episodes = 0
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        self.episodes += 1
+        return np.full(1, self.episodes, np.float32), {}
+
+    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        return np.full(1, self.episodes, np.float32), 0.0, True, False, {}
+
+
+def test_an_environment_that_cannot_be_replayed_is_told() -> None:
+    if "Haunted-v0" not in gymnasium.registry:
+        gymnasium.register("Haunted-v0", Haunted)
+    one, other = make("Haunted-v0"), make("Haunted-v0")
+    one.reset()
+    for _ in range(3):
+        one.step(pushes(one, 0))
+    with pytest.warns(UserWarning, match="more than seeds and actions"):
+        other.load_state_dict(one.state_dict())
+    config = load_config(RECIPE, ["gym.id=Haunted-v0", "gym.observe=[]"])
+    policy = ActorCritic(one.obs_dims, one.num_actions, config.policy)
+    with pytest.raises(RenderingUnavailable, match="Haunted-v0"):
+        record_gym_episodes(policy, config, [], episodes=1)
+
+
+def test_the_scale_of_rewards_outlives_another_number_of_processes() -> None:
+    one = make("Pendulum-v1", normalize_reward=True)
+    other = make("Pendulum-v1", normalize_reward=True)
+    one.reset()
+    for _ in range(50):
+        one.step(torch.ones(3, 1))
+    other.load_progress([one.state_dict()])
+    other.reset()
+    step = other.step(torch.ones(3, 1))
+    assert step.reward.abs().max() < 0.2  # of a scale of tens, and not of 1
 
 
 def overrides(log_dir: Path, iterations: int) -> list[str]:
@@ -143,8 +188,8 @@ def test_a_resumed_run_equals_one_that_went_through(tmp_path: Path) -> None:
 
 
 def test_an_episode_is_recorded_as_the_environment_draws_itself(tmp_path: Path, capsys) -> None:
-    assert main(["--config", RECIPE, *overrides(tmp_path, 1), "training.report=false"]) == 0
-    arguments = ["--checkpoint", str(tmp_path / "run" / "checkpoints" / "phase1_latest.pth")]
+    assert main(["--config", RECIPE, *overrides(tmp_path, 1)]) == 0  # a run of one iteration
+    arguments = ["--checkpoint", str(tmp_path / "run" / "checkpoints" / "phase1_best.pth")]
     video = tmp_path / "run.mp4"
     assert play_cli.main([*arguments, "--video", str(video)]) == 0
     if importlib.util.find_spec("pygame") is None:
@@ -162,8 +207,6 @@ def test_an_episode_is_recorded_as_the_environment_draws_itself(tmp_path: Path, 
 def test_evaluation_counts_whole_episodes_of_the_policy_it_is_given() -> None:
     config = load_config(RECIPE, ["gym.success_return=60"])
     env = make_training_env(config, 2, seed=1)
-    from legged_ppo.models.actor_critic import ActorCritic
-
     torch.manual_seed(0)
     policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
     first = evaluate_returns(policy, config, 7, seed=3, stochastic=True)["overall"]

@@ -12,7 +12,7 @@ from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import GymConfig
 from legged_ppo.env.factory import make_training_env
-from legged_ppo.interop.gymnasium import GymnasiumEnv
+from legged_ppo.interop.gymnasium import FrameSkip, GymnasiumEnv
 from legged_ppo.interop.pictures import pack_pictures
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.trunks import IMAGE
@@ -76,6 +76,40 @@ def test_a_skipped_frame_repeats_the_action() -> None:
     env.reset()
     rewards = env.step(torch.eye(2)).reward + env.step(1.0 - torch.eye(2)).reward
     assert rewards.tolist() == [3.0, 3.0]  # each side was named once, for three frames
+
+
+class Clock(gymnasium.Env[np.ndarray, np.int64]):
+    """Shows the time, which is up after 10 steps."""
+
+    observation_space = gymnasium.spaces.Box(-100.0, 100.0, (2,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        self.time = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        self.time += 1
+        seen = np.array([self.time, -self.time], np.float32)
+        return seen, 1.0, False, self.time == 10, {}
+
+
+def test_a_skip_shows_a_vector_that_was_and_ends_with_the_episode() -> None:
+    env = FrameSkip(Clock(), 4)
+    env.reset()
+    steps = [env.step(np.int64(0)) for _ in range(3)]
+    assert [step[0].tolist() for step in steps] == [[4, -4], [8, -8], [10, -10]]
+    assert [(step[1], step[3]) for step in steps] == [(4.0, False), (4.0, False), (2.0, True)]
+
+
+def test_a_skip_shows_the_brighter_of_the_last_two_pictures() -> None:
+    env = FrameSkip(Flash(), 4)
+    first, _ = env.reset(seed=1)
+    assert (env.step(np.int64(0))[0] == 40).all()
+    short = FrameSkip(Flash(), STEPS + 5)
+    short.reset(seed=1)
+    picture, _, terminated, *_ = short.step(np.int64(0))
+    assert terminated and (picture == 10 * STEPS).all() and first.max() == 200
 
 
 def test_a_sequence_of_pictures_is_its_steps() -> None:

@@ -115,7 +115,12 @@ def test_in_bfloat16_every_ratio_is_one_within_a_percent(make_env: MakeEnv) -> N
 
 def test_gradient_accumulation_gives_the_same_parameters(make_env: MakeEnv) -> None:
     whole, parts = make_learner(make_env), make_learner(make_env, gradient_accumulation=3)
-    sizes = {len(ids) for ids in whole.buffer.minibatch_ids(9, torch.Generator())}
+    sizes = {
+        len(ids)
+        for ids in whole.buffer.minibatch_ids(
+            whole.ppo.minibatches_per_epoch(whole.buffer), torch.Generator()
+        )
+    }
     assert any(size % 3 for size in sizes)
     before = parameters_of(whole.ppo)
     metrics, metrics_of_parts = whole.iterate(1), parts.iterate(1)
