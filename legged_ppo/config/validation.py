@@ -260,6 +260,10 @@ def validate(config: Config) -> None:
         raise ConfigError(
             "task.rewards.tracking_lin_vel", 0.0, "a tracking weight other than 0; nothing to learn"
         )
+    sensor_latency = config.task.observations.scandots.latency_s
+    if sensor_latency and sensor_latency[0] < 0:
+        key = "task.observations.scandots.latency_s"
+        raise ConfigError(key, sensor_latency, "a range from 0 s up")
     latency, control_dt = config.task.randomization.latency_s, sim.dt * sim.decimation
     if latency and not (latency[0] >= 0 and latency[1] <= control_dt):
         raise ConfigError(

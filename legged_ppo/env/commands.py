@@ -23,7 +23,9 @@ class VelocityCommands:
         self.command = torch.zeros(num_envs, 3, device=device)
         self.heading = torch.zeros(num_envs, device=device)
         self.turn = torch.zeros(num_envs, device=device)
-        """[N] rad, of a new command: heading about the robot's own, which is known in `steer`; else 0"""
+        """[N] rad, heading of the command about the robot's own when it was given"""
+        self.pending = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        """[N] bool, `turn` is new: `steer`, which knows the robot's heading, has not taken it over yet"""
         self.standing = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self.time_left = torch.zeros(num_envs, device=device)
         self.on_flat = torch.zeros(num_envs, dtype=torch.bool, device=device)
@@ -63,7 +65,7 @@ class VelocityCommands:
         drawn = torch.addcmul(self._low, self._span, unit[:, :3]) * self._scale
         turn = c.heading_range[0] + (c.heading_range[1] - c.heading_range[0]) * unit[:, 3]
         standing = unit[:, 4] < c.standing_fraction
-        slow = drawn[:, :2].norm(dim=1, keepdim=True) < c.min_speed
+        slow = drawn[:, :2].norm(dim=1, keepdim=True) < c.min_speed * self._scale
         drawn[:, :2] = torch.where(slow, 0.0, drawn[:, :2])
         if c.flat_velocity:
             drawn, turn, standing = self._on_flat_ground(drawn, turn, standing, unit)
@@ -72,6 +74,7 @@ class VelocityCommands:
             drawn = self._fixed.expand_as(drawn)
         self.command = torch.where(mask[:, None], drawn, self.command)
         self.turn = torch.where(mask, turn, self.turn)
+        self.pending = self.pending | mask
         self.standing = torch.where(mask, standing, self.standing)
         self.time_left = torch.where(mask, c.resample_time_s, self.time_left)
 
@@ -113,8 +116,8 @@ class VelocityCommands:
         c = self.config
         if not c.heading:
             return
-        self.heading = torch.where(self.turn != 0.0, wrap_to_pi(yaw + self.turn), self.heading)
-        self.turn = torch.zeros_like(self.turn)
+        self.heading = torch.where(self.pending, wrap_to_pi(yaw + self.turn), self.heading)
+        self.pending = torch.zeros_like(self.pending)
         if self._fixed is None:
             rate = c.heading_gain * wrap_to_pi(self.heading - yaw)
             rate = rate.clamp(c.yaw_rate[0], c.yaw_rate[1])
@@ -123,7 +126,7 @@ class VelocityCommands:
     def state_dict(self) -> dict[str, torch.Tensor]:
         return {
             name: getattr(self, name).clone()
-            for name in ("command", "heading", "turn", "standing", "time_left")
+            for name in ("command", "heading", "turn", "pending", "standing", "time_left")
         }
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:

@@ -74,7 +74,9 @@ class Scandots:
             self.time_left = torch.where(mask, period, self.time_left)
         if self.config.latency_s:
             delay = (uniform(self.config.latency_s, mask.shape, self._generator) / self._dt).round()
-            self.delay = torch.where(mask, delay.long(), self.delay)
+            # Rounded in float32, it may come out one above the float64 size of `past`.
+            delay = delay.long().clamp(max=len(self.past) - 1)
+            self.delay = torch.where(mask, delay, self.delay)
             self.past = torch.where(chosen, clearance, self.past)
 
     def state_dict(self) -> dict[str, torch.Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from legged_ppo.evaluation.statistics import Episodes, summarize
+from legged_ppo.evaluation.statistics import Episodes
 
 _Z95 = 1.959964
 """97.5 % quantile of the normal distribution."""
@@ -21,8 +21,8 @@ def compare(first: Episodes, second: Episodes, types: list[str]) -> dict[str, An
     episode by episode; their 95 % intervals are those of a mean of paired differences.
 
     Returns:
-        {"overall": row, "terrain": {TYPE: row}}; a row has "first" and "second" as in `summarize` and
-        "difference": {figure: [mean, low, high]}.
+        {"overall": row, "terrain": {TYPE: row}}; a row has "first" and "second", {figure: mean of the
+        episodes' own}, and "difference", {figure: [mean, low, high]}. What cannot be said is None.
     """
     rows: dict[str, Any] = {"overall": _row(first, second), "terrain": {}}
     for column, name in enumerate(types):
@@ -43,31 +43,32 @@ def comparison_table(result: dict[str, Any], names: tuple[str, str]) -> Table:
     for name, row in groups.items():
         for figure in FIGURES:
             mean, low, high = row["difference"][figure]
+            known = low is not None
             table.add_row(
                 name if figure == FIGURES[0] else "",
                 figure,
                 _number(row["first"][figure]),
                 _number(row["second"][figure]),
-                f"{mean:+.3f}",
-                f"{low:+.3f} {high:+.3f}",
-                "*" if low > 0 or high < 0 else "",
+                "-" if mean is None else f"{mean:+.3f}",
+                f"{low:+.3f} {high:+.3f}" if known else "-",
+                "*" if known and (low > 0 or high < 0) else "",
                 end_section=figure == FIGURES[-1],
             )
     return table
 
 
 def _row(first: Episodes, second: Episodes) -> dict[str, Any]:
-    pairs = zip(_values(first).items(), _values(second).values(), strict=True)
+    one, two = _values(first), _values(second)
     return {
-        "first": summarize(first),
-        "second": summarize(second),
-        "difference": {figure: _paired(a, b) for (figure, a), b in pairs},
+        "first": {figure: _mean(values) for figure, values in one.items()},
+        "second": {figure: _mean(values) for figure, values in two.items()},
+        "difference": {figure: _paired(one[figure], two[figure]) for figure in FIGURES},
     }
 
 
 def _values(episodes: Episodes) -> dict[str, np.ndarray]:
-    """The figures of each episode."""
-    steps = np.maximum(episodes.steps, 1)
+    """The figures of each episode; NaN errors where a robot fell in its first step."""
+    steps = np.where(episodes.steps > 0, episodes.steps, np.nan)
     return dict(
         zip(
             FIGURES,
@@ -83,11 +84,19 @@ def _values(episodes: Episodes) -> dict[str, np.ndarray]:
     )
 
 
-def _paired(first: np.ndarray, second: np.ndarray) -> list[float]:
-    """Mean of second - first and its 95 % interval."""
+def _mean(values: np.ndarray) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _paired(first: np.ndarray, second: np.ndarray) -> list[float | None]:
+    """Mean of second - first, and its 95 % interval if there are two pairs or more."""
     difference = second - first
-    mean = float(difference.mean())
-    half = _Z95 * float(difference.std(ddof=1)) / len(difference) ** 0.5 if len(first) > 1 else 0.0
+    difference = difference[~np.isnan(difference)]
+    mean = _mean(difference)
+    if mean is None or len(difference) < 2:
+        return [mean, None, None]
+    half = _Z95 * float(difference.std(ddof=1)) / len(difference) ** 0.5
     return [mean, mean - half, mean + half]
 
 

@@ -117,7 +117,8 @@ def _run_returns(
     from legged_ppo.evaluation.returns import evaluate_returns
     from legged_ppo.evaluation.tables import print_tables, returns_table
 
-    options.refuse(arguments, config, "report", "protocol", "terrain", "level")
+    why = f"for {config.gym.id}: it is for robots"
+    options.refuse(arguments, why, "report", "protocol", "terrain", "level")
     result = evaluate_returns(
         policy.cpu(), config, arguments.envs, arguments.seed, stochastic=arguments.stochastic
     )
@@ -132,7 +133,10 @@ def _run_protocol(arguments: argparse.Namespace, policy: ActorCritic, config: Co
     from legged_ppo.evaluation.protocol import protocol_table, run_protocol
     from legged_ppo.evaluation.tables import print_tables
 
-    figures = run_protocol(policy, config, arguments.envs, arguments.seed)
+    options.refuse(arguments, "with --protocol", "report", "terrain", "level")
+    figures = run_protocol(
+        policy, config, arguments.envs, arguments.seed, stochastic=arguments.stochastic
+    )
     print_tables(protocol_table(figures))
     _write_json(arguments.json, figures)
     return 0
@@ -145,6 +149,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     from legged_ppo.evaluation.loading import load_for_evaluation
     from legged_ppo.evaluation.tables import print_tables
 
+    options.refuse(arguments, "with --compare", "report", "protocol")
     device = find_device(arguments.device)
     found = []
     conditions = None
@@ -152,7 +157,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         arguments.checkpoint = name
         policy, config, _, path = load_for_evaluation(arguments, conditions)
         if config.gym.id:
-            options.refuse(arguments, config, "compare")
+            options.refuse(arguments, f"for {config.gym.id}: it is for robots", "compare")
         policy.to(device)
         conditions = conditions or config
         episodes, types = collect_episodes(

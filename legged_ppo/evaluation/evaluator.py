@@ -89,7 +89,7 @@ def collect_episodes(
         env.commands.fix(command)
         if place is not None:
             env.place(*env.terrain.place(*place))
-        noise = torch.Generator(env.device).manual_seed(round_seed) if stochastic else None
+        noise = torch.Generator(env.device).manual_seed(round_seed + 1) if stochastic else None
         parts.append(run_episodes(policy, env, noise))
     return concatenate(parts), env.terrain.types
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from legged_ppo.command_line import not_negative
 from legged_ppo.config.errors import ConfigError
-
-if TYPE_CHECKING:
-    from legged_ppo.config.schema import Config
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
@@ -60,8 +56,8 @@ def place_of(arguments: argparse.Namespace) -> tuple[str, int] | None:
     return arguments.terrain, arguments.level or 0
 
 
-def refuse(arguments: argparse.Namespace, config: Config, *names: str) -> None:
-    """Say so where an option was given that means nothing for a Gymnasium environment.
+def refuse(arguments: argparse.Namespace, why: str, *names: str) -> None:
+    """Say so where an option was given that would be ignored.
 
     Raises:
         ConfigError: one of `names` was given.
@@ -69,7 +65,7 @@ def refuse(arguments: argparse.Namespace, config: Config, *names: str) -> None:
     for name in names:
         value = getattr(arguments, name)
         if value is not None:
-            raise ConfigError(f"--{name}", value, f"left out for {config.gym.id}: it is for robots")
+            raise ConfigError(f"--{name}", str(value), f"left out {why}")
 
 
 def find_checkpoint(name: str, log_dir: str) -> Path:

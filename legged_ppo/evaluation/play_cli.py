@@ -88,7 +88,9 @@ def _play_gym(policy: ActorCritic, config: Config, arguments: argparse.Namespace
     from legged_ppo.evaluation.returns import evaluate_returns
     from legged_ppo.evaluation.tables import print_tables, returns_table
 
-    options.refuse(arguments, config, "command", "terrain", "level")
+    options.refuse(
+        arguments, f"for {config.gym.id}: it is for robots", "command", "terrain", "level"
+    )
     paths = [path for path in (arguments.video, arguments.gif) if path]
     how = {"seed": arguments.seed, "stochastic": arguments.stochastic}
     if paths:

@@ -41,13 +41,17 @@ PUBLISHED = {
 """Displacement [m] and time to fall [s] of their Table 1; the times are as quoted by later works."""
 
 
-def run_protocol(policy: ActorCritic, config: Config, episodes: int, seed: int) -> dict[str, Any]:
+def run_protocol(
+    policy: ActorCritic, config: Config, episodes: int, seed: int, *, stochastic: bool = False
+) -> dict[str, Any]:
     """Figures of `episodes` episodes over the four kinds of terrain: {kind: figures as in `summarize`}."""
     config = copy.deepcopy(config)
     types = [name for names in TERRAINS.values() for name in names]
     config.terrain.proportions = dict.fromkeys(types, 1.0)
     config.task.episode_length_s = TIME_LIMIT
-    found, columns = collect_episodes(policy, config, episodes, seed, command=COMMAND)
+    found, columns = collect_episodes(
+        policy, config, episodes, seed, stochastic=stochastic, command=COMMAND
+    )
     figures = {}
     for kind, names in TERRAINS.items():
         chosen = np.isin(found.terrain_type, [columns.index(name) for name in names])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from legged_ppo.config.schema import Config
 from legged_ppo.evaluation.evaluator import evaluate_policy
@@ -29,9 +31,12 @@ def judge(policy: ActorCritic, config: Config, episodes: int, seed: int) -> Verd
         figures = evaluate_returns(policy, config, episodes, seed)["overall"]
         return Verdict(figures["mean_return"], _metrics(figures, "success_rate", "mean_return"))
     figures = evaluate_policy(policy, config, episodes, seed)["overall"]
-    score = figures["success_rate"] - figures["lin_vel_error"] - 0.5 * figures["yaw_rate_error"]
+    errors = figures["lin_vel_error"], figures["yaw_rate_error"]
+    score = -math.inf  # everybody fell in the first step
+    if None not in errors:
+        score = figures["success_rate"] - errors[0] - 0.5 * errors[1]
     return Verdict(score, _metrics(figures, "success_rate", "lin_vel_error", "yaw_rate_error"))
 
 
-def _metrics(figures: dict[str, float], *names: str) -> dict[str, float]:
-    return {f"Eval/{name}": figures[name] for name in names}
+def _metrics(figures: dict[str, Any], *names: str) -> dict[str, float]:
+    return {f"Eval/{name}": figures[name] for name in names if figures[name] is not None}

@@ -24,7 +24,8 @@ class RslRlEnv(VecEnv):
     Observation groups keep their names (`proprioception`, `commands`, `scandots`, `privileged`, ...);
     the runner's `obs_groups` says which of them actor and critic see. Time limits are reported as
     `time_outs`. rsl_rl bootstraps them with the value of the observation before the last step: it has
-    no place for the last one, which `LocomotionEnv.step` returns as `final_obs`.
+    no place for the last one, which `LocomotionEnv.step` returns as `final_obs`. Commands have their full ranges
+    from the start (no `task.commands.initial_scale`): the runner does not tell how far it has come.
     """
 
     def __init__(self, env: LocomotionEnv) -> None:

@@ -104,6 +104,7 @@ class MujocoWarp:
         self._sensors = wp.to_torch(self._d.sensordata)
         self._torque = wp.to_torch(self._d.qfrc_actuator)
         self._overflow = wp.to_torch(self._d.overflow)
+        self._lost = torch.zeros_like(self._overflow)  # of robots that were reset since
         # What captured graphs read must stay where it is.
         self._targets, self._previous = torch.zeros_like(self._ctrl), torch.zeros_like(self._ctrl)
         self._latency = torch.zeros(n, dtype=torch.int32, device=self.device)
@@ -143,8 +144,9 @@ class MujocoWarp:
     def metrics(self) -> dict[str, torch.Tensor]:
         """Robots whose contacts did not fit into the buffers since the last call, and the plan: sizes
         per robot and the memory [GB] of all."""
-        lost = (self._overflow & int(_LOST_CONTACTS)) != 0
+        lost = ((self._overflow | self._lost) & int(_LOST_CONTACTS)) != 0
         self._overflow.zero_()
+        self._lost.zero_()
         return {"Sim/overflows": lost.sum(), **self._plan}
 
     def state_dict(self) -> dict[str, Any]:
@@ -165,6 +167,7 @@ class MujocoWarp:
     def _start(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
         """Put the masked robots into these engine states; the others' `state` stays as it was."""
         chosen = mask[:, None]
+        self._lost |= self._overflow  # which the reset clears
         self._reset_mask.copy_(mask)
         self._new_qpos.copy_(qpos)
         self._new_qvel.copy_(qvel)

@@ -98,7 +98,14 @@ class Terrain:
         types = np.repeat(np.arange(len(self.types)), counts)
         highest = self.config.max_initial_level
         levels = self.num_levels if highest is None else min(highest + 1, self.num_levels)
-        return types, np.concatenate([np.arange(count) for count in counts]) % levels
+        return types, np.concatenate([_spread(count, levels) for count in counts])
+
+
+def _spread(count: int, levels: int) -> np.ndarray:
+    """Levels [count]: all in turn, and those that a last turn has no room for at equal distances."""
+    rest = count % levels
+    last = (np.arange(rest) * levels + levels // 2) // max(rest, 1)
+    return np.concatenate([np.arange(count - rest) % levels, last])
 
 
 def build_terrain(config: TerrainConfig) -> Terrain:

@@ -32,7 +32,7 @@ class HeightMap:
 
         Args:
             xy: [N, K, 2] m.
-            tile: [N] int64, `Terrain.tile_index` of each robot's tile.
+            tile: [N] int64, type times `num_levels` plus level of each robot's tile.
 
         Returns:
             [N, K] m.

@@ -123,6 +123,11 @@ def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Pat
                     f"{old[section][key]!r}, as in the checkpoint",
                     source=f"resume {path}",
                 )
+    for key, value in _state_shapes(config).items():
+        before = _state_shapes(checkpoint_config(checkpoint, path))[key]
+        if before != value:
+            expected = f"{before!r}, as in the checkpoint"
+            raise ConfigError(key, value, expected, source=f"resume {path}")
     keys = [
         ("sim", "engine"),
         ("training", "num_envs"),
@@ -138,6 +143,21 @@ def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Pat
                 f"{old[section][key]}, as in the checkpoint",
                 source=f"resume {path}",
             )
+
+
+def _state_shapes(config: Config) -> dict[str, Any]:
+    """What the saved state of the robots' environment depends on, beside the sections above."""
+    from legged_ppo.env.rewards import active_terms
+
+    task = config.task
+    sight = task.observations.scandots
+    return {
+        "task.rewards (terms that count)": list(active_terms(task.rewards)),
+        "task.observations.scandots.x": sight.x,
+        "task.observations.scandots.y": sight.y,
+        "task.observations.scandots.latency_s": sight.latency_s,
+        "task.randomization.latency_s (given)": bool(task.randomization.latency_s),
+    }
 
 
 def global_rng_state(device: torch.device) -> dict[str, Any]:

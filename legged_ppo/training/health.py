@@ -63,6 +63,12 @@ RULES = (
         3,
         "robots blow up in the physics: lower sim.dt or robot.kp, or raise sim.iterations",
     ),
+    Rule(
+        "Sim/overflows",
+        lambda robots: robots > 0,
+        3,
+        "contacts are lost and robots sink: raise sim.contacts, sim.constraints and sim.convex_pairs",
+    ),
 )
 
 

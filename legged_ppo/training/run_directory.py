@@ -16,7 +16,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.training.checkpoint import copy_checkpoint, save_checkpoint
 
 LATEST, BEST, FINAL = "phase1_latest.pth", "phase1_best.pth", "phase1_final.pth"
-_STEP = re.compile(r"phase1_step_(\d+)\.pth")
+_STEP = re.compile(r"phase1_step_\d+\.pth")
 
 
 class RunDirectory:
@@ -36,7 +36,7 @@ class RunDirectory:
         """
         log_dir = Path(config.training.log_dir)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        name = config.training.run_name or f"{recipe}_{_file_name(config.subject)}_{stamp}"
+        name = _file_name(config.training.run_name or f"{recipe}_{config.subject}_{stamp}")
         root, twin = log_dir / name, 1
         while root.exists():
             twin += 1
@@ -79,7 +79,8 @@ class RunDirectory:
         save_checkpoint(path, payload)
         copy_checkpoint(path, self.checkpoints / LATEST)
         for old in self._step_checkpoints()[:-keep]:
-            old.unlink(missing_ok=True)
+            if old != path:
+                old.unlink(missing_ok=True)
         return path
 
     def write_json(self, name: str, content: dict[str, Any]) -> Path:
@@ -88,9 +89,10 @@ class RunDirectory:
         return path
 
     def _step_checkpoints(self) -> list[Path]:
-        """Step checkpoints, oldest first."""
-        found = ((p, _STEP.fullmatch(p.name)) for p in self.checkpoints.iterdir())
-        return sorted((p for p, m in found if m), key=lambda p: int(p.stem.rsplit("_", 1)[1]))
+        """Step checkpoints in the order in which they were written: a run that goes on from an earlier
+        one keeps what it writes now."""
+        found = (p for p in self.checkpoints.iterdir() if _STEP.fullmatch(p.name))
+        return sorted(found, key=lambda p: (p.stat().st_mtime_ns, int(p.stem.rsplit("_", 1)[1])))
 
     def _point_newest(self) -> None:
         """Make `logs/checkpoints` a link to this run's, so that documented paths work."""

@@ -6,6 +6,7 @@ import json
 import math
 import netrc
 import os
+import secrets
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -25,7 +26,7 @@ class MetricSinks:
 
     def __init__(self, root: Path, config: Config, env_steps: int) -> None:
         self._file = (root / "metrics.jsonl").open("a")
-        purge = env_steps if env_steps else None
+        purge = env_steps + 1 if env_steps else None  # the checkpoint's own point stays
         self._tensorboard = SummaryWriter(str(root), purge_step=purge)
         self._wandb = _start_wandb(root, config)
 
@@ -75,7 +76,7 @@ def _start_wandb(root: Path, config: Config) -> Any:
         return wandb.init(
             project=config.training.wandb_project,
             name=root.name,
-            id=root.name.replace("/", "_"),
+            id=_wandb_id(root),
             dir=str(root),
             config=asdict(config),
             mode="offline" if mode == "offline" else "online",
@@ -85,6 +86,14 @@ def _start_wandb(root: Path, config: Config) -> Any:
     except Exception as error:  # no network, no account, a full disk: the run goes on without
         warnings.warn(f"wandb is off: {error}", stacklevel=2)
         return None
+
+
+def _wandb_id(root: Path) -> str:
+    """Of this run folder: drawn once, so that runs of one name on several machines stay apart."""
+    path = root / "wandb_id.txt"
+    if not path.exists():
+        path.write_text(f"{root.name}-{secrets.token_hex(4)}")
+    return path.read_text()
 
 
 def _has_wandb_account() -> bool:

@@ -311,6 +311,8 @@ class Trainer:
             self.average.load_state_dict(checkpoint["average"])
         self.ppo.load_state_dict(checkpoint["ppo"])
         self.counters = Counters(**checkpoint["counters"])
+        if not (self.run.checkpoints / BEST).exists():  # the checkpoint was moved here
+            self.counters.best_score = -math.inf
         self.episodes = deque(checkpoint["episodes"])
         self.health.streaks = dict(checkpoint["health"])
         ranks = to_device(checkpoint["ranks"], self.env.device)
@@ -324,6 +326,7 @@ class Trainer:
             return
         own = ranks[distributed.rank()]
         self.env.load_state_dict(own["env"])
+        self.buffer.strata = self.collector.env.strata
         self.collector.load_state_dict(own["collector"])
         self.generator.set_state(own["generator"])
         set_global_rng_state(own["rng"], self.env.device)

@@ -176,3 +176,20 @@ def test_ranges_widen_with_the_training() -> None:
         commands.resample(torch.ones(4000, dtype=torch.bool))
         widest.append(float(commands.command[:, 0].max()))
     assert widest == pytest.approx([0.3, 0.9, 1.5, 1.5], abs=0.01)
+
+
+def test_narrowed_ranges_keep_robots_walking() -> None:
+    """The smallest speed narrows with the ranges, or all commands would round to standing."""
+    config = replace(CONFIG, lin_vel_x=[0.35, 0.35], lin_vel_y=[0.0, 0.0], min_speed=0.2)
+    commands = make(replace(config, initial_scale=0.5))
+    commands.anneal(0.0)
+    commands.resample(torch.ones(4000, dtype=torch.bool))
+    assert commands.command[:, 0].eq(0.175).all()
+
+
+def test_a_heading_range_of_zero_keeps_the_robots_own() -> None:
+    config = replace(CONFIG, heading=True, heading_range=[0.0, 0.0])
+    commands, yaw = make(config, 500), torch.linspace(-3.0, 3.0, 500)
+    commands.steer(yaw)
+    torch.testing.assert_close(commands.heading, yaw)
+    assert commands.command[:, 2].abs().max() < 1e-5

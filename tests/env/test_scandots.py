@@ -65,6 +65,17 @@ def test_a_delay_is_drawn_for_each_robot_and_shows_the_past() -> None:
     late = ((0.5 - dots.reading[:, 0]) / 0.1).round().long()
     assert torch.equal(late, dots.delay)
     assert set(late.tolist()) == {0, 1, 2} or set(late.tolist()) == {1}
+    for latency in (
+        0.03,
+        0.05,
+        0.07,
+        0.09,
+        0.11,
+    ):  # halves of a step, which floats round either way
+        dots = sensor(4, latency_s=[latency, latency])
+        dots.reset(everyone(4), heights(0.0, 4))
+        dots.step(heights(0.1, 4))
+        assert 0 < int(dots.delay[0]) < len(dots.past)
     assert set(sensor(50, latency_s=[0.04, 0.04]).delay.tolist()) == {0}, "drawn at the reset"
 
 

@@ -75,6 +75,16 @@ def test_a_policy_equals_itself_in_a_comparison_and_differs_from_another(
     again.lin_vel_error = again.lin_vel_error + 0.5 * again.steps
     worse = compare(first, again, types)["overall"]["difference"]
     assert worse["lin_vel_error"] == pytest.approx([0.5, 0.5, 0.5])
+    again.steps[0] = 0  # fell in its first step: no error to speak of
+    row = compare(first, again, types)["overall"]
+    assert row["difference"]["lin_vel_error"] == pytest.approx([0.5, 0.5, 0.5])
+    one = np.arange(len(first.steps)) == 1
+    alone = compare(first.select(one), again.select(one), types)["overall"]
+    assert alone["difference"]["lin_vel_error"] == [pytest.approx(0.5), None, None]
+    for figure in ("time_to_fall_s", "displacement_m"):
+        assert row["second"][figure] - row["first"][figure] == pytest.approx(
+            row["difference"][figure][0]
+        )
 
 
 def test_compare_prints_both_and_writes_json(checkpoint: Path, tmp_path: Path, capsys) -> None:
@@ -98,6 +108,8 @@ def test_one_tile_can_be_evaluated_alone(config, make_policy) -> None:
         (["--terrain", "rough", "--level", "7"], "a level from 0 to 1"),
         (["--level", "1"], "used together with --terrain"),
         (["--report", "page.pdf"], "ends in .html or .md"),
+        (["--protocol", "agarwal", "--terrain", "rough"], "left out with --protocol"),
+        (["--compare", "a.pth", "b.pth", "--report", "page.md"], "left out with --compare"),
     ],
 )
 def test_a_place_that_does_not_exist_is_refused(

@@ -117,7 +117,9 @@ def test_robots_are_shared_out_by_largest_remainder_and_over_the_levels() -> Non
     types, levels = build_terrain(config).assign(10)  # exact shares: 2.38 and 7.62
     assert np.bincount(types).tolist() == [2, 8]
     assert np.bincount(levels[types == 1], minlength=4).tolist() == [2, 2, 2, 2]
-    assert levels[types == 0].tolist() == [0, 1]
+    assert levels[types == 0].tolist() == [1, 3]
+    _, few = build_terrain(replace(config, proportions={"rough": 1.0}, num_levels=10)).assign(13)
+    assert few.tolist() == [*range(10), 1, 5, 8]  # a remainder favours neither easy nor hard ones
     for num_envs in (1, 2, 3, 17):
         assert len(build_terrain(config).assign(num_envs)[0]) == num_envs
     _, low = build_terrain(replace(config, max_initial_level=1)).assign(10)

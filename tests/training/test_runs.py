@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from legged_ppo.training.checkpoint import load_policy
+from legged_ppo.training.checkpoint import load_checkpoint, load_policy, save_checkpoint
 from legged_ppo.training.cli import main
 from legged_ppo.training.health import HealthMonitor
 
@@ -138,6 +138,28 @@ def test_old_step_checkpoints_are_deleted(tmp_path: Path) -> None:
     assert steps == [f"phase1_step_{i * NUM_ENVS * LENGTH}.pth" for i in (4, 5)]
 
 
+def test_a_run_that_goes_on_from_an_earlier_checkpoint_keeps_what_it_writes(tmp_path: Path) -> None:
+    more = (f"training.checkpoint_freq={NUM_ENVS * LENGTH}", "training.keep_checkpoints=3")
+    assert train(*overrides(tmp_path, 4, *more)) == 0
+    folder = tmp_path / "run" / "checkpoints"
+    early = folder / f"phase1_step_{2 * NUM_ENVS * LENGTH}.pth"
+    again = [f"training.total_timesteps={3 * NUM_ENVS * LENGTH}", "training.keep_checkpoints=1"]
+    assert train("--resume", str(early), *overrides(tmp_path, 4, *more), *again) == 0
+    steps = [p.name for p in folder.glob("phase1_step_*")]
+    assert steps == [f"phase1_step_{3 * NUM_ENVS * LENGTH}.pth"]
+
+
+def test_a_moved_checkpoint_gets_a_best_of_its_own(finished: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "elsewhere.pth"
+    saved = load_checkpoint(finished / "run" / "checkpoints" / "phase1_latest.pth")
+    saved["counters"]["best_score"] = 100.0  # nothing will beat it
+    save_checkpoint(moved, {k: v for k, v in saved.items() if k not in ("format", "versions")})
+    more = ["training.run_name=a/b", "training.report=true", "training.report_episodes=2"]
+    assert train("--resume", str(moved), *overrides(tmp_path, 21), *more) == 0
+    assert (tmp_path / "a_b" / "checkpoints" / "phase1_best.pth").is_file()
+    assert (tmp_path / "checkpoints").resolve() == (tmp_path / "a_b" / "checkpoints").resolve()
+
+
 def test_resume_of_a_finished_run_says_so(finished: Path, capsys: pytest.CaptureFixture) -> None:
     before = files(finished)
     assert train("--resume", "latest", *overrides(finished, 20)) == 0
@@ -203,6 +225,9 @@ def test_bad_checkpoints_are_refused_and_change_nothing(
         ("policy.gru_hidden=32", "policy.gru_hidden"),
         ("robot=a1", "robot."),
         ("training.num_envs=12", "training.num_envs"),
+        ("task.rewards.base_height=-1", "task.rewards"),
+        ("task.observations.scandots.latency_s=[0.02,0.04]", "scandots.latency_s"),
+        ("task.randomization.latency_s=[0,0.02]", "randomization.latency_s"),
     ],
 )
 def test_a_checkpoint_of_another_kind_is_refused(

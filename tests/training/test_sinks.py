@@ -29,6 +29,20 @@ def test_rows_reach_the_file_and_tensorboard(tmp_path: Path) -> None:
     assert [(e.step, e.value) for e in events.Scalars("Loss/value")] == [(96, 0.5)]
 
 
+def test_a_resumed_run_keeps_the_point_of_its_checkpoint_alone(tmp_path: Path) -> None:
+    out = sinks(tmp_path, "disabled")
+    for i in (1, 2, 3):
+        out.write({**ROW, "Loss/value": float(i)}, 96 * i)
+    out.close()
+    config = Config()
+    config.training.wandb = "disabled"
+    again = MetricSinks(tmp_path, config, env_steps=192)
+    again.write({**ROW, "Loss/value": 30.0}, 288)
+    again.close()
+    events = EventAccumulator(str(tmp_path)).Reload().Scalars("Loss/value")
+    assert [(e.step, e.value) for e in events] == [(96, 1.0), (192, 2.0), (288, 30.0)]
+
+
 def test_wandb_works_offline(tmp_path: Path) -> None:
     out = sinks(tmp_path, "offline")
     out.write(ROW, 96)
