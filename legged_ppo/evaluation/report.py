@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from rich.table import Table
+
+from legged_ppo.config.schema import Config
 from legged_ppo.evaluation.evaluator import evaluate_policy
 from legged_ppo.evaluation.gl_backend import RenderingUnavailable
 from legged_ppo.evaluation.plots import plot_learning_curves
 from legged_ppo.evaluation.tables import as_lines, figures_table, returns_table
 from legged_ppo.evaluation.terrain_report import write_terrain_report
 from legged_ppo.evaluation.video import TOUR, Segment, render_episodes
+from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.training.checkpoint import load_policy
 
 _TOUR_COMMAND, _TOUR_SECONDS = (0.5, 0.0, 0.0), 6.0
@@ -32,25 +37,13 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
     plot_learning_curves(run_dir / "metrics.jsonl", curves)
     video = run_dir / "videos" / "best.mp4"
     video.parent.mkdir(exist_ok=True)
+    assess = _assess_gym if config.gym.id else _assess_robots
+    result, table, record = assess(policy, config, video, episodes, seed)
     figures = [_shown(evaluation)]
-    if config.gym.id:
-        from legged_ppo.evaluation.gym_video import record_gym_episodes
-        from legged_ppo.evaluation.returns import evaluate_returns
-
-        result = evaluate_returns(policy, config, episodes, seed)
-        table = returns_table(result)
-        record = partial(record_gym_episodes, policy, config, [video], episodes=1, seed=seed)
-    else:
-        result = evaluate_policy(policy, config, episodes, seed)
-        table = figures_table(result)
+    if not config.gym.id:
         page = run_dir / "evaluation.html"
         write_terrain_report(page, checkpoint, result)
         figures.append(_shown(page))
-        script = terrain_tour(result) if config.terrain.curriculum.rule != "none" else TOUR
-        seconds = sum(segment.seconds for segment in script)
-        record = partial(
-            render_episodes, policy, config, video, seconds=seconds, script=script, seed=seed
-        )
     write_evaluation(evaluation, checkpoint, counters, result)
     try:
         record()
@@ -68,6 +61,31 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
         f"  python evaluate.py --checkpoint {_shown(checkpoint)}",
         f"  tensorboard --logdir {_shown(run_dir.parent)}",
     ]
+
+
+def _assess_robots(
+    policy: ActorCritic, config: Config, video: Path, episodes: int, seed: int
+) -> tuple[dict[str, Any], Table, Callable[[], float]]:
+    """Figures, their table, and a function that records the video."""
+    result = evaluate_policy(policy, config, episodes, seed)
+    script = terrain_tour(result) if config.terrain.curriculum.rule != "none" else TOUR
+    seconds = sum(segment.seconds for segment in script)
+    record = partial(
+        render_episodes, policy, config, video, seconds=seconds, script=script, seed=seed
+    )
+    return result, figures_table(result), record
+
+
+def _assess_gym(
+    policy: ActorCritic, config: Config, video: Path, episodes: int, seed: int
+) -> tuple[dict[str, Any], Table, Callable[[], float]]:
+    """The same for a Gymnasium environment, of which one episode is recorded."""
+    from legged_ppo.evaluation.gym_video import record_gym_episodes
+    from legged_ppo.evaluation.returns import evaluate_returns
+
+    result = evaluate_returns(policy, config, episodes, seed)
+    record = partial(record_gym_episodes, policy, config, [video], episodes=1, seed=seed)
+    return result, returns_table(result), record
 
 
 def terrain_tour(result: dict[str, Any]) -> list[Segment]:

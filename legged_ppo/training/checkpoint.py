@@ -113,7 +113,8 @@ def load_policy(path: str | Path) -> tuple[ActorCritic, Config, dict[str, Any]]:
 
 def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Path) -> None:
     """Refuse to resume a run whose robot, network or number of robots differs from `config`'s."""
-    old, new = asdict(checkpoint_config(checkpoint, path)), asdict(config)
+    before = checkpoint_config(checkpoint, path)
+    old, new = asdict(before), asdict(config)
     for section in ("robot", "policy", "terrain", "gym"):
         for key, value in new[section].items():
             if old[section][key] != value:
@@ -123,10 +124,10 @@ def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Pat
                     f"{old[section][key]!r}, as in the checkpoint",
                     source=f"resume {path}",
                 )
+    saved = _state_shapes(before)
     for key, value in _state_shapes(config).items():
-        before = _state_shapes(checkpoint_config(checkpoint, path))[key]
-        if before != value:
-            expected = f"{before!r}, as in the checkpoint"
+        if saved[key] != value:
+            expected = f"{saved[key]!r}, as in the checkpoint"
             raise ConfigError(key, value, expected, source=f"resume {path}")
     keys = [
         ("sim", "engine"),

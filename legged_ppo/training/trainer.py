@@ -247,7 +247,7 @@ class Trainer:
             verdict = judge(policy, self.config, training.evaluation_episodes, training.seed + 1000)
         verdict = distributed.from_main(verdict)
         assert verdict is not None
-        if verdict.score > self.counters.best_score:
+        if verdict.score >= self.counters.best_score:  # a first one of -inf counts
             self.counters.best_score = verdict.score
             payload = self._payload() | {"policy": policy.state_dict()}
             if distributed.is_main():

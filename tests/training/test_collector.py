@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -112,6 +112,16 @@ def test_rollout_equals_a_replay_with_resets_written_out(make_env: MakeEnv, num_
     # The values of last and of next observations were read without moving the memory on.
     torch.testing.assert_close(next_value, expected.next_value, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(collector.state, expected.state_after, rtol=1e-5, atol=1e-5)
+
+
+def test_where_the_last_observation_is_hidden_the_value_before_it_counts(make_env: MakeEnv) -> None:
+    collected = make_collected(make_env, 9)
+    step = collected.env.step
+    collected.env.step = lambda actions: replace(step(actions), final_obs=None)
+    collected.collect()
+    buffer = collected.buffer
+    assert buffer.truncated.any()
+    assert torch.equal(buffer.final_values[buffer.truncated], buffer.values[buffer.truncated])
 
 
 def test_value_of_a_time_out_is_neither_that_of_the_state_before_nor_of_the_reset(
