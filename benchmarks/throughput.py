@@ -74,11 +74,11 @@ def env_fps(trainer: Trainer, iterations: int) -> float:
 def _engine_step(simulator: Any, decimation: int) -> Callable[[torch.Tensor], None]:
     """A control step without reading the state back."""
     if isinstance(simulator, MujocoC):
-        batch = simulator._batch
 
         def step(targets: torch.Tensor) -> None:
-            batch.bind("ctrl")[:] = targets.numpy()
-            batch.step(nstep=decimation)
+            for group in simulator.groups:
+                group.batch.bind("ctrl")[:] = targets[group.rows].numpy()
+                group.batch.step(nstep=decimation)
 
         return step
 

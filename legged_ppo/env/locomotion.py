@@ -107,12 +107,14 @@ class LocomotionEnv:
             torch.as_tensor(levels, device=self.device),
             torch.Size(self.terrain.heights.shape[:2]),
         )
+        self.simulator.assign(self.terrain_type)
         self._find_tiles()
 
     def place(self, column: int, level: int) -> None:
         """Put every robot on this tile, from the next reset on."""
         self.curriculum.types = torch.full_like(self.terrain_type, column)
         self.curriculum.levels = torch.full_like(self.terrain_level, level)
+        self.simulator.assign(self.terrain_type)
         self._find_tiles()
 
     def _find_tiles(self) -> None:
@@ -234,11 +236,12 @@ class LocomotionEnv:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.curriculum.load_state_dict(state["curriculum"])
+        self.simulator.assign(self.terrain_type)
         self.simulator.load_state_dict(state["simulator"])
         self.commands.load_state_dict(state["commands"])
         self.randomization.load_state_dict(state["randomization"])
         self.scandots.load_state_dict(state["scandots"])
-        self.curriculum.load_state_dict(state["curriculum"])
         self._find_tiles()
         for name in _STATE:
             setattr(self, name, state["buffers"][name].clone())
@@ -248,6 +251,7 @@ class LocomotionEnv:
         """Take over the robots' levels alone, from as many ranks as there were."""
         found = [state["curriculum"] for state in states]
         self.curriculum.load_share(found, distributed.rank(), distributed.world_size())
+        self.simulator.assign(self.terrain_type)
         self._find_tiles()
 
     def anneal(self, progress: float) -> None:
@@ -384,7 +388,7 @@ class LocomotionEnv:
         self.simulator.randomize(mask, self.randomization.parameters)
         spread = self._spawn_radius[self.tile]
         qpos, qvel = self.randomization.initial_state(self._origin, spread)
-        qpos[:, 2] += self.heights(qpos[:, None, :2], self.tile)[:, 0] - self._origin[:, 2]
+        qpos[:, 2] += self.heights.under_robots(qpos[:, :2], self.tile) - self._origin[:, 2]
         self.simulator.reset(mask, qpos, qvel)
         keep = ~mask
         for name in ("action", "last_action", "air_time", "totals", "wrapped"):

@@ -110,9 +110,7 @@ def scatter(
     tile = torch.arange(n, device=device) % (columns * levels)
     corner = torch.stack([tile // levels, tile % levels], dim=1)
     place = (corner + unit[:, :2]) * terrain.config.tile_size
-    ring = torch.tensor([-0.4, 0.0, 0.4], device=device)
-    around = place[:, None] + torch.cartesian_prod(ring, ring)  # [N, 9, 2], under the whole robot
-    ground = HeightMap(terrain, device)(around, tile).amax(1, keepdim=True)
+    ground = HeightMap(terrain, device).under_robots(place, tile)[:, None]
     default = torch.as_tensor(robot.default_joint_pos, dtype=torch.float32, device=device)
     everyone = torch.ones(n, dtype=torch.bool, device=device)
     qpos = torch.cat(

@@ -38,7 +38,8 @@ class Layout:
         self._penalized_columns = self._flags(model, sim_model.PENALIZED)
         self._termination_columns = self._flags(model, sim_model.TERMINATION)
         self._base = model.body(robot.config.base_body).id
-        self._feet = [model.geom(name).id for name in robot.config.foot_geoms]
+        self._ground_geoms = int(np.count_nonzero(model.geom_bodyid == 0))
+        self._feet = [model.geom(name).id - self._ground_geoms for name in robot.config.foot_geoms]
         self._mass = float(model.body_mass[self._base])
         self._inertia = torch.as_tensor(model.body_inertia[self._base], device=device)
         self._com = torch.as_tensor(model.body_ipos[self._base], device=device)
@@ -89,10 +90,15 @@ class Layout:
         """[N, 6 + J] in policy joint order as rows of the engine's qvel."""
         return _rows(values, self.rest_qvel, 6, self._qvel_columns)
 
+    def of_robot(self, fields: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        """Views of the `RANDOMIZED` fields without the ground, whose geoms come first in the model."""
+        friction = fields["geom_friction"][:, self._ground_geoms :]
+        return fields | {"geom_friction": friction}
+
     def write_parameters(
         self, fields: dict[str, torch.Tensor], mask: torch.Tensor, parameters: PhysicalParameters
     ) -> None:
-        """Write the masked robots' parameters into the engine's fields, each [N, ...], in place."""
+        """Write the masked robots' parameters into the fields of `of_robot`, each [N, ...], in place."""
         p, base, config = parameters, self._base, self._robot.config
 
         def put(field: torch.Tensor, value: torch.Tensor) -> None:

@@ -19,8 +19,14 @@ PENALIZED = "penalized:"
 TERMINATION = "termination:"
 
 
-def build_model(robot: RobotSpec, terrain: Terrain, config: SimConfig) -> mujoco.MjModel:
-    """Compile robot, ground, PD actuators (in policy joint order) and sensors into one model."""
+def build_model(
+    robot: RobotSpec, terrain: Terrain, config: SimConfig, column: int | None = None
+) -> mujoco.MjModel:
+    """Compile robot, ground, PD actuators (in policy joint order) and sensors into one model.
+
+    Args:
+        column: the one column of the terrain whose ground is built; None builds all.
+    """
     spec = robot.mjspec()
     spec.compiler.discardvisual = True  # pictures are made from a model of their own
     option = spec.option
@@ -37,7 +43,7 @@ def build_model(robot: RobotSpec, terrain: Terrain, config: SimConfig) -> mujoco
     for foot in robot.config.foot_geoms:
         # At equal priority the ground's friction would hide a lower one of the foot.
         spec.geom(foot).priority = max(spec.geom(foot).priority, 1)
-    terrain.add_to(spec)
+    terrain.add_to(spec, column)
     _add_pd_actuators(spec, robot)
     _add_sensors(spec, robot)
     return spec.compile()

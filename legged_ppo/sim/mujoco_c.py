@@ -1,7 +1,12 @@
-"""Physics on the CPU: MuJoCo C through `mujoco.batch.Batch`, all robots and substeps in one call."""
+"""Physics on the CPU: MuJoCo C through `mujoco.batch.Batch`, all robots and substeps in one call.
+
+A static geom costs every robot time wherever it stands, so robots on different columns of the terrain grid
+live in different models, each with the ground of its own column alone.
+"""
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import mujoco
@@ -17,73 +22,87 @@ from legged_ppo.sim.model import build_model
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
 from legged_ppo.terrain.grid import Terrain
 
+_CPU = torch.device("cpu")
+
 
 class MujocoC:
-    """`Simulator` on MuJoCo's C engine; bit-identical at any number of threads."""
+    """`Simulator` on MuJoCo's C engine; bit-identical at any number of threads.
+
+    Args:
+        columns: as of `assign`; None gives every robot the ground of the whole grid.
+    """
 
     def __init__(
-        self, robot: RobotSpec, terrain: Terrain, config: SimConfig, num_envs: int
+        self,
+        robot: RobotSpec,
+        terrain: Terrain,
+        config: SimConfig,
+        num_envs: int,
+        columns: np.ndarray | None = None,
     ) -> None:
-        self.num_envs = num_envs
-        self.device = torch.device("cpu")
-        self.config = config
-        self.model = build_model(robot, terrain, config)
-        self._batch = Batch(self.model, num_envs, config.threads or distributed.threads())
-        self._robot = robot
-        self._layout = Layout(self.model, robot, self.device)
-        fields = {name: self._batch.expand(name) for name in RANDOMIZED}
-        self._fields = {name: torch.from_numpy(values) for name, values in fields.items()}
-        self._qpos, self._qvel = self._batch.bind("qpos"), self._batch.bind("qvel")
-        self._torque = self._batch.bind("qfrc_actuator")
-        self._sensors = self._batch.bind("sensordata")
-        self._ctrl = self._batch.bind("ctrl")
-        self._sensor_shift = torch.zeros(num_envs, 3)
+        self.num_envs, self.device, self.config = num_envs, _CPU, config
+        self._robot, self._terrain = robot, terrain
+        self._build(columns)
+
+    def assign(self, columns: torch.Tensor) -> None:
+        wanted = columns.numpy()
+        if self._columns is None or not np.array_equal(wanted, self._columns):
+            self._build(wanted)
+
+    def _build(self, columns: np.ndarray | None) -> None:
+        """Make the models and put every robot into its default pose."""
+        self._columns = columns
+        n = self.num_envs
+        bounds = [0, n]
+        if columns is not None:
+            bounds[1:1] = (np.flatnonzero(np.diff(columns)) + 1).tolist()
+        self.groups = [
+            Group(
+                build_model(
+                    self._robot,
+                    self._terrain,
+                    self.config,
+                    None if columns is None else int(columns[first]),
+                ),
+                self._robot,
+                self.config,
+                slice(first, end),
+            )
+            for first, end in itertools.pairwise(bounds)
+        ]
+        self._layout = self.groups[0].layout
+        self._sensor_shift = torch.zeros(n, 3)
         """How far each robot was moved since its sensors were computed [m]."""
-        self._batch.qpos[:] = self._layout.rest_qpos.numpy()
-        self._ctrl[:] = robot.default_joint_pos
-        self._batch.forward()
-        self.state = self._read_state(torch.zeros(num_envs, dtype=torch.bool))
+        self.state = self._read_state(torch.zeros(n, dtype=torch.bool))
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
-        targets = joint_targets.numpy()
         self._sensor_shift.zero_()
         raised = np.zeros(self.num_envs, dtype=bool)
-        try:
-            if latency is None:
-                self._ctrl[:] = targets
-                self._batch.step(nstep=self.config.decimation)
-            else:
-                self._step_with_latency(targets, latency.numpy())
-        except SimulationError as error:
-            raised[error.ids] = True
-        # With a latency of the whole step the engine has not seen the new targets yet.
-        self._ctrl[:] = targets
+        targets, delay = joint_targets.numpy(), None if latency is None else latency.numpy()
+        for group in self.groups:
+            rows = group.rows
+            raised[rows] = group.step(targets[rows], None if delay is None else delay[rows])
         self.state = self._read_state(torch.from_numpy(raised))
 
     def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
-        ids = np.flatnonzero(mask.numpy())
-        if len(ids) == 0:
+        if not bool(mask.any()):
             return
-        self._batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
-        self._batch.qpos[ids] = self._layout.qpos_rows(qpos[ids]).numpy()
-        self._batch.qvel[ids] = self._layout.qvel_rows(qvel[ids]).numpy()
-        self._ctrl[ids] = self._robot.default_joint_pos
-        self._batch.forward(ids)
-        self._sensor_shift[ids] = 0.0
+        for group in self.groups:
+            group.reset(*(x[group.rows] for x in (mask, qpos, qvel)))
+        self._sensor_shift[mask] = 0.0
         self.state = self._read_state(self.state.failed & ~mask)
 
     def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
-        ids = np.flatnonzero(mask.numpy())
-        if len(ids) == 0:
-            return
-        self._layout.write_parameters(self._fields, mask, parameters)
-        self._batch.set_const(ids)
+        for group in self.groups:
+            group.randomize(mask[group.rows], parameters.rows(group.rows))
 
     def push(self, velocity: torch.Tensor) -> None:
-        self._qvel[:, :2] += velocity.numpy()
+        for group in self.groups:
+            group.qvel[:, :2] += velocity[group.rows].numpy()
 
     def translate(self, shift: torch.Tensor) -> None:
-        self._qpos[:, :2] += shift.numpy()
+        for group in self.groups:
+            group.qpos[:, :2] += shift[group.rows].numpy()
         self._sensor_shift[:, :2] += shift
         state = self.state
         offset = torch.nn.functional.pad(shift, (0, 1))
@@ -94,45 +113,95 @@ class MujocoC:
         return {}
 
     def state_dict(self) -> dict[str, Any]:
+        fields = [group.fields for group in self.groups]
         return {
-            "rows": torch.from_numpy(self._batch.state.copy()),
-            "fields": {name: values.clone() for name, values in self._fields.items()},
+            "rows": torch.from_numpy(np.concatenate([group.batch.state for group in self.groups])),
+            "fields": {name: torch.cat([each[name] for each in fields]) for name in RANDOMIZED},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        for name, values in state["fields"].items():
-            self._fields[name].copy_(values)
-        self._batch.set_const()
-        self._batch.state[:] = state["rows"].numpy()
-
-    def model_of(self, env: int) -> mujoco.MjModel:
-        """The compiled model with robot `env`'s physical parameters, to render it."""
-        return self._batch.get_model(env)
-
-    def data_of(self, env: int, data: mujoco.MjData) -> mujoco.MjData:
-        """Robot `env`'s state, written into `data`."""
-        return self._batch.get_data(env, data)
-
-    def _step_with_latency(self, targets: np.ndarray, latency: np.ndarray) -> None:
-        """Substep k runs on the previous targets while k < latency."""
-        late = np.arange(self.config.decimation)[None, :] < latency[:, None]  # [N, substeps]
-        controls = np.where(late[:, :, None], self._ctrl[:, None], targets[:, None])
-        self._batch.rollout(
-            self.config.decimation,
-            controls,
-            control_spec=int(mujoco.mjtState.mjSTATE_CTRL),
-            record=("qpos",),
-        )
+        for group in self.groups:
+            for name, values in state["fields"].items():
+                group.fields[name].copy_(values[group.rows])
+            group.batch.set_const()
+            group.batch.state[:] = state["rows"][group.rows].numpy()
 
     def _read_state(self, raised: torch.Tensor) -> SimState:
-        qpos, qvel = _float32(self._qpos), _float32(self._qvel)
-        sensors, torque = _float32(self._sensors), _float32(self._torque)
+        qpos, qvel = self._gather("qpos"), self._gather("qvel")
+        sensors, torque = self._gather("sensors"), self._gather("torque")
         # NaN fails the comparison too.
         sound = (qvel.abs().amax(1) < self.config.max_velocity) & torch.isfinite(qpos.sum(1))
         state = self._layout.state(qpos, qvel, sensors, torque, raised | ~sound)
         state.foot_pos = state.foot_pos + self._sensor_shift[:, None]
         return state
 
+    def _gather(self, name: str) -> torch.Tensor:
+        """An array of all groups, [N, ...] float32."""
+        parts = [getattr(group, name) for group in self.groups]
+        return torch.from_numpy(np.concatenate(parts, dtype=np.float32, casting="same_kind"))
 
-def _float32(values: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(values.astype(np.float32))
+
+class Group:
+    """Robots `rows` of all, which share one model."""
+
+    def __init__(
+        self, model: mujoco.MjModel, robot: RobotSpec, config: SimConfig, rows: slice
+    ) -> None:
+        self.model, self.rows = model, rows
+        self._decimation = config.decimation
+        self._default_ctrl = robot.default_joint_pos
+        count = rows.stop - rows.start
+        self.batch = Batch(model, count, config.threads or distributed.threads())
+        self.layout = Layout(model, robot, _CPU)
+        fields = {name: torch.from_numpy(self.batch.expand(name)) for name in RANDOMIZED}
+        self.fields = self.layout.of_robot(fields)
+        self.qpos, self.qvel = self.batch.bind("qpos"), self.batch.bind("qvel")
+        self.torque = self.batch.bind("qfrc_actuator")
+        self.sensors = self.batch.bind("sensordata")
+        self._ctrl = self.batch.bind("ctrl")
+        self.batch.qpos[:] = self.layout.rest_qpos.numpy()
+        self._ctrl[:] = self._default_ctrl
+        self.batch.forward()
+
+    def step(self, targets: np.ndarray, latency: np.ndarray | None) -> np.ndarray:
+        """One control step; returns which robots' physics raised an error, [n] bool."""
+        raised = np.zeros(len(targets), dtype=bool)
+        try:
+            if latency is None:
+                self._ctrl[:] = targets
+                self.batch.step(nstep=self._decimation)
+            else:
+                self._step_with_latency(targets, latency)
+        except SimulationError as error:
+            raised[error.ids] = True
+        # With a latency of the whole step the engine has not seen the new targets yet.
+        self._ctrl[:] = targets
+        return raised
+
+    def _step_with_latency(self, targets: np.ndarray, latency: np.ndarray) -> None:
+        """Substep k runs on the previous targets while k < latency."""
+        late = np.arange(self._decimation)[None, :] < latency[:, None]  # [n, substeps]
+        controls = np.where(late[:, :, None], self._ctrl[:, None], targets[:, None])
+        self.batch.rollout(
+            self._decimation,
+            controls,
+            control_spec=int(mujoco.mjtState.mjSTATE_CTRL),
+            record=("qpos",),
+        )
+
+    def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+        ids = np.flatnonzero(mask.numpy())
+        if len(ids) == 0:
+            return
+        self.batch.reset(ids, stage=int(mujoco.mjtStage.mjSTAGE_NONE))
+        self.batch.qpos[ids] = self.layout.qpos_rows(qpos[ids]).numpy()
+        self.batch.qvel[ids] = self.layout.qvel_rows(qvel[ids]).numpy()
+        self._ctrl[ids] = self._default_ctrl
+        self.batch.forward(ids)
+
+    def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
+        ids = np.flatnonzero(mask.numpy())
+        if len(ids) == 0:
+            return
+        self.layout.write_parameters(self.fields, mask, parameters)
+        self.batch.set_const(ids)

@@ -97,7 +97,8 @@ class MujocoWarp:
             nccdmax=size.convex_pairs,
             njmax=size.constraints,
         )
-        self._fields = {name: wp.to_torch(getattr(self._m, name)) for name in RANDOMIZED}
+        fields = {name: wp.to_torch(getattr(self._m, name)) for name in RANDOMIZED}
+        self._fields = self._layout.of_robot(fields)
         self._persistent = {name: wp.to_torch(getattr(self._d, name)) for name in _PERSISTENT}
         self._qpos, self._qvel = self._persistent["qpos"], self._persistent["qvel"]
         self._ctrl = self._persistent["ctrl"]
@@ -110,6 +111,9 @@ class MujocoWarp:
         self._latency = torch.zeros(n, dtype=torch.int32, device=self.device)
         self._reset_mask = torch.zeros(n, dtype=torch.bool, device=self.device)
         self._new_qpos, self._new_qvel = torch.zeros_like(self._qpos), torch.zeros_like(self._qvel)
+
+    def assign(self, columns: torch.Tensor) -> None:
+        """Nothing: all worlds share one model, with the whole grid."""
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
         self._previous.copy_(self._targets)

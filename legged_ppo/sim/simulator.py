@@ -58,6 +58,10 @@ class PhysicalParameters:
     kd_scale: torch.Tensor
     motor_strength: torch.Tensor
 
+    def rows(self, which: slice) -> PhysicalParameters:
+        """Those of some robots."""
+        return PhysicalParameters(**{name: value[which] for name, value in vars(self).items()})
+
 
 class Simulator(Protocol):
     """N copies of one robot on one terrain."""
@@ -65,6 +69,14 @@ class Simulator(Protocol):
     num_envs: int
     device: torch.device
     state: SimState
+
+    def assign(self, columns: torch.Tensor) -> None:
+        """Say on which column of the terrain each robot lives, [N] int64, before it is reset there.
+
+        An engine may leave the ground of all other columns out. Robots that changed columns are
+        undefined until their reset, as is `state`.
+        """
+        ...
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
         """One control step: `decimation` substeps with the PD law inside the engine.

@@ -126,9 +126,12 @@ class TerrainCurriculum:
 
     def load_share(self, states: list[dict[str, torch.Tensor]], share: int, shares: int) -> None:
         """Take every `shares`-th robot, from the `share`-th on, of curricula of which this one is a part."""
-        for name in ("types", "levels"):
-            everyone = torch.cat([state[name] for state in states])
-            setattr(self, name, everyone[share::shares].clone())
+        types, levels = (
+            torch.cat([state[name] for state in states])[share::shares]
+            for name in ("types", "levels")
+        )
+        order = types.argsort(stable=True)  # as `Terrain.assign` has them
+        self.types, self.levels = types[order], levels[order]
         counts = torch.stack([state["episodes"] for state in states])
         rates = torch.stack([state["solve_rate"] for state in states])
         total = counts.sum(0)

@@ -50,13 +50,18 @@ class Terrain:
         """[types, levels] m, `Tile.spawn_radius`."""
         return np.array([[tile.spawn_radius for tile in column] for column in self.tiles])
 
-    def add_to(self, spec: mujoco.MjSpec) -> None:
-        """Add the ground's geoms to a model; they collide with the robot's (contype 1 to conaffinity 1)."""
+    def add_to(self, spec: mujoco.MjSpec, column: int | None = None) -> None:
+        """Add the ground's geoms to a model; they collide with the robot's (contype 1 to conaffinity 1).
+
+        Args:
+            column: the one column to add, with flat ground around it; None adds all.
+        """
         size = self.config.tile_size
+        columns = range(len(self.types)) if column is None else [column]
         placed = [
-            PlacedTile(f"{name}_{level}", tile, ((column + 0.5) * size, (level + 0.5) * size))
-            for column, (name, tiles) in enumerate(zip(self.types, self.tiles, strict=True))
-            for level, tile in enumerate(tiles)
+            PlacedTile(f"{self.types[x]}_{y}", tile, ((x + 0.5) * size, (y + 0.5) * size))
+            for x in columns
+            for y, tile in enumerate(self.tiles[x])
         ]
         add_ground(spec, placed, size, self.config.border)
 

@@ -57,7 +57,7 @@ def test_the_robot_stands_in_the_middle_of_the_picture(backend: str, config) -> 
 
 def test_pictures_leave_the_physics_model_alone(config) -> None:
     env = make_env(config, 1, 0)
-    physics = env.simulator.model
+    physics = env.simulator.groups[0].model
     assert not ((physics.geom_contype == 0) & (physics.geom_conaffinity == 0)).any()
     picture = build_render_model(env.robot, env.terrain, (0, 0))
     assert picture.ngeom > physics.ngeom

@@ -339,8 +339,8 @@ def test_the_feet_of_a_foreign_mjcf_have_the_friction_that_is_asked_for(
         quiet.task.randomization.friction = range_
         env = make_env(quiet, 1, seed=0)
         env.start_episodes_together()
-        model, data = env.simulator.model_of(0), mujoco.MjData(env.simulator.model)
-        env.simulator.data_of(0, data)
+        batch = env.simulator.groups[0].batch
+        model, data = batch.get_model(0), batch.get_data(0)
         for _ in range(20):
             mujoco.mj_step(model, data)
         assert data.ncon == 4

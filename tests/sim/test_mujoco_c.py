@@ -91,7 +91,7 @@ def nominal(num_envs: int, **changes: float) -> PhysicalParameters:
 
 def rows(simulator: MujocoC) -> np.ndarray:
     """The engine's whole state [N, columns], warm start included."""
-    return simulator._batch.state.copy()
+    return simulator.state_dict()["rows"].numpy()
 
 
 def assert_same_state(a: MujocoC, b: MujocoC, where: torch.Tensor | slice = slice(None)) -> None:
@@ -117,7 +117,7 @@ def test_a_reset_renews_the_masked_robots_and_leaves_the_others_untouched(build:
         simulator.reset(MASKED, *pose(simulator, (1.0, 2.0, 0.3)))
     assert_same_state(reset, untouched, ~MASKED)
     assert_same_state(reset, fresh, MASKED)
-    assert rows(reset)[0].any() and reset._batch.qacc_warmstart[0].any()
+    assert rows(reset)[0].any() and reset.groups[0].batch.qacc_warmstart[0].any()
     for simulator in (reset, untouched, fresh):
         walk(simulator, range(5))
     assert_same_state(reset, untouched, ~MASKED)
@@ -163,7 +163,7 @@ def test_a_diverged_robot_fails_alone_and_recovers_by_its_reset(
     simulator, reference = build(4), build(4)
     for each in (simulator, reference):
         walk(each, range(5), latency)
-    getattr(simulator._batch, field)[2, column] = value
+    getattr(simulator.groups[0].batch, field)[2, column] = value
     for step in (5, 6):
         walk(simulator, range(step, step + 1), latency)
         walk(reference, range(step, step + 1), latency)
@@ -179,7 +179,7 @@ def test_a_diverged_robot_fails_alone_and_recovers_by_its_reset(
 
 def test_a_reset_of_other_robots_does_not_hide_a_failure(build: Build) -> None:
     simulator = build(4)
-    simulator._batch.qpos[0, 2] = np.nan
+    simulator.groups[0].batch.qpos[0, 2] = np.nan
     walk(simulator, range(1))
     simulator.reset(MASKED, *pose(simulator))
     assert simulator.state.failed.tolist() == [True, False, False, False]
@@ -193,7 +193,7 @@ def test_an_error_of_the_engine_is_a_failure_of_that_robot(
     def raising(**_: object) -> None:
         raise SimulationError(np.array([1]), "stack overflow")
 
-    monkeypatch.setattr(simulator._batch, "step", raising)
+    monkeypatch.setattr(simulator.groups[0].batch, "step", raising)
     walk(simulator, range(1))
     assert simulator.state.failed.tolist() == [False, True, False]
     simulator.reset(torch.tensor([True, False, False]), *pose(simulator))
@@ -273,7 +273,7 @@ def test_only_the_masked_robots_get_new_parameters(build: Build) -> None:
     assert_same_state(simulator, untouched, ~MASKED)
     changed = simulator.state.joint_pos != untouched.state.joint_pos
     assert changed[MASKED].any(1).all()
-    light, heavy = simulator.model_of(0), simulator.model_of(1)
+    light, heavy = (simulator.groups[0].batch.get_model(i) for i in (0, 1))
     assert heavy.body("base").mass == pytest.approx(light.body("base").mass + 1.0)
     ratio = heavy.body("base").inertia / light.body("base").inertia
     heavier = heavy.body("base").mass[0] / light.body("base").mass[0]
@@ -286,7 +286,7 @@ def test_pushes_add_to_the_planar_world_velocity(build: Build) -> None:
     simulator.push(torch.tensor([[0.3, -0.4], [0.0, 0.0]]))
     changed = np.argwhere(rows(simulator) != before)
     assert changed[:, 0].tolist() == [0, 0]
-    np.testing.assert_allclose(simulator._batch.qvel[0, :3], [0.3, -0.4, 0.0], atol=1e-7)
+    np.testing.assert_allclose(simulator.groups[0].batch.qvel[0, :3], [0.3, -0.4, 0.0], atol=1e-7)
 
 
 def test_a_robot_on_its_back_touches_with_its_base(build: Build) -> None:
@@ -354,12 +354,87 @@ def test_latency_zero_equals_no_latency(build: Build) -> None:
 
 def test_the_engine_does_not_reset_a_diverged_robot_by_itself(build: Build) -> None:
     simulator = build(1)
-    simulator._batch.qpos[0, 8] = np.nan
+    batch = simulator.groups[0].batch
+    batch.qpos[0, 8] = np.nan
     walk(simulator, range(1))
-    assert np.isnan(simulator._batch.qpos).any() or np.isnan(simulator._batch.qvel).any()
+    assert np.isnan(batch.qpos).any() or np.isnan(batch.qvel).any()
 
 
 def test_the_engines_settings_reach_the_model(robot: RobotSpec, rough: Terrain) -> None:
     config = replace(SimConfig(threads=1), integrator="euler", cone="elliptic", iterations=7)
-    option = MujocoC(robot, rough, config, 1).model.opt
+    option = MujocoC(robot, rough, config, 1).groups[0].model.opt
     assert (option.integrator, option.cone, option.iterations) == (0, 1, 7)
+
+
+@pytest.fixture(scope="module")
+def grid() -> Terrain:
+    """Three columns: boxes, a height field, boxes below the ground around them."""
+    names = ("stairs_up", "rough", "stairs_down")
+    return build_terrain(
+        TerrainConfig(proportions=dict.fromkeys(names, 1.0), num_levels=2, tile_size=6.0)
+    )
+
+
+COLUMNS = np.array([0, 0, 1, 1, 2])
+
+
+def on_their_columns(simulator: MujocoC, terrain: Terrain) -> MujocoC:
+    """Put the robots of `COLUMNS` on the middle of their second level, give two of them other
+    parameters and let them walk, late."""
+    qpos, qvel = pose(simulator)
+    qpos[:, :3] += torch.tensor(terrain.origins[COLUMNS, 1]).float()
+    heavy = torch.tensor([False, True, False, True, False])
+    simulator.randomize(heavy, nominal(5, added_mass=1.0, friction=0.5))
+    simulator.reset(torch.ones(5, dtype=torch.bool), qpos, qvel)
+    return walk(simulator, range(25), torch.tensor([0, 1, 2, 3, 0]))
+
+
+def test_a_robot_moves_on_its_columns_ground_as_on_the_whole_grids(
+    robot: RobotSpec, grid: Terrain
+) -> None:
+    alone, whole = (MujocoC(robot, grid, SimConfig(), 5, x) for x in (COLUMNS, None))
+    assert [group.rows for group in alone.groups] == [slice(0, 2), slice(2, 4), slice(4, 5)]
+    assert whole.groups[0].model.ngeom > max(group.model.ngeom for group in alone.groups)
+    for simulator in (alone, whole):
+        on_their_columns(simulator, grid)
+    assert (alone.state.foot_force > 0).any(1).all()
+    for name, value in vars(alone.state).items():
+        torch.testing.assert_close(value, getattr(whole.state, name), atol=1e-4, rtol=1e-4)
+
+
+def test_robots_may_change_columns(robot: RobotSpec, grid: Terrain) -> None:
+    moved, built = (
+        MujocoC(robot, grid, SimConfig(), 5, x) for x in (np.zeros_like(COLUMNS), COLUMNS)
+    )
+    on_their_columns(moved, grid)
+    moved.assign(torch.from_numpy(COLUMNS))
+    groups = built.groups
+    built.assign(torch.from_numpy(COLUMNS))
+    assert built.groups is groups, "nothing to do"
+    for simulator in (moved, built):
+        on_their_columns(simulator, grid)
+    assert_same_state(moved, built)
+
+
+def test_a_loaded_state_continues_on_several_columns(robot: RobotSpec, grid: Terrain) -> None:
+    simulator, resumed = (MujocoC(robot, grid, SimConfig(), 5, COLUMNS) for _ in range(2))
+    saved = on_their_columns(simulator, grid).state_dict()
+    robots_geoms = np.count_nonzero(simulator.groups[0].model.geom_bodyid)
+    assert saved["fields"]["geom_friction"].shape == (5, robots_geoms, 3), "not the ground's"
+    resumed.load_state_dict(saved)
+    for each in (simulator, resumed):
+        walk(each, range(25, 35))
+    assert_same_state(simulator, resumed)
+
+
+def test_a_diverged_robot_of_another_column_fails_alone(robot: RobotSpec, grid: Terrain) -> None:
+    simulator, reference = (MujocoC(robot, grid, SimConfig(), 5, COLUMNS) for _ in range(2))
+    for each in (simulator, reference):
+        on_their_columns(each, grid)
+    simulator.groups[1].batch.qpos[1, 8] = np.nan
+    for each in (simulator, reference):
+        walk(each, range(25, 26))
+    assert_failed_alone(simulator, reference, bad=3)
+    third = torch.arange(5) == 3
+    simulator.reset(third, *pose(simulator))
+    torch.testing.assert_close(simulator.state.base_pos[3], torch.tensor([0.0, 0.0, 0.33]))

@@ -59,7 +59,7 @@ def settled(robot: RobotSpec, terrain: Terrain) -> tuple[torch.Tensor, torch.Ten
         simulator.step(standing(robot, count))
     state = simulator.state
     qpos = torch.cat([state.base_pos, state.base_quat, state.joint_pos], dim=1)
-    qvel = torch.from_numpy(simulator._qvel.copy()).float()
+    qvel = torch.from_numpy(simulator.groups[0].qvel.copy()).float()
     return qpos, torch.cat([qvel[:, :6], state.joint_vel], dim=1)
 
 
