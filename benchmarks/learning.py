@@ -72,6 +72,26 @@ def sb3_cartpole_novel(task: Task, seed: int) -> Any:
     )
 
 
+def sb3_cartpole(task: Task, seed: int) -> Any:
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.env_util import make_vec_env
+
+    return PPO(
+        "MlpPolicy",
+        make_vec_env(task.env, 8, seed=seed),
+        n_steps=32,
+        batch_size=256,
+        gae_lambda=0.8,
+        gamma=0.98,
+        n_epochs=20,
+        ent_coef=0.0,
+        learning_rate=lambda left: left * 0.001,
+        clip_range=lambda left: left * 0.2,
+        seed=seed,
+        device="cpu",
+    )
+
+
 def sb3_lunarlander(task: Task, seed: int) -> Any:
     from stable_baselines3 import PPO
     from stable_baselines3.common.env_util import make_vec_env
@@ -118,7 +138,7 @@ TASKS = {
     ),
     "cartpole_novel": Task("cartpole_novel_gru", [], sb3_cartpole_novel, observe=[0, 2]),
     "cartpole_novel_memoryless": Task("cartpole_novel_gru", ["policy.gru_layers=0"]),
-    "cartpole": Task("cartpole_novel_gru", ["gym.observe=[]", "policy.gru_layers=0"]),
+    "cartpole": Task("cartpole_ppo", [], sb3_cartpole),
     "lunarlander": Task("lunarlander_ppo", [], sb3_lunarlander, 1_000_000, "LunarLander-v3"),
     "lunarlander_a2c": Task("lunarlander_a2c"),
     "pendulum_novel": Task("pendulum"),
