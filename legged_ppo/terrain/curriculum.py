@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from legged_ppo import distributed
 from legged_ppo.config.schema import CurriculumConfig
 
 _SOLVED_PROGRESS = 0.7
@@ -104,15 +105,17 @@ class TerrainCurriculum:
         return metrics
 
     def report(self, names: list[str]) -> dict[str, Any]:
-        """The matrix of types and levels as plain lists: solve rates (None where nobody has been),
-        episodes that ended, and where the robots are now."""
+        """The matrix of types and levels as plain lists, over all ranks: solve rates (None where nobody
+        has been), episodes that ended, and where the robots are now."""
         cells = self.types * self.solve_rate.shape[1] + self.levels
-        robots = torch.bincount(cells, minlength=self.solve_rate.numel())
-        rates = torch.where(self.episodes > 0, self.solve_rate, torch.nan).tolist()
+        robots = distributed.sum_(torch.bincount(cells, minlength=self.solve_rate.numel()))
+        solved = distributed.sum_(self.solve_rate * self.episodes)
+        episodes = distributed.sum_(self.episodes.clone())
+        rates = (solved / episodes).tolist()  # 0 / 0 is NaN
         return {
             "types": names,
             "solve_rate": [[None if r != r else round(r, 4) for r in row] for row in rates],
-            "episodes": self.episodes.long().tolist(),
+            "episodes": episodes.long().tolist(),
             "robots": robots.view_as(self.solve_rate).tolist(),
         }
 

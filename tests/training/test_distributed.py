@@ -83,6 +83,8 @@ def test_two_processes_train_resume_and_hand_over_to_one(tmp_path: Path) -> None
     steps = [row["env_steps"] for row in rows(through)]
     assert steps == [ROBOTS * LENGTH * (i + 1) for i in range(6)]
     assert before.sum() == robots_by_level(parted).sum() == ROBOTS
+    report = json.loads((parted / "run" / "curriculum.json").read_text())
+    assert torch.equal(torch.tensor(report["robots"]).sum(0), robots_by_level(parted))
 
     train(1, parted, 7, "--resume", checkpoint)
     assert len(rows(parted)) == 7
