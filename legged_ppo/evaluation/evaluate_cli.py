@@ -160,7 +160,7 @@ def _compare(arguments: argparse.Namespace) -> int:
             options.refuse(arguments, f"for {config.gym.id}: it is for robots", "compare")
         policy.to(device)
         conditions = conditions or config
-        episodes, types = collect_episodes(
+        episodes, terrain = collect_episodes(
             policy,
             conditions,
             arguments.envs,
@@ -170,7 +170,7 @@ def _compare(arguments: argparse.Namespace) -> int:
         )
         found.append((path, episodes))
     (first_path, first), (second_path, second) = found
-    result = compare(first, second, types)
+    result = compare(first, second, terrain.types)
     print_tables(comparison_table(result, (str(first_path), str(second_path))))
     _write_json(arguments.json, result)
     return 0

@@ -22,6 +22,7 @@ from legged_ppo.evaluation.actor import RecurrentActor
 from legged_ppo.evaluation.statistics import Episodes, concatenate, summarize_by_terrain
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.terrain.curriculum import covered_path
+from legged_ppo.terrain.grid import Terrain
 
 _MAX_ROBOTS = 512
 """Robots simulated at once unless told; more episodes than this take several rounds."""
@@ -53,9 +54,9 @@ def evaluate_policy(
         place: terrain type and level of all episodes; None shares them out evenly.
 
     Returns:
-        {"overall": figures, "terrain": {TYPE: {"all": figures, "levels": {"0": figures}}}}
+        as `summarize_by_terrain`
     """
-    found, types = collect_episodes(
+    found, terrain = collect_episodes(
         policy,
         config,
         episodes,
@@ -65,7 +66,7 @@ def evaluate_policy(
         command=command,
         place=place,
     )
-    return summarize_by_terrain(found, types)
+    return summarize_by_terrain(found, terrain)
 
 
 def collect_episodes(
@@ -78,8 +79,8 @@ def collect_episodes(
     stochastic: bool = False,
     command: tuple[float, float, float] | None = None,
     place: tuple[str, int] | None = None,
-) -> tuple[Episodes, list[str]]:
-    """The episodes behind `evaluate_policy`, and the names of the terrain types."""
+) -> tuple[Episodes, Terrain]:
+    """The episodes behind `evaluate_policy`, and the ground that they were on."""
     size = min(num_envs or _MAX_ROBOTS, episodes)
     sizes = [min(size, episodes - done) for done in range(0, episodes, size)]
     seeds = np.random.SeedSequence(seed).generate_state(len(sizes)).tolist()
@@ -91,7 +92,7 @@ def collect_episodes(
             env.place(*env.terrain.place(*place))
         noise = torch.Generator(env.device).manual_seed(round_seed + 1) if stochastic else None
         parts.append(run_episodes(policy, env, noise))
-    return concatenate(parts), env.terrain.types
+    return concatenate(parts), env.terrain
 
 
 def evaluation_config(config: Config) -> Config:

@@ -15,13 +15,21 @@ _DARK = 0.55
 
 
 def success_matrix(terrain: dict[str, Any]) -> tuple[list[str], np.ndarray]:
-    """Types and success rates [types, levels] of `evaluate_policy`'s "terrain"; NaN where nobody was."""
+    """Labels of the types and success rates [types, levels] of `evaluate_policy`'s "terrain"; NaN where
+    nobody was."""
     levels = max(int(level) for group in terrain.values() for level in group["levels"]) + 1
     rates = np.full((len(terrain), levels), np.nan)
     for row, group in enumerate(terrain.values()):
         for level, figures in group["levels"].items():
             rates[row, int(level)] = figures["success_rate"]
-    return list(terrain), rates
+    labels = [_label(name, list(group["features"].values())) for name, group in terrain.items()]
+    return labels, rates
+
+
+def _label(name: str, features: list[str]) -> str:
+    """A type's name and the range of its features."""
+    text = " to ".join(dict.fromkeys([features[0], features[-1]]))
+    return f"{name}\n{text}" if text else name
 
 
 def draw_curriculum(report: dict[str, Any], out: Path) -> None:

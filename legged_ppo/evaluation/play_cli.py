@@ -137,7 +137,7 @@ def _print_episodes(policy: ActorCritic, config: Config, arguments: argparse.Nam
     from legged_ppo.evaluation.evaluator import collect_episodes
     from legged_ppo.evaluation.tables import episodes_table, print_tables
 
-    episodes, types = collect_episodes(
+    episodes, terrain = collect_episodes(
         policy,
         config,
         arguments.episodes or 5,
@@ -146,7 +146,7 @@ def _print_episodes(policy: ActorCritic, config: Config, arguments: argparse.Nam
         command=arguments.command,
         place=options.place_of(arguments),
     )
-    print_tables(episodes_table(episodes, types))
+    print_tables(episodes_table(episodes, terrain.types))
     return 0
 
 

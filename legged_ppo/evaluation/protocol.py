@@ -49,12 +49,12 @@ def run_protocol(
     types = [name for names in TERRAINS.values() for name in names]
     config.terrain.proportions = dict.fromkeys(types, 1.0)
     config.task.episode_length_s = TIME_LIMIT
-    found, columns = collect_episodes(
+    found, terrain = collect_episodes(
         policy, config, episodes, seed, stochastic=stochastic, command=COMMAND
     )
     figures = {}
     for kind, names in TERRAINS.items():
-        chosen = np.isin(found.terrain_type, [columns.index(name) for name in names])
+        chosen = np.isin(found.terrain_type, [terrain.types.index(name) for name in names])
         figures[kind] = summarize(found.select(chosen))
     return figures
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from legged_ppo.terrain.grid import Terrain
+
 _Z95 = 1.959964
 """97.5 % quantile of the normal distribution."""
 _GRAVITY = 9.81
@@ -91,21 +93,42 @@ def summarize(episodes: Episodes) -> dict[str, Any]:
     }
 
 
-def summarize_by_terrain(episodes: Episodes, types: Sequence[str]) -> dict[str, Any]:
-    """{"overall": figures, "terrain": {TYPE: {"all": figures, "levels": {"0": figures}}}}."""
-    terrain: dict[str, Any] = {}
-    for column, name in enumerate(types):
+def summarize_by_terrain(episodes: Episodes, terrain: Terrain) -> dict[str, Any]:
+    """The figures of `summarize`, overall and by terrain.
+
+    Returns:
+        {"overall": figures, "terrain": {TYPE: {"all": figures, "levels": {"2": figures},
+        "features": {"2": "6 cm"}}}}
+    """
+    groups: dict[str, Any] = {}
+    for column, name in enumerate(terrain.types):
         of_type = episodes.select(episodes.terrain_type == column)
         if len(of_type) == 0:
             continue
-        terrain[name] = {
+        levels = np.unique(of_type.terrain_level).tolist()
+        groups[name] = {
             "all": summarize(of_type),
             "levels": {
                 str(level): summarize(of_type.select(of_type.terrain_level == level))
-                for level in np.unique(of_type.terrain_level).tolist()
+                for level in levels
             },
+            "features": {str(level): terrain.tiles[column][level].feature for level in levels},
         }
-    return {"overall": summarize(episodes), "terrain": terrain}
+    return {"overall": summarize(episodes), "terrain": groups}
+
+
+def rows_by_terrain(result: dict[str, Any]) -> list[tuple[str, bool, dict[str, Any]]]:
+    """The rows of a table of `summarize_by_terrain`: label, whether it is one level of the type above,
+    figures."""
+    rows = [("all", False, result["overall"])]
+    for name, group in result["terrain"].items():
+        texts = {k: f"{k}: {feature}" if feature else k for k, feature in group["features"].items()}
+        if len(texts) == 1:
+            rows.append((f"{name} {next(iter(texts.values()))}", False, group["all"]))
+            continue
+        rows.append((name, False, group["all"]))
+        rows += [(f"level {text}", True, group["levels"][k]) for k, text in texts.items()]
+    return rows
 
 
 def wilson_interval(successes: int, trials: int) -> tuple[float, float]:

@@ -9,9 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from legged_ppo.evaluation.statistics import Episodes
+from legged_ppo.evaluation.statistics import Episodes, rows_by_terrain
 
-_WIDTH = 112
+_WIDTH = 120
 """Columns of a table where the output is no terminal."""
 
 
@@ -31,12 +31,10 @@ def figures_table(result: dict[str, Any]) -> Table:
     )
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_row("all", *_cells(result["overall"]), style="bold", end_section=True)
-    for name, group in result["terrain"].items():
-        table.add_row(name, *_cells(group["all"]))
-        if len(group["levels"]) > 1:
-            for level, figures in group["levels"].items():
-                table.add_row(f"  level {level}", *_cells(figures), style="dim")
+    for i, (label, part, figures) in enumerate(rows_by_terrain(result)):
+        style = "bold" if i == 0 else "dim" if part else ""
+        label = f"  {label}" if part else label
+        table.add_row(label, *_cells(figures), style=style, end_section=i == 0)
     return table
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import html
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from legged_ppo.evaluation.heat_map import draw_heat_map, success_matrix
+from legged_ppo.evaluation.statistics import rows_by_terrain
 
 _COLUMNS = (
     "terrain",
@@ -23,7 +25,7 @@ _COLUMNS = (
 _STYLE = """
 body { font-family: sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; } th, td { padding: .25rem .7rem; text-align: right; }
-th:first-child, td:first-child { text-align: left; } tr.all td { font-weight: bold; }
+td { white-space: nowrap; } th:first-child, td:first-child { text-align: left; } tr.all td { font-weight: bold; }
 th { border-bottom: 2px solid #888; } td { border-bottom: 1px solid #ddd; }
 img { max-width: 100%; }
 """
@@ -41,11 +43,12 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
     """
     picture = path.with_suffix(".png")
     draw_heat_map(*success_matrix(result["terrain"]), "Success rate", picture)
-    heading, rows = f"Evaluation of {checkpoint.name}", _rows(result)
+    heading = f"Evaluation of {checkpoint.name}"
+    rows = [(label, part, _cells(f)) for label, part, f in rows_by_terrain(result)]
     if path.suffix == ".md":
         lines = [f"# {heading}", "", _DEFINITION, "", f"![success]({picture.name})", ""]
         lines += [_markdown(_COLUMNS), "|---" + "|---:" * (len(_COLUMNS) - 1) + "|"]
-        lines += [_markdown(row) for row in rows]
+        lines += [_markdown([label, *cells]) for label, _, cells in rows]
         path.write_text("\n".join(lines) + "\n")
         return
     image = base64.b64encode(picture.read_bytes()).decode()
@@ -55,7 +58,7 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
         f"<p>{_DEFINITION}</p>",
         f'<img alt="success rate by terrain type and level" src="data:image/png;base64,{image}">',
         f"<table><tr>{''.join(f'<th>{c}</th>' for c in _COLUMNS)}</tr>",
-        *(_html(row) for row in rows),
+        *(_html(*row) for row in rows),
         "</table>",
     ]
     page = (
@@ -63,16 +66,6 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
         f"</title><style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
     path.write_text(page)
-
-
-def _rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Overall, then every type with its levels."""
-    rows = [("all", *_cells(result["overall"]))]
-    for name, group in result["terrain"].items():
-        rows.append((name, *_cells(group["all"])))
-        if len(group["levels"]) > 1:
-            rows += [(f"{name} {level}", *_cells(f)) for level, f in group["levels"].items()]
-    return rows
 
 
 def _cells(figures: dict[str, Any]) -> list[str]:
@@ -92,10 +85,10 @@ def _cells(figures: dict[str, Any]) -> list[str]:
     ]
 
 
-def _markdown(cells: tuple[str, ...]) -> str:
+def _markdown(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _html(cells: tuple[str, ...]) -> str:
-    style = "" if cells[0][-1].isdigit() else ' class="all"'
-    return f"<tr{style}>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
+def _html(label: str, part: bool, cells: list[str]) -> str:
+    style = "" if part else ' class="all"'
+    return f"<tr{style}>{''.join(f'<td>{html.escape(cell)}</td>' for cell in (label, *cells))}</tr>"

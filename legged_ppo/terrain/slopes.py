@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from legged_ppo.terrain.tile import RIM, Tile, resample
-
-
-def _lerp(bounds: tuple[float, float], difficulty: float) -> float:
-    return bounds[0] + (bounds[1] - bounds[0]) * difficulty
+from legged_ppo.terrain.tile import RIM, Tile, centimetres, lerp, resample
 
 
 def distance_from_middle(size: float, points: int) -> np.ndarray:
@@ -41,11 +38,11 @@ class Flat:
     """Peak-to-peak height [m] at difficulty 0 and 1."""
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
-        spawn, peak = self.size / 2 - RIM, _lerp(self.fractal_height, difficulty)
+        spawn, peak = self.size / 2 - RIM, lerp(self.fractal_height, difficulty)
         if peak == 0.0:
             return Tile(spawn_radius=spawn)
         heights = peak * fractal(self.points, rng) * rim_fade(self.size, self.points)
-        return Tile(patch=heights, spawn_radius=spawn)
+        return Tile(patch=heights, spawn_radius=spawn, feature=centimetres(peak))
 
 
 def fractal(points: int, rng: np.random.Generator, octaves: int = 4) -> np.ndarray:
@@ -68,9 +65,10 @@ class Rough:
     """Peak-to-peak height [m] at difficulty 0 and 1."""
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
-        peak = _lerp(self.roughness, difficulty)
+        peak = lerp(self.roughness, difficulty)
         heights = peak * random_heights(self.points, rng) * rim_fade(self.size, self.points)
-        return Tile(patch=heights, spawn_radius=self.size / 2 - RIM)
+        spawn, feature = self.size / 2 - RIM, centimetres(peak)
+        return Tile(patch=heights, spawn_radius=spawn, feature=feature)
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class Slope:
     """Peak-to-peak height [m] of random heights on top."""
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
-        slope = _lerp(self.slope, difficulty)
+        slope = lerp(self.slope, difficulty)
         run = self.size / 2 - RIM - distance_from_middle(self.size, self.points)
         run = run.clip(0.0, self.size / 2 - RIM - self.platform / 2)
         heights = (-slope if self.ascending else slope) * run
@@ -96,7 +94,8 @@ class Slope:
             noise = random_heights(self.points, rng) - 0.5
             heights += self.roughness * noise * rim_fade(self.size, self.points)
         sunken = bool(heights.min() < 0.0)
-        return Tile(patch=heights, sunken=sunken, spawn_radius=self.platform / 2 - 0.3)
+        spawn, feature = self.platform / 2 - 0.3, f"{math.degrees(math.atan(slope)):.3g} deg"
+        return Tile(patch=heights, sunken=sunken, spawn_radius=spawn, feature=feature)
 
 
 @dataclass(frozen=True)
@@ -114,6 +113,7 @@ class Wave:
         reach = self.size / 2 - RIM
         axis = np.linspace(-self.size / 2, self.size / 2, self.points).clip(-reach, reach)
         wave = 0.5 - 0.5 * np.cos(2 * np.pi * self.count * (axis + reach) / (2 * reach))
-        heights = 0.5 * _lerp(self.amplitude, difficulty) * np.add.outer(wave, wave)
-        heights = heights * rim_fade(self.size, self.points)
-        return Tile(patch=heights, spawn_radius=self.size / 2 - 2 * RIM)
+        height = lerp(self.amplitude, difficulty)
+        heights = 0.5 * height * np.add.outer(wave, wave) * rim_fade(self.size, self.points)
+        spawn, feature = self.size / 2 - 2 * RIM, centimetres(height)
+        return Tile(patch=heights, spawn_radius=spawn, feature=feature)

@@ -6,14 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from legged_ppo.terrain.tile import RIM, Box, Tile
+from legged_ppo.terrain.tile import RIM, Box, Tile, centimetres, lerp
 
 _DEPTH = 0.3
 """Thickness [m] of solid ground below the lowest surface."""
-
-
-def _lerp(bounds: tuple[float, float], difficulty: float) -> float:
-    return bounds[0] + (bounds[1] - bounds[0]) * difficulty
 
 
 def _square(half: float, bottom: float, top: float) -> Box:
@@ -48,7 +44,7 @@ class Stairs:
         return int((self.size / 2 - RIM - self.platform / 2) / self.tread + 1e-6)
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
-        riser, steps = _lerp(self.riser, difficulty), self.steps
+        riser, steps = lerp(self.riser, difficulty), self.steps
         inner = self.size / 2 - RIM - steps * self.tread
         spawn = self.platform / 2 - 0.5
         if not self.ascending:
@@ -57,14 +53,14 @@ class Stairs:
                 _square(inner + (steps - 1 - k) * self.tread, 0.0, (k + 1) * riser)
                 for k in range(steps)
             ]
-            return Tile(boxes, spawn_radius=spawn)
+            return Tile(boxes, spawn_radius=spawn, feature=centimetres(riser))
         floor = -steps * riser - _DEPTH
         boxes = [_square(inner, floor, -steps * riser)]
         for k in range(1, steps):
             edge = inner + k * self.tread
             boxes += _ring(edge - self.tread, edge, floor, (k - steps) * riser)
         boxes += _ring(inner + (steps - 1) * self.tread, self.size / 2, floor, 0.0)
-        return Tile(boxes, sunken=True, spawn_radius=spawn)
+        return Tile(boxes, sunken=True, spawn_radius=spawn, feature=centimetres(riser))
 
 
 @dataclass(frozen=True)
@@ -78,7 +74,7 @@ class Curbs:
     count: int = 16
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
-        height = _lerp(self.height, difficulty)
+        height = lerp(self.height, difficulty)
         reach = self.size / 2 - RIM
         boxes = []
         for i in range(self.count):
@@ -87,7 +83,7 @@ class Curbs:
             (x0, y0), (x1, y1) = (centre - half).tolist(), (centre + half).tolist()
             boxes.append(Box((x0, y0, 0.0), (x1, y1, height * (1.0 - 0.5 * i / self.count))))
         kept = [part for box in boxes for part in _outside(box, self.platform / 2)]
-        return Tile(kept, spawn_radius=self.platform / 2 - 0.3)
+        return Tile(kept, spawn_radius=self.platform / 2 - 0.3, feature=centimetres(height))
 
 
 def _outside(box: Box, half: float) -> list[Box]:
@@ -120,14 +116,15 @@ class Gaps:
     """Depth [m] of the moats."""
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
-        width, floor = _lerp(self.width, difficulty), -self.depth - _DEPTH
+        width, floor = lerp(self.width, difficulty), -self.depth - _DEPTH
         reach = self.size / 2 - RIM
         middle = (self.platform / 2 + reach - width) / 2  # inner edge of the land between the moats
         boxes = [_square(self.size / 2, floor, -self.depth)]
         boxes.append(_square(self.platform / 2, -self.depth, 0.0))
         boxes += _ring(self.platform / 2 + width, middle + width / 2, -self.depth, 0.0)
         boxes += _ring(middle + 1.5 * width, self.size / 2, -self.depth, 0.0)
-        return Tile(boxes, sunken=True, spawn_radius=self.platform / 2 - 0.4)
+        spawn, feature = self.platform / 2 - 0.4, centimetres(width)
+        return Tile(boxes, sunken=True, spawn_radius=spawn, feature=feature)
 
 
 @dataclass(frozen=True)
@@ -140,10 +137,11 @@ class Pit:
     """Depth [m] at difficulty 0 and 1."""
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
-        depth = _lerp(self.depth, difficulty)
+        depth = lerp(self.depth, difficulty)
         half, floor = self.platform / 2 + 0.5, -depth - _DEPTH
         boxes = [_square(half, floor, -depth), *_ring(half, self.size / 2, floor, 0.0)]
-        return Tile(boxes, sunken=True, spawn_radius=self.platform / 2 - 0.3)
+        spawn, feature = self.platform / 2 - 0.3, centimetres(depth)
+        return Tile(boxes, sunken=True, spawn_radius=spawn, feature=feature)
 
 
 @dataclass(frozen=True)
@@ -160,12 +158,12 @@ class Hurdles:
     """m"""
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
-        height, edge = _lerp(self.height, difficulty), self.platform / 2 + 0.2
+        height, edge = lerp(self.height, difficulty), self.platform / 2 + 0.2
         boxes = []
         while edge + self.thickness <= self.size / 2 - RIM:
             boxes += _ring(edge, edge + self.thickness, 0.0, height)
             edge += self.spacing
-        return Tile(boxes, spawn_radius=self.platform / 2 - 0.4)
+        return Tile(boxes, spawn_radius=self.platform / 2 - 0.4, feature=centimetres(height))
 
 
 @dataclass(frozen=True)
@@ -189,9 +187,9 @@ class SteppingStones:
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         cell = self.size / (self.points - 1)
-        stone = max(round(_lerp(self.stone, difficulty) / cell), 1)
+        stone = max(round(lerp(self.stone, difficulty) / cell), 1)
         # The walls lean outwards on both sides of a gap, so that one of k cells is k - 1 wide at half depth.
-        gap = max(round(_lerp(self.gap, difficulty) / cell), 1) + 1
+        gap = max(round(lerp(self.gap, difficulty) / cell), 1) + 1
         index = np.arange(self.points)
         on_stone = (index + int(rng.integers(stone + gap))) % (stone + gap) <= stone
         heights = np.where(np.logical_and.outer(on_stone, on_stone), 0.0, -self.depth)
@@ -199,5 +197,8 @@ class SteppingStones:
         distance = np.maximum.outer(centre, centre)
         land = (distance <= self.platform / 2 + 1e-6) | (distance >= self.size / 2 - RIM - 1e-6)
         return Tile(
-            patch=np.where(land, 0.0, heights), sunken=True, spawn_radius=self.platform / 2 - 0.3
+            patch=np.where(land, 0.0, heights),
+            sunken=True,
+            spawn_radius=self.platform / 2 - 0.3,
+            feature=centimetres((gap - 1) * cell),
         )

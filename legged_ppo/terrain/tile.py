@@ -32,12 +32,24 @@ class Tile:
     """Parts lie below 0, so that boxes (or the field) make all of the ground, down to `floor`."""
     spawn_radius: float = 0.5
     """Robots start within this distance [m] of the middle, along each axis."""
+    feature: str = ""
+    """Size of what makes it difficult, to read: "6 cm", "12 deg"; empty on the plane."""
 
     @property
     def floor(self) -> float:
         """Height [m] of the lowest point."""
         lowest = min((box.low[2] for box in self.boxes), default=0.0)
         return min(lowest, 0.0 if self.patch is None else float(self.patch.min()))
+
+
+def lerp(bounds: tuple[float, float], difficulty: float) -> float:
+    """The value at a difficulty in [0, 1] between those at 0 and 1."""
+    return bounds[0] + (bounds[1] - bounds[0]) * difficulty
+
+
+def centimetres(length: float) -> str:
+    """A length [m], to read."""
+    return f"{100 * length:.3g} cm"
 
 
 def rasterize(tile: Tile, size: float, points: int) -> np.ndarray:

@@ -52,7 +52,7 @@ def test_evaluate_prints_a_table_and_writes_the_documented_json(
     assert evaluate_cli.main(arguments) == 0
     printed = capsys.readouterr().out
     assert "flat" in printed
-    assert "level 1" in printed
+    assert "level 1: 5 cm" in printed
     content = json.loads(file.read_text())
     assert list(content) == ["checkpoint", "env_steps", "overall", "terrain"]
     assert content["checkpoint"] == str(checkpoint)

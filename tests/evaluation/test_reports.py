@@ -23,11 +23,14 @@ def checkpoint(tmp_path, config, make_checkpoint) -> Path:
 
 def test_the_matrix_has_the_success_rates_and_holes_where_nobody_was() -> None:
     groups = {
-        "flat": {"levels": {"0": {"success_rate": 1.0}}},
-        "gaps": {"levels": {"0": {"success_rate": 0.5}, "2": {"success_rate": 0.25}}},
+        "flat": {"levels": {"0": {"success_rate": 1.0}}, "features": {"0": ""}},
+        "gaps": {
+            "levels": {"0": {"success_rate": 0.5}, "2": {"success_rate": 0.25}},
+            "features": {"0": "5 cm", "2": "20 cm"},
+        },
     }
-    types, rates = success_matrix(groups)
-    assert types == ["flat", "gaps"]
+    labels, rates = success_matrix(groups)
+    assert labels == ["flat", "gaps\n5 cm to 20 cm"]
     np.testing.assert_array_equal(rates, [[1.0, np.nan, np.nan], [0.5, np.nan, 0.25]])
 
 
@@ -47,8 +50,9 @@ def test_a_report_page_shows_every_type_and_level(
     arguments = ["--checkpoint", str(checkpoint), "--envs", "8", "--report", str(page)]
     assert evaluate_cli.main(arguments) == 0
     text = page.read_text()
-    for name in ("flat", "rough"):
-        assert all(f"{name} {level}" in text for level in (0, 1))
+    rows = ("flat", "level 0", "level 1", "rough", "level 0: 1 cm", "level 1: 5 cm")
+    places = [text.index(row, text.index("cost of transport")) for row in rows]
+    assert places[:3] == sorted(places[:3]) and places[3:] == sorted(places[3:])
     assert (tmp_path / "report.png").is_file() == (suffix == "md")
     assert ("data:image/png;base64," in text) == (suffix == "html")
 
@@ -66,7 +70,8 @@ def test_a_policy_equals_itself_in_a_comparison_and_differs_from_another(
     config, make_policy
 ) -> None:
     policy = make_policy(config)
-    first, types = collect_episodes(policy, config, 12, seed=3)
+    first, terrain = collect_episodes(policy, config, 12, seed=3)
+    types = terrain.types
     again, _ = collect_episodes(policy, config, 12, seed=3)
     same = compare(first, again, types)
     assert list(same["terrain"]) == types
