@@ -73,7 +73,9 @@ def make_simulator(
             raise ConfigError("sim.engine", engine, f"mujoco_warp on {device}")
         from legged_ppo.sim.mujoco_c import MujocoC
 
-        return MujocoC(robot, terrain, config, num_envs, terrain.assign(num_envs)[0])
+        columns, levels = terrain.assign(num_envs)
+        tiles = columns * terrain.num_levels + levels
+        return MujocoC(robot, terrain, config, num_envs, tiles)
     if importlib.util.find_spec("mujoco_warp") is None:
         raise ConfigError("sim.engine", engine, f"mujoco_c, or after {_INSTALL_WARP}: mujoco_warp")
     from legged_ppo.sim.mujoco_warp import make_planned

@@ -107,20 +107,19 @@ class LocomotionEnv:
             torch.as_tensor(levels, device=self.device),
             torch.Size(self.terrain.heights.shape[:2]),
         )
-        self.simulator.assign(self.terrain_type)
         self._find_tiles()
 
     def place(self, column: int, level: int) -> None:
         """Put every robot on this tile, from the next reset on."""
         self.curriculum.types = torch.full_like(self.terrain_type, column)
         self.curriculum.levels = torch.full_like(self.terrain_level, level)
-        self.simulator.assign(self.terrain_type)
         self._find_tiles()
 
     def _find_tiles(self) -> None:
-        """Look up the robots' tiles, which their types and levels decide."""
+        """Look up the robots' tiles, which their types and levels decide, and tell the engine."""
         self.tile = self.terrain_type * self.terrain.num_levels + self.terrain_level
         """[N] int64, counted along the levels of one type after the other"""
+        self.simulator.assign(self.tile)
         self._origin = self._origins[self.tile]  # [N, 3]
         if "flat" in self.terrain.types:
             self.commands.on_flat = self.terrain_type == self.terrain.types.index("flat")
@@ -237,12 +236,11 @@ class LocomotionEnv:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.curriculum.load_state_dict(state["curriculum"])
-        self.simulator.assign(self.terrain_type)
+        self._find_tiles()
         self.simulator.load_state_dict(state["simulator"])
         self.commands.load_state_dict(state["commands"])
         self.randomization.load_state_dict(state["randomization"])
         self.scandots.load_state_dict(state["scandots"])
-        self._find_tiles()
         for name in _STATE:
             setattr(self, name, state["buffers"][name].clone())
         self.generator.set_state(state["generator"])
@@ -251,7 +249,6 @@ class LocomotionEnv:
         """Take over the robots' levels alone, from as many ranks as there were."""
         found = [state["curriculum"] for state in states]
         self.curriculum.load_share(found, distributed.rank(), distributed.world_size())
-        self.simulator.assign(self.terrain_type)
         self._find_tiles()
 
     def anneal(self, progress: float) -> None:

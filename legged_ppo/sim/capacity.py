@@ -113,6 +113,7 @@ def scatter(
     ground = HeightMap(terrain, device).under_robots(place, tile)[:, None]
     default = torch.as_tensor(robot.default_joint_pos, dtype=torch.float32, device=device)
     everyone = torch.ones(n, dtype=torch.bool, device=device)
+    simulator.assign(tile)
     qpos = torch.cat(
         [
             place,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import mujoco
 import numpy as np
 
 from legged_ppo.config.schema import SimConfig
 from legged_ppo.robots.spec import RobotSpec
-from legged_ppo.terrain.grid import Terrain
 
 _FOUND = 1 << int(mujoco.mjtConDataField.mjCONDATA_FOUND)
 _FORCE = 1 << int(mujoco.mjtConDataField.mjCONDATA_FORCE)
@@ -20,12 +21,12 @@ TERMINATION = "termination:"
 
 
 def build_model(
-    robot: RobotSpec, terrain: Terrain, config: SimConfig, column: int | None = None
+    robot: RobotSpec, add_ground: Callable[[mujoco.MjSpec], None], config: SimConfig
 ) -> mujoco.MjModel:
     """Compile robot, ground, PD actuators (in policy joint order) and sensors into one model.
 
     Args:
-        column: the one column of the terrain whose ground is built; None builds all.
+        add_ground: `Terrain.add_to` or another way to add the ground's geoms to a spec.
     """
     spec = robot.mjspec()
     spec.compiler.discardvisual = True  # pictures are made from a model of their own
@@ -43,7 +44,7 @@ def build_model(
     for foot in robot.config.foot_geoms:
         # At equal priority the ground's friction would hide a lower one of the foot.
         spec.geom(foot).priority = max(spec.geom(foot).priority, 1)
-    terrain.add_to(spec, column)
+    add_ground(spec)
     _add_pd_actuators(spec, robot)
     _add_sensors(spec, robot)
     return spec.compile()

@@ -7,6 +7,7 @@ live in different models, each with the ground of its own column alone.
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import Any
 
 import mujoco
@@ -29,7 +30,7 @@ class MujocoC:
     """`Simulator` on MuJoCo's C engine; bit-identical at any number of threads.
 
     Args:
-        columns: as of `assign`; None gives every robot the ground of the whole grid.
+        tiles: as of `assign`, [N]; None gives every robot the ground of the whole grid.
     """
 
     def __init__(
@@ -38,42 +39,29 @@ class MujocoC:
         terrain: Terrain,
         config: SimConfig,
         num_envs: int,
-        columns: np.ndarray | None = None,
+        tiles: np.ndarray | None = None,
     ) -> None:
         self.num_envs, self.device, self.config = num_envs, _CPU, config
         self._robot, self._terrain = robot, terrain
-        self._build(columns)
+        self._build(None if tiles is None else tiles // terrain.num_levels)
 
-    def assign(self, columns: torch.Tensor) -> None:
-        wanted = columns.numpy()
-        if self._columns is None or not np.array_equal(wanted, self._columns):
-            self._build(wanted)
+    def assign(self, tiles: torch.Tensor) -> None:
+        columns = tiles.numpy() // self._terrain.num_levels
+        if self._columns is None or not np.array_equal(columns, self._columns):
+            self._build(columns)
 
     def _build(self, columns: np.ndarray | None) -> None:
         """Make the models and put every robot into its default pose."""
         self._columns = columns
-        n = self.num_envs
-        bounds = [0, n]
-        if columns is not None:
-            bounds[1:1] = (np.flatnonzero(np.diff(columns)) + 1).tolist()
-        self.groups = [
-            Group(
-                build_model(
-                    self._robot,
-                    self._terrain,
-                    self.config,
-                    None if columns is None else int(columns[first]),
-                ),
-                self._robot,
-                self.config,
-                slice(first, end),
-            )
-            for first, end in itertools.pairwise(bounds)
-        ]
+        self.groups = []
+        for column, rows in _spans(columns, self.num_envs):
+            add_ground = partial(self._terrain.add_to, column=column)
+            model = build_model(self._robot, add_ground, self.config)
+            self.groups.append(Group(model, self._robot, self.config, rows))
         self._layout = self.groups[0].layout
-        self._sensor_shift = torch.zeros(n, 3)
+        self._sensor_shift = torch.zeros(self.num_envs, 3)
         """How far each robot was moved since its sensors were computed [m]."""
-        self.state = self._read_state(torch.zeros(n, dtype=torch.bool))
+        self.state = self._read_state(torch.zeros(self.num_envs, dtype=torch.bool))
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
         self._sensor_shift.zero_()
@@ -139,6 +127,14 @@ class MujocoC:
         """An array of all groups, [N, ...] float32."""
         parts = [getattr(group, name) for group in self.groups]
         return torch.from_numpy(np.concatenate(parts, dtype=np.float32, casting="same_kind"))
+
+
+def _spans(columns: np.ndarray | None, num_envs: int) -> list[tuple[int | None, slice]]:
+    """The runs of robots on the same column."""
+    if columns is None:
+        return [(None, slice(0, num_envs))]
+    bounds = [0, *(np.flatnonzero(np.diff(columns)) + 1).tolist(), num_envs]
+    return [(int(columns[a]), slice(a, b)) for a, b in itertools.pairwise(bounds)]
 
 
 class Group:

@@ -13,6 +13,7 @@ from typing import Any
 
 import mujoco
 import mujoco_warp as mjw
+import numpy as np
 import torch
 import warp as wp
 
@@ -24,6 +25,7 @@ from legged_ppo.sim.model import build_model
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
 from legged_ppo.sim.warp_kernels import choose_targets, write_rows
 from legged_ppo.terrain.grid import Terrain
+from legged_ppo.terrain.slots import MODEL_FIELDS, TileSlots
 
 _DERIVED = ("body_subtreemass", "body_invweight0", "dof_invweight0", "actuator_acc0")
 """Model fields that follow from the randomized ones (`set_const`)."""
@@ -43,7 +45,8 @@ class MujocoWarp:
     """`Simulator` on MuJoCo Warp.
 
     Args:
-        model: of `build_model`.
+        model: of `build_model`, on the ground of `slots`.
+        slots: every world has the ground of its own tile.
         capacity: sizes of the contact and constraint buffers, see `plan_capacity`.
 
     Raises:
@@ -53,6 +56,7 @@ class MujocoWarp:
     def __init__(
         self,
         model: mujoco.MjModel,
+        slots: TileSlots,
         robot: RobotSpec,
         config: SimConfig,
         num_envs: int,
@@ -73,8 +77,14 @@ class MujocoWarp:
         self._default_ctrl = torch.as_tensor(
             robot.default_joint_pos, dtype=torch.float32, device=device
         )
+        self._slots = slots.geoms(self.model)
+        self._tables = {
+            name: torch.as_tensor(values, device=device)
+            for name, values in slots.tables(self.model).items()
+        }
         with wp.ScopedDevice(self._warp_device):
             self._allocate()
+            self.assign(torch.zeros(num_envs, dtype=torch.int64, device=device))
             wp.synchronize_device(self._warp_device)
             self._substeps = self._captured(self._launch_substeps)
             self._restart = self._captured(self._launch_restart)
@@ -88,7 +98,8 @@ class MujocoWarp:
     def _allocate(self) -> None:
         """Model and data on the device, and torch's views of them."""
         n, size = self.num_envs, self.capacity
-        self._m = mjw.put_model(self.model, dict.fromkeys((*RANDOMIZED, *_DERIVED), n))
+        expanded = (*RANDOMIZED, *_DERIVED, *MODEL_FIELDS)
+        self._m = mjw.put_model(self.model, dict.fromkeys(expanded, n))
         self._m.opt.warn_overflow = 0  # counted in `metrics` instead of printed by the device
         self._d = mjw.make_data(
             self.model,
@@ -99,6 +110,8 @@ class MujocoWarp:
         )
         fields = {name: wp.to_torch(getattr(self._m, name)) for name in RANDOMIZED}
         self._fields = self._layout.of_robot(fields)
+        self._ground = {name: wp.to_torch(getattr(self._m, name)) for name in MODEL_FIELDS}
+        self._ground["geom_pos"] = wp.to_torch(self._d.geom_xpos)  # of static geoms: written once
         self._persistent = {name: wp.to_torch(getattr(self._d, name)) for name in _PERSISTENT}
         self._qpos, self._qvel = self._persistent["qpos"], self._persistent["qvel"]
         self._ctrl = self._persistent["ctrl"]
@@ -112,8 +125,9 @@ class MujocoWarp:
         self._reset_mask = torch.zeros(n, dtype=torch.bool, device=self.device)
         self._new_qpos, self._new_qvel = torch.zeros_like(self._qpos), torch.zeros_like(self._qvel)
 
-    def assign(self, columns: torch.Tensor) -> None:
-        """Nothing: all worlds share one model, with the whole grid."""
+    def assign(self, tiles: torch.Tensor) -> None:
+        for name, field in self._ground.items():
+            field[:, self._slots] = self._tables[name][tiles]
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
         self._previous.copy_(self._targets)
@@ -259,17 +273,20 @@ def make_planned(
     Prints the sizes and the memory that they will take.
     """
 
-    model = build_model(robot, terrain, config)
+    slots = TileSlots(terrain)
+    model = build_model(robot, slots.add_to, config)
 
     def make(count: int, capacity: Capacity) -> MujocoWarp:
-        return MujocoWarp(model, robot, config, count, device, capacity)
+        return MujocoWarp(model, slots, robot, config, count, device, capacity)
 
     if config.contacts:
         capacity = Capacity(config.contacts, config.constraints, config.convex_pairs)
     else:
         capacity = plan_capacity(make, robot, terrain, device)
+    pairs = np.count_nonzero(model.geom_contype) * np.count_nonzero(model.geom_conaffinity)
     print(
-        f"MuJoCo Warp on {device}: {num_envs} robots, {capacity.nbytes(model, num_envs) / 2**30:.2f} GB; "
+        f"MuJoCo Warp on {device}: {num_envs} robots, {capacity.nbytes(model, num_envs) / 2**30:.2f} GB, "
+        f"{pairs} pairs of geoms each; "
         f"sim.contacts={capacity.contacts} sim.constraints={capacity.constraints} "
         f"sim.convex_pairs={capacity.convex_pairs}",
         flush=True,

@@ -70,11 +70,13 @@ class Simulator(Protocol):
     device: torch.device
     state: SimState
 
-    def assign(self, columns: torch.Tensor) -> None:
-        """Say on which column of the terrain each robot lives, [N] int64, before it is reset there.
+    def assign(self, tiles: torch.Tensor) -> None:
+        """Say on which tile of the terrain each robot lives, before it is reset there.
 
-        An engine may leave the ground of all other columns out. Robots that changed columns are
-        undefined until their reset, as is `state`.
+        An engine may leave all other ground out. Robots whose tile changes must be reset next.
+
+        Args:
+            tiles: [N] int64, column times `Terrain.num_levels` plus level.
         """
         ...
 

@@ -13,7 +13,7 @@ from legged_ppo.terrain.tile import Box, Tile
 
 _BASE_THICKNESS = 0.5
 """Depth [m] of solid ground below a height field, so that a fast foot cannot pass through."""
-_SURFACE: dict[str, Any] = {
+SURFACE: dict[str, Any] = {
     "contype": 1,
     "conaffinity": 0,
     "condim": 3,
@@ -57,7 +57,7 @@ def add_ground(
         size=[0, 0, 1],
         pos=[0, 0, floor - _BASE_THICKNESS if sunken else 0.0],
         material=look,
-        **_SURFACE,
+        **SURFACE,
     )
     if sunken:
         centres = np.array([each.centre for each in placed])
@@ -98,13 +98,12 @@ def _add_box(spec: mujoco.MjSpec, name: str, box: Box, origin: np.ndarray, look:
         size=(high - low) / 2,
         pos=origin + (high + low) / 2,
         material=look,
-        **_SURFACE,
+        **SURFACE,
     )
 
 
-def _add_field(
-    spec: mujoco.MjSpec, name: str, patch: np.ndarray, origin: np.ndarray, size: float, look: str
-) -> None:
+def add_field_data(spec: mujoco.MjSpec, name: str, patch: np.ndarray, size: float) -> None:
+    """Add the heights of a tile with edge `size` m, for geoms to refer to."""
     low = float(patch.min())
     peak = max(float(patch.max()) - low, 1e-3)
     spec.add_hfield(
@@ -114,13 +113,19 @@ def _add_field(
         ncol=patch.shape[0],
         userdata=((patch.T - low) / peak).ravel(),  # MuJoCo: rows along y, columns along x
     )
+
+
+def _add_field(
+    spec: mujoco.MjSpec, name: str, patch: np.ndarray, origin: np.ndarray, size: float, look: str
+) -> None:
+    add_field_data(spec, name, patch, size)
     spec.worldbody.add_geom(
         name=name,
         type=mujoco.mjtGeom.mjGEOM_HFIELD,
         hfieldname=name,
-        pos=origin + np.array([0.0, 0.0, low]),
+        pos=origin + np.array([0.0, 0.0, float(patch.min())]),
         material=look,
-        **_SURFACE,
+        **SURFACE,
     )
 
 

@@ -44,7 +44,7 @@ class KinematicSimulator:
             values[name] = torch.zeros(n, dtype=torch.bool)
         self.state = KinematicState(**values, base_rotation=torch.empty(0))
 
-    def assign(self, columns: torch.Tensor) -> None:
+    def assign(self, tiles: torch.Tensor) -> None:
         pass
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:

@@ -376,6 +376,7 @@ def grid() -> Terrain:
 
 
 COLUMNS = np.array([0, 0, 1, 1, 2])
+TILES = COLUMNS * 2 + 1
 
 
 def on_their_columns(simulator: MujocoC, terrain: Terrain) -> MujocoC:
@@ -392,7 +393,7 @@ def on_their_columns(simulator: MujocoC, terrain: Terrain) -> MujocoC:
 def test_a_robot_moves_on_its_columns_ground_as_on_the_whole_grids(
     robot: RobotSpec, grid: Terrain
 ) -> None:
-    alone, whole = (MujocoC(robot, grid, SimConfig(), 5, x) for x in (COLUMNS, None))
+    alone, whole = (MujocoC(robot, grid, SimConfig(), 5, x) for x in (TILES, None))
     assert [group.rows for group in alone.groups] == [slice(0, 2), slice(2, 4), slice(4, 5)]
     assert whole.groups[0].model.ngeom > max(group.model.ngeom for group in alone.groups)
     for simulator in (alone, whole):
@@ -403,13 +404,11 @@ def test_a_robot_moves_on_its_columns_ground_as_on_the_whole_grids(
 
 
 def test_robots_may_change_columns(robot: RobotSpec, grid: Terrain) -> None:
-    moved, built = (
-        MujocoC(robot, grid, SimConfig(), 5, x) for x in (np.zeros_like(COLUMNS), COLUMNS)
-    )
+    moved, built = (MujocoC(robot, grid, SimConfig(), 5, x) for x in (np.zeros_like(TILES), TILES))
     on_their_columns(moved, grid)
-    moved.assign(torch.from_numpy(COLUMNS))
+    moved.assign(torch.from_numpy(TILES))
     groups = built.groups
-    built.assign(torch.from_numpy(COLUMNS))
+    built.assign(torch.from_numpy(TILES))
     assert built.groups is groups, "nothing to do"
     for simulator in (moved, built):
         on_their_columns(simulator, grid)
@@ -417,7 +416,7 @@ def test_robots_may_change_columns(robot: RobotSpec, grid: Terrain) -> None:
 
 
 def test_a_loaded_state_continues_on_several_columns(robot: RobotSpec, grid: Terrain) -> None:
-    simulator, resumed = (MujocoC(robot, grid, SimConfig(), 5, COLUMNS) for _ in range(2))
+    simulator, resumed = (MujocoC(robot, grid, SimConfig(), 5, TILES) for _ in range(2))
     saved = on_their_columns(simulator, grid).state_dict()
     robots_geoms = np.count_nonzero(simulator.groups[0].model.geom_bodyid)
     assert saved["fields"]["geom_friction"].shape == (5, robots_geoms, 3), "not the ground's"
@@ -428,7 +427,7 @@ def test_a_loaded_state_continues_on_several_columns(robot: RobotSpec, grid: Ter
 
 
 def test_a_diverged_robot_of_another_column_fails_alone(robot: RobotSpec, grid: Terrain) -> None:
-    simulator, reference = (MujocoC(robot, grid, SimConfig(), 5, COLUMNS) for _ in range(2))
+    simulator, reference = (MujocoC(robot, grid, SimConfig(), 5, TILES) for _ in range(2))
     for each in (simulator, reference):
         on_their_columns(each, grid)
     simulator.groups[1].batch.qpos[1, 8] = np.nan

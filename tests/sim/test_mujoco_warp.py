@@ -21,12 +21,14 @@ from legged_ppo.sim.mujoco_c import MujocoC
 from legged_ppo.sim.mujoco_warp import MujocoWarp
 from legged_ppo.sim.simulator import PhysicalParameters, SimState, Simulator
 from legged_ppo.terrain.grid import Terrain, build_terrain
+from legged_ppo.terrain.slots import TileSlots
 from legged_ppo.terrain.types import make_tile_types
 from legged_ppo.training.cli import main
 
 SIZES = Capacity(contacts=48, constraints=160, convex_pairs=48)
 CPU = torch.device("cpu")
 LEVELS = 3
+TILES = LEVELS * len(make_tile_types(TerrainConfig()))
 SETTLING = 120
 """Substeps from being dropped to standing or lying."""
 
@@ -45,13 +47,18 @@ def terrain() -> Terrain:
 
 
 @pytest.fixture(scope="module")
-def model(robot: RobotSpec, terrain: Terrain) -> mujoco.MjModel:
-    return build_model(robot, terrain, SimConfig(decimation=1))
+def slots(terrain: Terrain) -> TileSlots:
+    return TileSlots(terrain)
+
+
+@pytest.fixture(scope="module")
+def model(robot: RobotSpec, slots: TileSlots) -> mujoco.MjModel:
+    return build_model(robot, slots.add_to, SimConfig(decimation=1))
 
 
 @pytest.fixture(scope="module")
 def settled(robot: RobotSpec, terrain: Terrain) -> tuple[torch.Tensor, torch.Tensor]:
-    """Engine rows (qpos, qvel) of two robots on every tile, resting on it any way they fell."""
+    """Engine rows (qpos, qvel) of two robots on every tile in turn, resting on it any way they fell."""
     count = 2 * LEVELS * len(terrain.types)
     simulator = MujocoC(robot, terrain, SimConfig(decimation=1), count)
     scatter(simulator, robot, terrain, torch.Generator().manual_seed(3))
@@ -59,14 +66,14 @@ def settled(robot: RobotSpec, terrain: Terrain) -> tuple[torch.Tensor, torch.Ten
         simulator.step(standing(robot, count))
     state = simulator.state
     qpos = torch.cat([state.base_pos, state.base_quat, state.joint_pos], dim=1)
-    qvel = torch.from_numpy(simulator.groups[0].qvel.copy()).float()
+    qvel = simulator._gather("qvel")
     return qpos, torch.cat([qvel[:, :6], state.joint_vel], dim=1)
 
 
 @pytest.fixture(scope="module")
-def warp(robot: RobotSpec, model: mujoco.MjModel) -> Callable[..., MujocoWarp]:
+def warp(robot: RobotSpec, model: mujoco.MjModel, slots: TileSlots) -> Callable[..., MujocoWarp]:
     return lambda count, sizes=SIZES, **sim: MujocoWarp(
-        model, robot, SimConfig(**{"decimation": 1, **sim}), count, CPU, sizes
+        model, slots, robot, SimConfig(**{"decimation": 1, **sim}), count, CPU, sizes
     )
 
 
@@ -80,7 +87,9 @@ def wiggle(robot: RobotSpec, count: int, step: int) -> torch.Tensor:
 
 
 def start(simulator: Simulator, rows: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """Put the robots where those of `settled` rest."""
     everyone = torch.ones(simulator.num_envs, dtype=torch.bool)
+    simulator.assign(torch.arange(simulator.num_envs) % TILES)
     simulator.reset(everyone, *(x[: simulator.num_envs] for x in rows))
 
 
@@ -233,6 +242,7 @@ def test_a_saved_state_goes_on_bit_for_bit(
     first, second = warp(4), warp(4)
     start(first, settled)
     first.step(wiggle(robot, 4, 0))
+    second.assign(torch.arange(4))  # as the environment does before it
     second.load_state_dict(first.state_dict())
     for simulator in (first, second):
         simulator.step(wiggle(robot, 4, 1))

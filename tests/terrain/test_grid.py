@@ -16,6 +16,7 @@ from legged_ppo.robots.spec import load_robot
 from legged_ppo.sim.model import build_model
 from legged_ppo.terrain.grid import Terrain, build_terrain
 from legged_ppo.terrain.height_map import HeightMap
+from legged_ppo.terrain.slots import TileSlots
 from legged_ppo.terrain.tile import RIM, Tile
 from legged_ppo.terrain.types import make_tile_types
 
@@ -143,7 +144,7 @@ def ray_heights(model: mujoco.MjModel, data: mujoco.MjData, xy: np.ndarray) -> n
 
 @pytest.fixture(scope="module")
 def ground(grid: Terrain) -> tuple[mujoco.MjModel, mujoco.MjData]:
-    model = build_model(load_robot(RobotConfig()), grid, SimConfig())
+    model = build_model(load_robot(RobotConfig()), grid.add_to, SimConfig())
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     return model, data
@@ -196,8 +197,30 @@ def test_queries_are_bilinear_and_the_tile_repeats(grid: Terrain) -> None:
 
 def test_the_whole_grid_is_small_enough() -> None:
     terrain = build_terrain(replace(GRID, num_levels=10))
-    model = build_model(load_robot(RobotConfig()), terrain, SimConfig())
-    assert model.ngeom <= 1500
+    slots = TileSlots(terrain)
+    for add_to, limit in ((terrain.add_to, 1500), (slots.add_to, 64)):
+        model = build_model(load_robot(RobotConfig()), add_to, SimConfig())
+        assert model.ngeom <= limit
+
+
+def test_a_few_geoms_make_the_ground_of_every_tile(
+    grid: Terrain, ground: tuple[mujoco.MjModel, mujoco.MjData]
+) -> None:
+    slots = TileSlots(grid)
+    model = build_model(load_robot(RobotConfig()), slots.add_to, SimConfig())
+    data, ours = mujoco.MjData(model), slots.geoms(model)
+    tables = slots.tables(model)
+    corners = [(8.0 * column, 8.0 * level) for column in range(len(ALL)) for level in range(3)]
+    for number, corner in enumerate(corners):
+        for name, table in tables.items():
+            field = getattr(model, name)
+            field[ours] = table[number].reshape(field[ours].shape)
+        mujoco.mj_kinematics(model, data)
+        # Feet of a robot on the rim reach over it.
+        xy = np.random.default_rng(number).uniform(-0.4, 8.4, size=(300, 2)) + corner
+        np.testing.assert_allclose(
+            ray_heights(model, data, xy), ray_heights(*ground, xy), atol=1e-5
+        )
 
 
 @pytest.mark.parametrize(
