@@ -20,7 +20,7 @@ from legged_ppo.training.checkpoint import load_checkpoint
 from legged_ppo.training.run_directory import LATEST, RunDirectory
 from legged_ppo.training.trainer import Trainer
 
-ROBOTS, STEPS, ITERATIONS = 64, 16, 50
+ROBOTS, STEPS, ITERATIONS = 128, 16, 50
 MODEL = {
     "class_name": "MLPModel",
     "hidden_dims": [64, 32],
