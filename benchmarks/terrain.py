@@ -111,7 +111,7 @@ def main() -> None:
 
 
 def _static_geoms(trainer: Trainer) -> int:
-    """Geoms of the whole ground, as a GPU's one model holds them."""
+    """Geoms of the whole ground; no engine steps those of several types in one model."""
     spec = mujoco.MjSpec()
     trainer.env.terrain.add_to(spec)  # type: ignore[attr-defined]
     return len(spec.geoms)

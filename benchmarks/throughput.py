@@ -3,7 +3,7 @@
     python benchmarks/throughput.py --config configs/phase1_quickstart.yaml --device cpu --json FILE
     python benchmarks/throughput.py --config configs/phase1_fast.yaml --device cuda:0 --envs 1024,4096,8192
 
-`physics_fps` is the engine's step alone on the same model, robots and substeps, driven with the actions
+`physics_fps` is the engine's step alone on the same models, robots and substeps, driven with the actions
 that the policy took; `env_fps` adds observations, rewards and resets. They are measured in alternation,
 because a shared machine's speed drifts; a ratio is the median of the rounds' ratios. Device memory is all
 that the process holds. With several numbers of robots each is measured by itself.

@@ -92,7 +92,8 @@ class TerrainConfig:
     tile_size: float = 8.0
     """Edge [m] of a square tile."""
     border: float = 2.0
-    """Width [m] of the flat border around the grid."""
+    """Width [m] of the flat ground around the grid, and around those of its parts that an engine simulates
+    alone; robots reach over it before they re-enter at the opposite edge."""
     platform: float = 2.0
     """Edge [m] of the flat square in the middle of a tile where robots start."""
     cell_size: float = 0.1

@@ -38,7 +38,7 @@ _CHECKS: dict[str, Check] = {
     "robot.spawn_height": _POSITIVE,
     "terrain.num_levels": _POSITIVE,
     "terrain.tile_size": _POSITIVE,
-    "terrain.border": _NOT_NEGATIVE,
+    "terrain.border": (lambda x: x >= 1.0, "a width >= 1 m, which robots reach over"),
     "terrain.max_initial_level": (lambda x: x is None or x >= 0, "an integer >= 0, or null"),
     "terrain.platform": _POSITIVE,
     "terrain.curriculum.rule": _one_of("none", "progress", "success"),

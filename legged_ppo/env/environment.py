@@ -74,7 +74,8 @@ class Environment(Protocol):
         ...
 
     def curriculum_report(self) -> dict[str, Any] | None:
-        """Solve rates by type and level (`TerrainCurriculum.report`), or None without a curriculum."""
+        """Solve rates by type and level (`TerrainCurriculum.report`), or None without a curriculum. Every
+        rank must ask."""
         ...
 
     def state_dict(self) -> dict[str, Any]:

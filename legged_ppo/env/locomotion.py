@@ -17,6 +17,7 @@ from legged_ppo.env.observations import ObservationBuilder, make_mirror
 from legged_ppo.env.randomization import Randomization
 from legged_ppo.env.scandots import Scandots
 from legged_ppo.robots.spec import RobotSpec
+from legged_ppo.sim.rotations import rotation_matrix
 from legged_ppo.sim.simulator import Simulator
 from legged_ppo.terrain.curriculum import EpisodeOutcome, TerrainCurriculum
 from legged_ppo.terrain.grid import Terrain
@@ -25,6 +26,8 @@ from legged_ppo.terrain.height_map import HeightMap
 _DUTY_TIME = 1.0
 """Time constant [s] of the running average of each foot's contact."""
 _START_DUTY = 0.5
+_FOOT_REACH = 0.1
+"""Distance [m] from its place in the default pose within which a foot may begin."""
 _EPISODE_METRICS = ["count", "return", "length", "Episode/fall_rate", "progress", "commanded"]
 _STEP_METRICS = ["Track/lin_vel_error", "Track/yaw_rate_error", "Sim/nonfinite_resets"]
 _STATE = (
@@ -81,6 +84,7 @@ class LocomotionEnv:
         self._outcome_columns = [self.episode_metrics.index(name) for name in names]
         self._load_constants()
         self._place_robots()
+        self._stance = self._find_stance()
         self._start_episode_state()
 
     def _load_constants(self) -> None:
@@ -97,6 +101,15 @@ class LocomotionEnv:
         self.heights = HeightMap(terrain, device)
         self._origins = tensor(terrain.origins).view(-1, 3)  # [tiles, 3]
         self._spawn_radius = tensor(terrain.spawn_radius).view(-1)  # [tiles]
+
+    def _find_stance(self) -> torch.Tensor:
+        """[P, 2] m from the base: where the default pose may touch the ground. An engine begins with all
+        robots in that pose."""
+        state = self.simulator.state
+        feet = (state.foot_pos[0] - state.base_pos[0])[:, None, :2]
+        around = torch.tensor([-_FOOT_REACH, 0.0, _FOOT_REACH], device=self.device)
+        points = feet + torch.cartesian_prod(around, around)
+        return torch.cat([points.flatten(0, 1), torch.zeros(1, 2, device=self.device)])
 
     def _place_robots(self) -> None:
         """Give every robot its terrain type and level."""
@@ -236,7 +249,7 @@ class LocomotionEnv:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.curriculum.load_state_dict(state["curriculum"])
-        self._find_tiles()
+        self._find_tiles()  # first: the engine rebuilds itself when robots change columns
         self.simulator.load_state_dict(state["simulator"])
         self.commands.load_state_dict(state["commands"])
         self.randomization.load_state_dict(state["randomization"])
@@ -379,13 +392,20 @@ class LocomotionEnv:
             self.randomization.privileged,
         )
 
+    def _ground_under(self, qpos: torch.Tensor) -> torch.Tensor:
+        """Height [N] m of the highest ground under the base and around the feet of robots in the default
+        pose at these positions, so that no foot begins in the ground."""
+        turn = rotation_matrix(qpos[:, 3:7])[:, :2, :2]
+        points = qpos[:, None, :2] + self._stance @ turn.transpose(1, 2)
+        return self.heights(points, self.tile).amax(1)
+
     def _reset(self, mask: torch.Tensor) -> None:
         """Start new episodes of the masked robots [N] bool; the others are untouched."""
         self.randomization.resample(mask)
         self.simulator.randomize(mask, self.randomization.parameters)
         spread = self._spawn_radius[self.tile]
         qpos, qvel = self.randomization.initial_state(self._origin, spread)
-        qpos[:, 2] += self.heights.under_robots(qpos[:, :2], self.tile) - self._origin[:, 2]
+        qpos[:, 2] += self._ground_under(qpos) - self._origin[:, 2]
         self.simulator.reset(mask, qpos, qvel)
         keep = ~mask
         for name in ("action", "last_action", "air_time", "totals", "wrapped"):

@@ -28,8 +28,8 @@ def success_matrix(terrain: dict[str, Any]) -> tuple[list[str], np.ndarray]:
 
 def _label(name: str, features: list[str]) -> str:
     """A type's name and the range of its features."""
-    text = " to ".join(dict.fromkeys([features[0], features[-1]]))
-    return f"{name}\n{text}" if text else name
+    known = [feature for feature in features if feature]
+    return f"{name}\n{' to '.join(dict.fromkeys(known[:1] + known[-1:]))}" if known else name
 
 
 def draw_curriculum(report: dict[str, Any], out: Path) -> None:

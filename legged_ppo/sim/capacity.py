@@ -17,10 +17,12 @@ import torch
 import warp as wp
 
 from legged_ppo.robots.spec import RobotSpec
+from legged_ppo.sim.layout import RANDOMIZED
 from legged_ppo.sim.rotations import from_yaw
 from legged_ppo.sim.simulator import Simulator
 from legged_ppo.terrain.grid import Terrain
 from legged_ppo.terrain.height_map import HeightMap
+from legged_ppo.terrain.slots import MODEL_FIELDS
 
 if TYPE_CHECKING:
     from legged_ppo.sim.mujoco_warp import MujocoWarp
@@ -31,6 +33,14 @@ _SAMPLE = {"cpu": (16, 40), "cuda": (1024, 200)}
 """Robots and control steps of the rollout."""
 _FLAIL = 1.0
 """Half range [rad] of its joint targets about the default pose."""
+
+
+PER_WORLD = (
+    *RANDOMIZED,
+    *("body_subtreemass", "body_invweight0", "dof_invweight0", "actuator_acc0"),
+    *MODEL_FIELDS,
+)
+"""Model fields that every world has its own of: randomized ones, what follows from them, the ground."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,8 @@ class Capacity:
     """pairs of one of the robot's geoms and a height field"""
 
     def nbytes(self, model: mujoco.MjModel, num_envs: int) -> int:
-        """Device memory [B] of `num_envs` worlds' data and of the convex collider's scratch space."""
+        """Device memory [B] of `num_envs` worlds: their data, their own fields of the model and the convex
+        collider's scratch space."""
 
         def arrays(worlds: int) -> int:
             with wp.ScopedDevice("cpu"):
@@ -57,7 +68,8 @@ class Capacity:
             return sum(a.capacity for part in (data, data.contact, data.efc) for a in _arrays(part))
 
         few, more = arrays(2), arrays(4)
-        return few + (more - few) // 2 * (num_envs - 2) + self._scratch(model) * num_envs
+        own = 4 * sum(getattr(model, name).size for name in PER_WORLD)
+        return few + (more - few) // 2 * (num_envs - 2) + (own + self._scratch(model)) * num_envs
 
     def _scratch(self, model: mujoco.MjModel) -> int:
         """Bytes per robot that the expanding-polytope algorithm takes in each step."""
@@ -110,7 +122,9 @@ def scatter(
     tile = torch.arange(n, device=device) % (columns * levels)
     corner = torch.stack([tile // levels, tile % levels], dim=1)
     place = (corner + unit[:, :2]) * terrain.config.tile_size
-    ground = HeightMap(terrain, device).under_robots(place, tile)[:, None]
+    ring = torch.linspace(-0.4, 0.4, 5, device=device)
+    around = place[:, None] + torch.cartesian_prod(ring, ring)  # [N, 25, 2], under the whole robot
+    ground = HeightMap(terrain, device)(around, tile).amax(1, keepdim=True)
     default = torch.as_tensor(robot.default_joint_pos, dtype=torch.float32, device=device)
     everyone = torch.ones(n, dtype=torch.bool, device=device)
     simulator.assign(tile)

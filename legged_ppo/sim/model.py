@@ -1,4 +1,4 @@
-"""The MuJoCo model of one robot on one terrain, shared by the engines."""
+"""The MuJoCo model of one robot on some ground, shared by the engines."""
 
 from __future__ import annotations
 

@@ -110,7 +110,10 @@ class MujocoC:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for group in self.groups:
             for name, values in state["fields"].items():
-                group.fields[name].copy_(values[group.rows])
+                own = group.fields[
+                    name
+                ]  # older checkpoints hold the ground's too, before the robot's
+                own.copy_(values[group.rows, -own.shape[1] :])
             group.batch.set_const()
             group.batch.state[:] = state["rows"][group.rows].numpy()
 

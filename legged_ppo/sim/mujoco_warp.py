@@ -19,7 +19,7 @@ import warp as wp
 
 from legged_ppo.config.schema import SimConfig
 from legged_ppo.robots.spec import RobotSpec
-from legged_ppo.sim.capacity import Capacity, plan_capacity
+from legged_ppo.sim.capacity import PER_WORLD, Capacity, plan_capacity
 from legged_ppo.sim.layout import RANDOMIZED, Layout
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
@@ -27,8 +27,6 @@ from legged_ppo.sim.warp_kernels import choose_targets, write_rows
 from legged_ppo.terrain.grid import Terrain
 from legged_ppo.terrain.slots import MODEL_FIELDS, TileSlots
 
-_DERIVED = ("body_subtreemass", "body_invweight0", "dof_invweight0", "actuator_acc0")
-"""Model fields that follow from the randomized ones (`set_const`)."""
 _PERSISTENT = ("qpos", "qvel", "qacc_warmstart", "ctrl", "time")
 """Data fields that one step hands to the next."""
 _LOST_CONTACTS = (
@@ -98,8 +96,7 @@ class MujocoWarp:
     def _allocate(self) -> None:
         """Model and data on the device, and torch's views of them."""
         n, size = self.num_envs, self.capacity
-        expanded = (*RANDOMIZED, *_DERIVED, *MODEL_FIELDS)
-        self._m = mjw.put_model(self.model, dict.fromkeys(expanded, n))
+        self._m = mjw.put_model(self.model, dict.fromkeys(PER_WORLD, n))
         self._m.opt.warn_overflow = 0  # counted in `metrics` instead of printed by the device
         self._d = mjw.make_data(
             self.model,
@@ -176,7 +173,8 @@ class MujocoWarp:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, value in state["fields"].items():
-            self._fields[name].copy_(value)
+            own = self._fields[name]  # older checkpoints hold the ground's too, before the robot's
+            own.copy_(value[:, -own.shape[1] :])
         self._set_const()
         for name, value in state["persistent"].items():
             self._persistent[name].copy_(value)

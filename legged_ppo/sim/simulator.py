@@ -73,7 +73,8 @@ class Simulator(Protocol):
     def assign(self, tiles: torch.Tensor) -> None:
         """Say on which tile of the terrain each robot lives, before it is reset there.
 
-        An engine may leave all other ground out. Robots whose tile changes must be reset next.
+        An engine may leave all other ground out. What must be reset or loaded next: a robot whose level
+        changes, all robots when the column of any of them changes.
 
         Args:
             tiles: [N] int64, column times `Terrain.num_levels` plus level.
@@ -116,7 +117,9 @@ class Simulator(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the physics needs to go on bit for bit."""
+        """All that the physics needs to go on bit for bit, but for the robots' tiles."""
         ...
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there; robots must have been assigned to the same tiles."""
+        ...

@@ -105,8 +105,9 @@ class TerrainCurriculum:
         return metrics
 
     def report(self, names: list[str]) -> dict[str, Any]:
-        """The matrix of types and levels as plain lists, over all ranks: solve rates (None where nobody
-        has been), episodes that ended, and where the robots are now."""
+        """The matrix of types and levels as plain lists, over all ranks, each of which must ask: solve
+        rates (None where nobody has been; ranks weigh by their episodes), episodes that ended, and where
+        the robots are now."""
         cells = self.types * self.solve_rate.shape[1] + self.levels
         robots = distributed.sum_(torch.bincount(cells, minlength=self.solve_rate.numel()))
         solved = distributed.sum_(self.solve_rate * self.episodes)
@@ -115,7 +116,7 @@ class TerrainCurriculum:
         return {
             "types": names,
             "solve_rate": [[None if r != r else round(r, 4) for r in row] for row in rates],
-            "episodes": episodes.long().tolist(),
+            "episodes": episodes.round().long().tolist(),
             "robots": robots.view_as(self.solve_rate).tolist(),
         }
 

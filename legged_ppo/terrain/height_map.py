@@ -6,9 +6,6 @@ import torch
 
 from legged_ppo.terrain.grid import Terrain
 
-_FOOTPRINT = 0.35
-"""Half the edge [m] of the square that a quadruped's feet stand in, whichever way it faces."""
-
 
 class HeightMap:
     """Bilinear height queries.
@@ -51,9 +48,3 @@ class HeightMap:
         z00, z01, z10, z11 = corners.unbind(-1)
         near = torch.lerp(z00, z01, fy)
         return torch.lerp(near, torch.lerp(z10, z11, fy), fx)
-
-    def under_robots(self, xy: torch.Tensor, tile: torch.Tensor) -> torch.Tensor:
-        """Height [N] m of the highest ground under whole robots with their bases at [N, 2] m, so that
-        no foot of those put there begins in the ground."""
-        reach = torch.linspace(-_FOOTPRINT, _FOOTPRINT, 5, device=xy.device)
-        return self(xy[:, None] + torch.cartesian_prod(reach, reach), tile).amax(1)

@@ -29,11 +29,16 @@ class Tile:
     patch: np.ndarray | None = None
     """[n, n] m, index (x, y): heights of a height field over the whole tile."""
     sunken: bool = False
-    """Parts lie below 0, so that boxes (or the field) make all of the ground, down to `floor`."""
+    """Parts lie below 0, so that boxes or the field make all of the ground, down to `floor`."""
     spawn_radius: float = 0.5
     """Robots start within this distance [m] of the middle, along each axis."""
     feature: str = ""
     """Size of what makes it difficult, to read: "6 cm", "12 deg"; empty on the plane."""
+
+    @property
+    def covered(self) -> bool:
+        """Boxes or a height field make all of its ground."""
+        return self.sunken or self.patch is not None
 
     @property
     def floor(self) -> float:

@@ -45,12 +45,13 @@ class KinematicSimulator:
         self.state = KinematicState(**values, base_rotation=torch.empty(0))
 
     def assign(self, tiles: torch.Tensor) -> None:
-        pass
+        self.tiles = tiles.clone()
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
         self.targets = joint_targets
 
     def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+        self.tiles_at_reset = self.tiles
         state, chosen = self.state, mask[:, None]
         state.base_pos = torch.where(chosen, qpos[:, :3], state.base_pos)
         state.base_quat = torch.where(chosen, qpos[:, 3:7], state.base_quat)

@@ -12,7 +12,13 @@ import numpy as np
 import pytest
 import torch
 
-from legged_ppo.config.schema import Config, RandomizationConfig, RewardConfig, TerrainConfig
+from legged_ppo.config.schema import (
+    Config,
+    CurriculumConfig,
+    RandomizationConfig,
+    RewardConfig,
+    TerrainConfig,
+)
 from legged_ppo.env.environment import StepResult
 from legged_ppo.env.factory import make_env
 from legged_ppo.env.locomotion import LocomotionEnv
@@ -317,6 +323,30 @@ def test_robots_start_on_their_tiles_at_the_spawn_height(busy: Config) -> None:
         (1, 0),
         (1, 1),
     }
+
+
+def test_the_engine_hears_of_new_tiles_before_robots_are_reset_there(
+    busy: Config, kinematic: Kinematic
+) -> None:
+    busy.terrain.curriculum = CurriculumConfig(rule="success", distance=0.0)
+    env = kinematic(busy, 8)
+    env.start_episodes_together()
+    env.curriculum.levels[:] = 0
+    env._find_tiles()
+    before = env.tile
+    env.commands.fix((0.0, 0.0, 0.0))  # standing still is a success
+    rollout(env, range(env.max_episode_length))
+    assert (env.tile == before + 1).all()
+    assert torch.equal(env.simulator.tiles_at_reset, env.tile)
+
+
+def test_a_state_continues_in_an_environment_that_began_on_other_tiles(busy: Config) -> None:
+    env, resumed = make_env(busy, 6, seed=0), make_env(busy, 6, seed=1)
+    env.place(1, 1)
+    env.reset()
+    rollout(env, range(5))
+    resumed.load_state_dict(env.state_dict())
+    assert_same_results(rollout(env, range(5, 15)), rollout(resumed, range(5, 15)))
 
 
 def test_no_foot_begins_in_rough_ground(quiet: Config) -> None:

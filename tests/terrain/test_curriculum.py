@@ -125,3 +125,18 @@ def test_a_saved_state_continues() -> None:
     assert after(first, outcome([9.0] * 3, [10.0] * 3)) == after(
         second, outcome([9.0] * 3, [10.0] * 3)
     )
+
+
+def test_a_rank_takes_its_share_of_other_ranks_robots_in_order_of_their_types() -> None:
+    parts = [
+        curriculum("progress", [0, 1, 2], [0, 0, 1]),
+        curriculum("progress", [3, 2, 1], [0, 1, 1]),
+    ]
+    for part, rate, episodes in ((parts[0], 0.5, 30.0), (parts[1], 1.0, 10.0)):
+        part.solve_rate[:], part.episodes[:] = rate, episodes
+    share = curriculum("progress", [0] * 3)
+    share.load_share([vars(part) for part in parts], 0, 2)
+    assert (share.types.tolist(), share.levels.tolist()) == ([0, 1, 1], [0, 2, 2])
+    share.load_share([vars(part) for part in parts], 1, 2)
+    assert (share.types.tolist(), share.levels.tolist()) == ([0, 0, 1], [1, 3, 1])
+    assert (share.solve_rate == 0.625).all() and (share.episodes == 20.0).all()

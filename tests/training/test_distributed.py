@@ -85,6 +85,10 @@ def test_two_processes_train_resume_and_hand_over_to_one(tmp_path: Path) -> None
     assert before.sum() == robots_by_level(parted).sum() == ROBOTS
     report = json.loads((parted / "run" / "curriculum.json").read_text())
     assert torch.equal(torch.tensor(report["robots"]).sum(0), robots_by_level(parted))
+    saved = torch.load(checkpoint, weights_only=True)["ranks"]
+    episodes = [rank["env"]["curriculum"]["episodes"] for rank in saved]
+    assert all(part.sum() > 0 for part in episodes)
+    assert torch.equal(torch.tensor(report["episodes"]), sum(episodes).long())
 
     train(1, parted, 7, "--resume", checkpoint)
     assert len(rows(parted)) == 7
