@@ -24,8 +24,10 @@ class VelocityCommands:
         self.heading = torch.zeros(num_envs, device=device)
         self.turn = torch.zeros(num_envs, device=device)
         """[N] rad, heading of the command about the robot's own when it was given"""
+        self.course = torch.zeros(num_envs, device=device)
+        """[N] rad, yaw of a robot that has turned exactly as commanded since its command was given"""
         self.pending = torch.zeros(num_envs, dtype=torch.bool, device=device)
-        """[N] bool, `turn` is new: `steer`, which knows the robot's heading, has not taken it over yet"""
+        """[N] bool, the command is new: `steer`, which knows the robot's yaw, has not seen it yet"""
         self.standing = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self.time_left = torch.zeros(num_envs, device=device)
         self.on_flat = torch.zeros(num_envs, dtype=torch.bool, device=device)
@@ -104,6 +106,7 @@ class VelocityCommands:
 
     def step(self, yaw: torch.Tensor) -> None:
         """Let one control step pass; in heading mode steer from the robots' headings `yaw` [N] rad."""
+        self.course = self.course + self._dt * self._turn_from(self.course)
         self.time_left -= self._dt
         due = self.time_left <= 0.0
         # On a GPU asking would stall the stream.
@@ -112,21 +115,32 @@ class VelocityCommands:
         self.steer(yaw)
 
     def steer(self, yaw: torch.Tensor) -> None:
-        """In heading mode take over new headings and set the yaw rates from the heading errors."""
-        c = self.config
-        if not c.heading:
-            return
+        """Begin the courses of new commands; in heading mode take over new headings and set the yaw
+        rates from the heading errors."""
+        self.course = torch.where(self.pending, yaw, self.course)
         self.heading = torch.where(self.pending, wrap_to_pi(yaw + self.turn), self.heading)
         self.pending = torch.zeros_like(self.pending)
-        if self._fixed is None:
-            rate = c.heading_gain * wrap_to_pi(self.heading - yaw)
-            rate = rate.clamp(c.yaw_rate[0], c.yaw_rate[1])
-            self.command[:, 2] = torch.where(self.standing, 0.0, rate)
+        if self.config.heading:
+            self.command[:, 2] = self._turn_from(yaw)
+
+    def direction(self) -> torch.Tensor:
+        """[N, 2] m/s, the commanded velocity in the world, of a robot on its course."""
+        cos, sin = torch.cos(self.course), torch.sin(self.course)
+        forward, left = self.command[:, 0], self.command[:, 1]
+        return torch.stack([cos * forward - sin * left, sin * forward + cos * left], dim=1)
+
+    def _turn_from(self, yaw: torch.Tensor) -> torch.Tensor:
+        """The yaw rate [N] that is commanded at these headings [N]."""
+        c = self.config
+        if not c.heading or self._fixed is not None:
+            return self.command[:, 2]
+        rate = c.heading_gain * wrap_to_pi(self.heading - yaw)
+        return torch.where(self.standing, 0.0, rate.clamp(c.yaw_rate[0], c.yaw_rate[1]))
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         return {
             name: getattr(self, name).clone()
-            for name in ("command", "heading", "turn", "pending", "standing", "time_left")
+            for name in ("command", "heading", "turn", "course", "pending", "standing", "time_left")
         }
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:

@@ -304,6 +304,10 @@ class LocomotionEnv:
         self.swing_time = self.air_time
         self.air_time = self.air_time * ~touching
         self.farthest = torch.maximum(self.farthest, (self.position - self.start).abs().amax(1))
+        # In the world, not in the base's frame: there circles would be progress in any direction.
+        velocity = (state.base_rotation[:, :2] * state.base_lin_vel[:, None]).sum(2)
+        wanted = self.commands.direction()
+        self.path_velocity = (velocity * wanted).sum(1) / wanted.norm(dim=1).clamp(min=1e-6)
         self.scandots.step(self._survey())
 
     def _survey(self) -> torch.Tensor:
@@ -327,6 +331,7 @@ class LocomotionEnv:
             state=state,
             config=config,
             command=self.commands.command,
+            path_velocity=self.path_velocity,
             projected_gravity=self.projected_gravity,
             action=self.action,
             last_action=self.last_action,
@@ -354,15 +359,11 @@ class LocomotionEnv:
     def _account(self, reward: torch.Tensor, terms: torch.Tensor, fell: torch.Tensor) -> None:
         """Add this step to the episodes' totals and take the tracking errors."""
         command, state = self.commands.command, self.simulator.state
-        velocity = state.base_lin_vel[:, :2]
         speed = command[:, :2].norm(dim=1)
-        # Velocity along the command; progress over an episode is measured in the base frame, so
-        # commands that change or turn the robot count as walked.
-        along = (velocity * command[:, :2]).sum(1) / speed.clamp(min=1e-6)
         one = torch.ones_like(reward)
-        columns = [one, reward, one, fell.float(), along * self.dt, speed * self.dt]
+        columns = [one, reward, one, fell.float(), self.path_velocity * self.dt, speed * self.dt]
         self.totals += torch.cat([torch.stack(columns, dim=1), terms], dim=1)
-        self.lin_vel_error = (velocity - command[:, :2]).norm(dim=1)
+        self.lin_vel_error = (state.base_lin_vel[:, :2] - command[:, :2]).norm(dim=1)
         self.yaw_rate_error = (state.base_ang_vel[:, 2] - command[:, 2]).abs()
 
     def _info(self, done: torch.Tensor) -> dict[str, torch.Tensor]:

@@ -24,6 +24,8 @@ class RewardInputs:
     config: RewardConfig
     command: torch.Tensor
     """[N, 3] forward, lateral velocity [m/s] and yaw rate [rad/s]"""
+    path_velocity: torch.Tensor
+    """[N] m/s along the commanded path, which is that of a robot that turns exactly as commanded"""
     projected_gravity: torch.Tensor
     """[N, 3] unit vector of gravity in the base frame"""
     action: torch.Tensor
@@ -81,12 +83,11 @@ def tracking_ang_vel(x: RewardInputs) -> torch.Tensor:
 
 
 def progress(x: RewardInputs) -> torch.Tensor:
-    """Share of the commanded velocity that the robot makes good along it, -1 to 1, as [EP] does towards
-    a goal. Stuck at an edge costs a slow command as much as a fast one; the exponential forgives it."""
-    command = x.command[:, :2]
-    along = (x.state.base_lin_vel[:, :2] * command).sum(1)
-    squared = command.square().sum(1)
-    return (along / squared.clamp(min=1e-6)).clamp(-1.0, 1.0) * (squared > 0.1**2)
+    """Share of the commanded speed that the robot makes good along the commanded path, -1 to 1, as [EP]
+    does towards a goal. Stuck at an edge costs a slow command as much as a fast one; the exponential
+    forgives it. Circles in front of the edge earn nothing: the path does not turn with the robot."""
+    speed = x.command[:, :2].norm(dim=1)
+    return (x.path_velocity / speed.clamp(min=1e-3)).clamp(-1.0, 1.0) * (speed > 0.1)
 
 
 def lin_vel_z(x: RewardInputs) -> torch.Tensor:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from legged_ppo.config.schema import (
+    CommandConfig,
     Config,
     CurriculumConfig,
     RandomizationConfig,
@@ -23,6 +24,7 @@ from legged_ppo.env.environment import StepResult
 from legged_ppo.env.factory import make_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.env.rewards import TERMS
+from legged_ppo.sim.rotations import from_yaw
 from legged_ppo.terrain.grid import build_terrain
 from legged_ppo.terrain.tile import RIM
 
@@ -388,12 +390,18 @@ def test_robots_that_leave_their_tile_come_in_at_the_opposite_edge(quiet: Config
     assert walked.abs().max() < 0.05
 
 
+def face_east(env: LocomotionEnv) -> None:
+    env.simulator.state.base_quat = torch.tensor([[1.0, 0.0, 0.0, 0.0]]).repeat(env.num_envs, 1)
+    env.commands.course.zero_()
+
+
 def test_progress_is_the_way_along_the_commands_of_the_whole_episode(
     quiet: Config, kinematic: Kinematic
 ) -> None:
     env = kinematic(quiet, 3)
     env.start_episodes_together()
     state, dt = env.simulator.state, env.dt
+    face_east(env)
 
     def walk(command: list[float], velocity: list[float], steps: int) -> StepResult:
         env.commands.command = torch.tensor([command] * 3)
@@ -402,20 +410,62 @@ def test_progress_is_the_way_along_the_commands_of_the_whole_episode(
             result = env.step(torch.zeros(3, 12))
         return result
 
-    walk([0.5, 0.0, 1.0], [0.4, 0.1], 5)  # forward: 0.4 m/s of the 0.5 asked
+    walk([0.5, 0.0, 0.0], [0.4, 0.1], 5)  # forward: 0.4 m/s of the 0.5 asked
     walk([0.0, -0.6, 0.0], [0.3, -0.2], 10)  # then right: 0.2 of 0.6
     walk([0.3, 0.4, 0.0], [-0.3, -0.4], 3)  # then away from the command
     half = 2**-0.5
-    state.base_quat = torch.tensor([[half, 0.0, 0.0, half]] * 3)  # a turn changes nothing
+    state.base_quat = torch.tensor([[half, 0.0, 0.0, half]] * 3)  # nobody asked for this turn
     walk([0.0, 0.0, 0.0], [1.0, 1.0], 4)  # standing asks for no way
     state.termination_contact = torch.tensor([True, False, True])
-    result = walk([0.5, 0.0, 0.0], [0.5, 0.0], 1)
-    progress = (0.4 * 5 + 0.2 * 10 - 0.5 * 3 + 0.5) * dt
+    result = walk([0.5, 0.0, 0.0], [0.5, -0.3], 1)
+    progress = (0.4 * 5 + 0.2 * 10 - 0.5 * 3 + 0.3) * dt
     commanded = (0.5 * 5 + 0.6 * 10 + 0.5 * 3 + 0.5) * dt
     assert metric(env, result, "progress") == pytest.approx(2 * progress, rel=1e-4)
     assert metric(env, result, "commanded") == pytest.approx(2 * commanded, rel=1e-4)
     assert metric(env, result, "count") == 2 and metric(env, result, "length") == 2 * 23
     assert not env.totals[[0, 2]].any() and env.totals[1, 0] == 23
+
+
+def test_the_commanded_path_turns_as_commanded_and_not_with_the_robot(
+    quiet: Config, kinematic: Kinematic
+) -> None:
+    env = kinematic(quiet, 3)
+    env.start_episodes_together()
+    state, dt, steps = env.simulator.state, env.dt, 200
+    face_east(env)
+    asked = torch.tensor([0.0, 0.8, 0.8])
+    turning = torch.tensor([0.8, 0.8, 0.0])
+    env.commands.command = torch.stack([torch.full((3,), 0.5), torch.zeros(3), asked], dim=1)
+    state.base_lin_vel = torch.tensor([[0.5, 0.0, 0.0]] * 3)
+    for step in range(steps):
+        state.base_quat = from_yaw(turning * dt * step)
+        env.step(torch.zeros(3, 12))
+    progress, commanded = (
+        env.totals[:, env.episode_metrics.index(name)] for name in ("progress", "commanded")
+    )
+    apart = torch.arange(steps) * dt * 0.8
+    expected = torch.stack([apart.cos().mean(), torch.tensor(1.0), apart.cos().mean()])
+    torch.testing.assert_close(progress / commanded, expected, atol=1e-3, rtol=0.0)
+    assert expected[0] < 0.1
+
+
+def test_a_course_begins_at_the_robots_heading_with_every_command(
+    quiet: Config, kinematic: Kinematic
+) -> None:
+    quiet.task.commands = CommandConfig(
+        lin_vel_x=[0.5, 0.5], heading=True, heading_range=[1.0, 1.0], heading_gain=2.0
+    )
+    quiet.task.commands.resample_time_s, quiet.task.commands.standing_fraction = 2.0, 0.0
+    env = kinematic(quiet, 2)
+    env.start_episodes_together()
+    first = env.commands.course.clone()
+    torch.testing.assert_close(first, env.yaw)
+    rollout(env, range(99))
+    torch.testing.assert_close(env.commands.course, env.commands.heading, atol=0.05, rtol=0.0)
+    torch.testing.assert_close(env.yaw, first)
+    env.simulator.state.base_quat = from_yaw(torch.tensor([1.3, -1.0]))
+    rollout(env, range(2))
+    torch.testing.assert_close(env.commands.course, env.yaw, atol=0.05, rtol=0.0)
 
 
 def test_tracking_errors_are_sums_over_the_robots(quiet: Config, kinematic: Kinematic) -> None:

@@ -39,6 +39,7 @@ def nominal(quiet: Config, kinematic: Kinematic) -> RewardInputs:
         state=env.simulator.state,
         config=only(),
         command=torch.tensor([[0.5, 0.0, 0.0]]),
+        path_velocity=torch.zeros(1),
         projected_gravity=torch.tensor([[0.0, 0.0, -1.0]]),
         action=torch.zeros(1, 12),
         last_action=torch.zeros(1, 12),
@@ -115,7 +116,7 @@ CASES: dict[str, tuple[Callable[[RewardInputs], None], float]] = {
     "tracking": (track, 0.5 - 0.1 - 0.3),
     "tracking_lin_vel": (fill("base_lin_vel", 0.5, 0.25, 1.0), 0.77880),  # exp(-1/4)
     "tracking_ang_vel": (fill("base_ang_vel", 1.0, 1.0, -0.5), 0.36788),  # exp(-1)
-    "progress": (fill("base_lin_vel", 0.2, 0.7, 1.0), 0.4),  # 0.2 / 0.5
+    "progress": (lambda x: x.path_velocity.fill_(0.2), 0.4),  # of 0.5
     "lin_vel_z": (fill("base_lin_vel", 1.0, 1.0, -0.3), 0.09),
     "ang_vel_xy": (fill("base_ang_vel", 0.3, -0.4, 9.0), 0.25),
     "orientation": (fill("projected_gravity", 0.48, 0.36, -0.8), 0.36),
