@@ -31,7 +31,7 @@ img { max-width: 100%; }
 """
 _DEFINITION = (
     "An episode succeeds when the robot neither falls nor breaks the physics within the time limit "
-    "and covers at least 70 % of the commanded path (of a robot that turns as commanded)."
+    "and covers at least 70 % of the commanded path, which turns as commanded."
 )
 
 
