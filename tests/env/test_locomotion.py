@@ -430,7 +430,7 @@ def test_the_commanded_path_turns_as_commanded_and_not_with_the_robot(
 ) -> None:
     env = kinematic(quiet, 3)
     env.start_episodes_together()
-    state, dt, steps = env.simulator.state, env.dt, 600
+    state, dt, steps = env.simulator.state, env.dt, 450
     face_east(env)
     asked = torch.tensor([0.0, 0.8, 0.8])
     turning = torch.tensor([0.8, 0.8, 0.0])
