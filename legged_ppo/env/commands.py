@@ -131,12 +131,6 @@ class VelocityCommands:
             rate = rate.clamp(c.yaw_rate[0], c.yaw_rate[1])
             self.command[:, 2] = torch.where(self.standing, 0.0, rate)
 
-    def direction(self) -> torch.Tensor:
-        """[N, 2] m/s, the commanded velocity in the world, of a robot on its course."""
-        cos, sin = torch.cos(self.course), torch.sin(self.course)
-        forward, left = self.command[:, 0], self.command[:, 1]
-        return torch.stack([cos * forward - sin * left, sin * forward + cos * left], dim=1)
-
     def state_dict(self) -> dict[str, torch.Tensor]:
         return {
             name: getattr(self, name).clone()

@@ -304,10 +304,10 @@ class LocomotionEnv:
         self.swing_time = self.air_time
         self.air_time = self.air_time * ~touching
         self.farthest = torch.maximum(self.farthest, (self.position - self.start).abs().amax(1))
-        # In the world, not in the base's frame: there circles would be progress in any direction.
-        velocity = (state.base_rotation[:, :2] * state.base_lin_vel[:, None]).sum(2)
-        wanted = self.commands.direction()
-        self.path_velocity = (velocity * wanted).sum(1) / wanted.norm(dim=1).clamp(min=1e-6)
+        command = self.commands.command[:, :2]
+        along = (state.base_lin_vel[:, :2] * command).sum(1) / command.norm(dim=1).clamp(min=1e-6)
+        # In the base's frame alone, circles would be progress.
+        self.path_velocity = along * torch.cos(self.yaw - self.commands.course)
         self.scandots.step(self._survey())
 
     def _survey(self) -> torch.Tensor:

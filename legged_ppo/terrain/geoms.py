@@ -46,12 +46,12 @@ def add_ground(
 
     Args:
         size: edge [m] of a tile.
-        border: width [m] of the ground around tiles of which some are `Tile.covered`; else it is endless.
+        border: width [m] of the ground around tiles of which some are sunken; else it is endless.
     """
     look = _ground_material(spec)
     floor = min(each.tile.floor for each in placed)
-    # A plane at 0 would double the contacts of a height field that touches it.
-    sunken = any(each.tile.covered for each in placed)
+    # The plane stays at 0 under a height field that does not go below: measured, without it robots stumble.
+    sunken = any(each.tile.sunken for each in placed)
     spec.worldbody.add_geom(
         name="ground",
         type=mujoco.mjtGeom.mjGEOM_PLANE,
@@ -69,7 +69,7 @@ def add_ground(
         origin = np.array([*each.centre, 0.0])
         if each.tile.patch is not None:
             _add_field(spec, each.name, each.tile.patch, origin, size, look)
-        elif sunken and not each.tile.covered:
+        elif sunken and not each.tile.sunken:
             slab = Box((-half, -half, floor - _BASE_THICKNESS), (half, half, 0.0))
             _add_box(spec, f"{each.name}:slab", slab, origin, look)
         for i, box in enumerate(each.tile.boxes):

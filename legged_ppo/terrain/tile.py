@@ -36,11 +36,6 @@ class Tile:
     """Size of what makes it difficult, to read: "6 cm", "12 deg"; empty on the plane."""
 
     @property
-    def covered(self) -> bool:
-        """Boxes or a height field make all of its ground."""
-        return self.sunken or self.patch is not None
-
-    @property
     def floor(self) -> float:
         """Height [m] of the lowest point."""
         lowest = min((box.low[2] for box in self.boxes), default=0.0)
