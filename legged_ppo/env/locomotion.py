@@ -304,11 +304,11 @@ class LocomotionEnv:
         self.swing_time = self.air_time
         self.air_time = self.air_time * ~touching
         self.farthest = torch.maximum(self.farthest, (self.position - self.start).abs().amax(1))
+        self.scandots.step(self._survey())
         command = self.commands.command[:, :2]
         along = (state.base_lin_vel[:, :2] * command).sum(1) / command.norm(dim=1).clamp(min=1e-6)
         # In the base's frame alone, circles would be progress.
         self.path_velocity = along * torch.cos(self.yaw - self.commands.course)
-        self.scandots.step(self._survey())
 
     def _survey(self) -> torch.Tensor:
         """Take gravity, heading and the heights of base and feet above the ground; returns the base's
