@@ -73,12 +73,10 @@ def sb3_cartpole_novel(task: Task, seed: int) -> Any:
 
 
 def sb3_cartpole(task: Task, seed: int) -> Any:
-    from stable_baselines3 import PPO
-    from stable_baselines3.common.env_util import make_vec_env
-
-    return PPO(
-        "MlpPolicy",
-        make_vec_env(task.env, 8, seed=seed),
+    return _sb3_ppo(
+        task,
+        seed,
+        num_envs=8,
         n_steps=32,
         batch_size=256,
         gae_lambda=0.8,
@@ -87,27 +85,29 @@ def sb3_cartpole(task: Task, seed: int) -> Any:
         ent_coef=0.0,
         learning_rate=lambda left: left * 0.001,
         clip_range=lambda left: left * 0.2,
-        seed=seed,
-        device="cpu",
     )
 
 
 def sb3_lunarlander(task: Task, seed: int) -> Any:
-    from stable_baselines3 import PPO
-    from stable_baselines3.common.env_util import make_vec_env
-
-    return PPO(
-        "MlpPolicy",
-        make_vec_env(task.env, 16, seed=seed),
+    return _sb3_ppo(
+        task,
+        seed,
+        num_envs=16,
         n_steps=1024,
         batch_size=64,
         gae_lambda=0.98,
         gamma=0.999,
         n_epochs=4,
         ent_coef=0.01,
-        seed=seed,
-        device="cpu",
     )
+
+
+def _sb3_ppo(task: Task, seed: int, num_envs: int, **settings: Any) -> Any:
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.env_util import make_vec_env
+
+    env = make_vec_env(task.env, num_envs, seed=seed)
+    return PPO("MlpPolicy", env, seed=seed, device="cpu", **settings)
 
 
 def _normalized(task: Task, num_envs: int, seed: int) -> Any:

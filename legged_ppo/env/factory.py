@@ -73,7 +73,7 @@ def make_simulator(
             raise ConfigError("sim.engine", engine, f"mujoco_warp on {device}")
         from legged_ppo.sim.mujoco_c import MujocoC
 
-        columns, levels = terrain.assign(num_envs)
+        columns, levels = terrain.assign(num_envs)  # where the environment will put them
         tiles = columns * terrain.num_levels + levels
         return MujocoC(robot, terrain, config, num_envs, tiles)
     if importlib.util.find_spec("mujoco_warp") is None:

@@ -25,7 +25,7 @@ class RewardInputs:
     command: torch.Tensor
     """[N, 3] forward, lateral velocity [m/s] and yaw rate [rad/s]"""
     path_velocity: torch.Tensor
-    """[N] m/s along the commanded path, which turns as commanded (`VelocityCommands.course`)"""
+    """[N] m/s along the command, times the cosine of the angle to `VelocityCommands.course`"""
     projected_gravity: torch.Tensor
     """[N, 3] unit vector of gravity in the base frame"""
     action: torch.Tensor

@@ -42,11 +42,10 @@ def evaluate_policy(
     """Figures of `episodes` episodes, overall and by terrain; the same seed gives the same figures.
 
     An episode succeeds when the robot neither falls nor breaks the physics within the time limit
-    and covers at least 70 % of the commanded path: the horizontal velocity along the command, seen from
-    `VelocityCommands.course`, integrated over the episode, against the commanded speed, integrated
-    alike. Episodes whose commanded path is
-    under 0.5 m (standing, turning on the spot) need no progress. The other figures are defined at
-    `summarize`.
+    and covers at least 70 % of the commanded path: the velocity along the command times the cosine of
+    the angle to `VelocityCommands.course`, integrated over the episode, against the commanded speed,
+    integrated alike. Episodes whose commanded path is under 0.5 m (standing, turning on the spot) need
+    no progress. The other figures are defined at `summarize`.
 
     Args:
         num_envs: robots at once; default `episodes`, at most 512.

@@ -110,9 +110,8 @@ class MujocoC:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for group in self.groups:
             for name, values in state["fields"].items():
-                own = group.fields[
-                    name
-                ]  # older checkpoints hold the ground's too, before the robot's
+                # Older checkpoints hold the ground's friction too, before the robot's.
+                own = group.fields[name]
                 own.copy_(values[group.rows, -own.shape[1] :])
             group.batch.set_const()
             group.batch.state[:] = state["rows"][group.rows].numpy()

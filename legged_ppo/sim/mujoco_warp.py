@@ -173,7 +173,8 @@ class MujocoWarp:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, value in state["fields"].items():
-            own = self._fields[name]  # older checkpoints hold the ground's too, before the robot's
+            # Older checkpoints hold the ground's friction too, before the robot's.
+            own = self._fields[name]
             own.copy_(value[:, -own.shape[1] :])
         self._set_const()
         for name, value in state["persistent"].items():
