@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from legged_ppo.config.schema import Config
+from legged_ppo.config.schema import Config, RandomizationConfig, RewardConfig, TerrainConfig
 from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.env.rewards import TERMS
 from legged_ppo.robots.spec import load_robot
 from legged_ppo.sim.rotations import rotation_matrix
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
@@ -96,3 +97,18 @@ def kinematic() -> Callable[..., LocomotionEnv]:
         return LocomotionEnv(config, robot, ground, simulator, generator)
 
     return build
+
+
+@pytest.fixture
+def busy(quiet: Config) -> Config:
+    """Everything on: two terrains, noise, headings, latency, pushes, time-outs, all rewards."""
+    quiet.terrain = TerrainConfig(
+        proportions={"flat": 0.5, "rough": 0.5}, num_levels=2, tile_size=6.0
+    )
+    task = quiet.task
+    task.episode_length_s = 0.6
+    task.observations.noise = True
+    task.commands.heading, task.commands.resample_time_s = True, 0.3
+    task.rewards = RewardConfig(**dict.fromkeys(TERMS, 0.1), air_time_target=0.01)
+    task.randomization = RandomizationConfig(latency_s=[0.0, 0.02], push_interval_s=0.4)
+    return quiet
