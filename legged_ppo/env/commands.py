@@ -28,8 +28,9 @@ class VelocityCommands:
         self.turn = torch.zeros(num_envs, device=device)
         """[N] rad, heading of the command about the robot's own when it was given"""
         self.course = torch.zeros(num_envs, device=device)
-        """[N] rad, the robot's heading if it had turned as commanded over the last seconds: what it turned
-        too much or too little is forgotten with the time constant `_MEMORY`"""
+        """[N] rad, heading of a robot that turns exactly as commanded. In heading mode it turns to the
+        commanded heading. Otherwise it turns at the commanded rate, and what the robot itself turned too
+        much or too little is forgotten with the time constant `_MEMORY`"""
         self.pending = torch.zeros(num_envs, dtype=torch.bool, device=device)
         """[N] bool, the command is new: `steer`, which knows the robot's yaw, has not seen it yet"""
         self.standing = torch.zeros(num_envs, dtype=torch.bool, device=device)
@@ -110,8 +111,7 @@ class VelocityCommands:
 
     def step(self, yaw: torch.Tensor) -> None:
         """Let one control step pass; in heading mode steer from the robots' headings `yaw` [N] rad."""
-        astray = wrap_to_pi(yaw - self.course)
-        self.course = self.course + self._dt * (self.command[:, 2] + astray / _MEMORY)
+        self.course = self.course + self._dt * self._course_rate(yaw)
         self.time_left -= self._dt
         due = self.time_left <= 0.0
         # On a GPU asking would stall the stream.
@@ -125,11 +125,24 @@ class VelocityCommands:
         self.course = torch.where(self.pending, yaw, self.course)
         self.heading = torch.where(self.pending, wrap_to_pi(yaw + self.turn), self.heading)
         self.pending = torch.zeros_like(self.pending)
-        c = self.config
-        if c.heading and self._fixed is None:
-            rate = c.heading_gain * wrap_to_pi(self.heading - yaw)
-            rate = rate.clamp(c.yaw_rate[0], c.yaw_rate[1])
-            self.command[:, 2] = torch.where(self.standing, 0.0, rate)
+        if self._steers:
+            self.command[:, 2] = torch.where(self.standing, 0.0, self._rate_from(yaw))
+
+    @property
+    def _steers(self) -> bool:
+        return self.config.heading and self._fixed is None
+
+    def _rate_from(self, yaw: torch.Tensor) -> torch.Tensor:
+        """Yaw rate [N] rad/s that turns a robot of this heading to the commanded one."""
+        low, high = self.config.yaw_rate
+        return (self.config.heading_gain * wrap_to_pi(self.heading - yaw)).clamp(low, high)
+
+    def _course_rate(self, yaw: torch.Tensor) -> torch.Tensor:
+        """How fast `course` turns [N] rad/s. The yaw rates of heading mode do not tell: they also undo what
+        the robot turned too much."""
+        if self._steers:
+            return self._rate_from(self.course)
+        return self.command[:, 2] + wrap_to_pi(yaw - self.course) / _MEMORY
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         return {

@@ -131,6 +131,19 @@ def test_planned_commands_come_in_turn_whenever_a_robot_needs_one() -> None:
     assert torch.equal(calm[1:], fallen[1:]) and not torch.equal(calm[0], fallen[0])
 
 
+def test_in_heading_mode_the_course_is_a_perfect_robots_whatever_the_real_one_does() -> None:
+    commands = make(replace(CONFIG, heading=True, resample_time_s=100.0), 200)
+    start = torch.zeros(200)
+    commands.steer(start)
+    perfect = start.clone()
+    for step in range(300):
+        error = commands.heading - perfect
+        rate = CONFIG.heading_gain * torch.atan2(error.sin(), error.cos())
+        perfect = perfect + DT * rate.clamp(-0.8, 0.6)
+        commands.step(start + 1.5 * step * DT)  # goes round and round
+        torch.testing.assert_close(commands.course, perfect, atol=1e-3, rtol=0)
+
+
 def test_headings_are_about_the_robots_own_at_the_time_of_the_command() -> None:
     config = replace(
         CONFIG, heading=True, heading_range=[-0.2, 0.2], yaw_rate=[-9.0, 9.0], heading_gain=1.0
