@@ -35,6 +35,19 @@ def find_device(name: str) -> torch.device:
     raise ConfigError("--device", name, f"auto or cpu: {obstacle}", choices=_CHOICES)
 
 
+def possibly_any(mask: torch.Tensor) -> bool:
+    """Whether any entry may be set, to spare the work for none. On a GPU the answer would have to wait for
+    all that is queued there, so it is always yes."""
+    return mask.device.type != "cpu" or bool(mask.any())
+
+
+def rows_of(mask: torch.Tensor) -> torch.Tensor:
+    """Indices of the set entries of a mask [N], to do only their work; on a GPU all N, see `possibly_any`."""
+    if mask.device.type == "cpu":
+        return mask.nonzero().squeeze(1)
+    return torch.arange(len(mask), device=mask.device)
+
+
 def _obstacle(index: int) -> str | None:
     """Why this GPU cannot be used; None if it can."""
     if torch.version.cuda is None:

@@ -436,7 +436,8 @@ class PPOConfig:
     symmetry_coef: float = 0.5
     """Weight of that loss."""
     precision: str = "float32"
-    """float32, or bfloat16 for the network in rollout and update alike."""
+    """Of the network, in rollout and update alike: float32, tf32 (float32 whose products a GPU rounds to 10
+    bits first) or bfloat16."""
 
 
 @dataclass

@@ -157,7 +157,7 @@ _CHECKS: dict[str, Check] = {
     "ppo.weight_decay": _NOT_NEGATIVE,
     "ppo.symmetry": _one_of("none", "augmentation", "loss"),
     "ppo.symmetry_coef": _NOT_NEGATIVE,
-    "ppo.precision": _one_of("float32", "bfloat16"),
+    "ppo.precision": _one_of("float32", "tf32", "bfloat16"),
     "gym.image_size": _NOT_NEGATIVE,
     "gym.frame_skip": _POSITIVE,
     "training.num_envs": _POSITIVE,

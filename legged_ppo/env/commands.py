@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from legged_ppo.config.schema import CommandConfig
+from legged_ppo.device import possibly_any
 from legged_ppo.env.sampling import uniform
 from legged_ppo.sim.rotations import wrap_to_pi
 
@@ -114,8 +115,7 @@ class VelocityCommands:
         self.course = self.course + self._dt * self._course_rate(yaw)
         self.time_left -= self._dt
         due = self.time_left <= 0.0
-        # On a GPU asking would stall the stream.
-        if due.device.type != "cpu" or bool(due.any()):
+        if possibly_any(due):
             self.resample(due)
         self.steer(yaw)
 

@@ -9,6 +9,7 @@ import torch
 
 from legged_ppo import distributed
 from legged_ppo.config.schema import Config
+from legged_ppo.device import possibly_any
 from legged_ppo.env import rewards
 from legged_ppo.env.commands import VelocityCommands
 from legged_ppo.env.environment import Observations, StepResult
@@ -227,8 +228,7 @@ class LocomotionEnv:
         final_obs = obs = self._observe()
         done = terminated | truncated
         info = self._info(done)
-        # On a GPU asking would stall the stream, so there every step resets (a mask of) robots.
-        if self.device.type != "cpu" or bool(done.any()):
+        if possibly_any(done):
             self._move_levels(done, terminated)
             self._reset(done)
             # Only where an episode ended: the others must not see a second draw of noise.
@@ -286,9 +286,8 @@ class LocomotionEnv:
         goes on for ever at their own type and level. Rims are flat, so nothing else changes."""
         size = self.config.terrain.tile_size
         local = self.simulator.state.base_pos[:, :2] - self._origin[:, :2]
-        # On a GPU asking would stall the stream.
-        if self.device.type != "cpu" or float(local.abs().max()) > size / 2:
-            shift = torch.round(local / size) * -size
+        shift = torch.round(local / size) * -size
+        if possibly_any(shift):
             self.simulator.translate(shift)
             self.wrapped = self.wrapped + shift
 

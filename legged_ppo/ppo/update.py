@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any
 
 import torch
@@ -14,6 +13,7 @@ from legged_ppo.env.mirror import Reflection
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.ppo.gae import gae
 from legged_ppo.ppo.losses import LOSS_METRICS, explained_variance, mirror_loss, ppo_losses
+from legged_ppo.ppo.precision import matmul_precision, network_precision
 from legged_ppo.ppo.rollout_buffer import Minibatch, RolloutBuffer
 from legged_ppo.ppo.schedules import (
     adapted_learning_rate,
@@ -112,15 +112,9 @@ class PPO:
 
     def evaluate(self, batch: Minibatch) -> tuple[Any, torch.Tensor]:
         """Distribution and values [L, B] of the current policy on a minibatch."""
-        with self.autocast(batch.starts.device.type):
+        with network_precision(self.config.precision, batch.starts.device):
             distribution, values, _ = self.policy.sequence(batch.obs, batch.state, batch.starts)
         return distribution, values
-
-    def autocast(self, device_type: str) -> contextlib.AbstractContextManager[Any]:
-        """The precision of every network pass, in rollout and update alike."""
-        if self.config.precision == "float32":
-            return contextlib.nullcontext()
-        return torch.autocast(device_type, dtype=torch.bfloat16)
 
     def state_dict(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer.state_dict(), "learning_rate": self.learning_rate}
@@ -175,7 +169,8 @@ class PPO:
                 loss = mirror_loss(distribution.mode, twin.mode, self._mirror)
                 total = total + c.symmetry_coef * loss
                 asymmetry += loss.detach() * share
-            (total * share).backward()
+            with matmul_precision(c.precision):
+                (total * share).backward()
             metrics += losses.metrics * share
         distributed.average_gradients(self.parameters)
         norm = nn.utils.clip_grad_norm_(self.parameters, c.max_grad_norm)

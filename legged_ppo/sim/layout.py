@@ -6,6 +6,7 @@ import mujoco
 import numpy as np
 import torch
 
+from legged_ppo.device import possibly_any
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim import model as sim_model
 from legged_ppo.sim.rotations import rotation_matrix
@@ -58,8 +59,7 @@ class Layout:
 
         Rows of failed robots [N] bool may hold anything; they show the default pose at rest.
         """
-        # On a GPU asking would stall the stream.
-        if self._device.type != "cpu" or bool(failed.any()):
+        if possibly_any(failed):
             bad = failed[:, None]
             qpos = torch.where(bad, self.rest_qpos, qpos)
             qvel, sensors, torque = (torch.where(bad, 0.0, x) for x in (qvel, sensors, torque))

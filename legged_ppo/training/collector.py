@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from legged_ppo.device import rows_of
 from legged_ppo.env.environment import Environment, Observations, StepResult
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.ppo.rollout_buffer import RolloutBuffer
@@ -74,17 +75,10 @@ class Collector:
         return next_value, sums
 
     def _final_values(self, result: StepResult) -> torch.Tensor:
-        """Values [N] of the last observations of truncated episodes, under those episodes' own memory.
-
-        On a CPU only for the robots that need it; on a GPU for all, because choosing would stall it.
-        """
-        values = torch.zeros_like(result.reward)
-        if self.env.device.type == "cpu":
-            chosen = result.truncated.nonzero().squeeze(1)
-            if len(chosen) == 0:
-                return values
-        else:
-            chosen = torch.arange(len(values), device=values.device)
+        """Values [N] of the last observations of truncated episodes, under those episodes' own memory."""
+        values, chosen = torch.zeros_like(result.reward), rows_of(result.truncated)
+        if len(chosen) == 0:
+            return values
         assert result.final_obs is not None
         obs = self.policy.normalize({k: v[chosen] for k, v in result.final_obs.items()})
         starts = torch.zeros(len(chosen), dtype=torch.bool, device=values.device)

@@ -21,6 +21,7 @@ from legged_ppo.env.environment import Environment
 from legged_ppo.env.mirror import MirroredEnv
 from legged_ppo.evaluation.verdict import Judge, Verdict, judge
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.ppo.precision import network_precision
 from legged_ppo.ppo.rollout_buffer import RolloutBuffer
 from legged_ppo.ppo.update import PPO
 from legged_ppo.training.checkpoint import (
@@ -127,7 +128,7 @@ class Trainer:
             acting,
             self.policy,
             self.generator,
-            lambda: self.ppo.autocast(env.device.type),
+            lambda: network_precision(config.precision, env.device),
             couple,
         )
 

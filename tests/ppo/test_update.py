@@ -13,6 +13,7 @@ import torch
 from legged_ppo.config.schema import PolicyConfig, PPOConfig
 from legged_ppo.env.environment import Environment
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.ppo.precision import network_precision
 from legged_ppo.ppo.rollout_buffer import Minibatch, RolloutBuffer
 from legged_ppo.ppo.update import PPO
 from legged_ppo.training.collector import Collector
@@ -54,7 +55,9 @@ def make_learner(
     config = PPOConfig(**defaults | ppo_changes)
     ppo = PPO(policy, config, torch.Generator().manual_seed(1))
     generator = torch.Generator().manual_seed(2)
-    collector = Collector(env, policy, generator, lambda: ppo.autocast("cpu"))
+    collector = Collector(
+        env, policy, generator, lambda: network_precision(config.precision, env.device)
+    )
     buffer = RolloutBuffer(
         config.rollout_length, config.bptt_length, NUM_ENVS, env.num_actions, env.device
     )
@@ -111,6 +114,28 @@ def test_in_bfloat16_every_ratio_is_one_within_a_percent(make_env: MakeEnv) -> N
     assert values.dtype == torch.float32
     with_full_precision, _, _ = learner.ppo.policy.sequence(batch.obs, batch.state, batch.starts)
     assert not torch.equal(with_full_precision.mode, distribution.mode)
+
+
+def test_tf32_is_for_the_network_alone_in_rollout_and_update(
+    make_env: MakeEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = make_learner(make_env, precision="tf32")
+    seen: dict[str, set[str]] = {"forward": set(), "backward": set(), "environment": set()}
+
+    def note(place: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*args: Any, **kwargs: Any) -> Any:
+            seen[place].add(torch.get_float32_matmul_precision())
+            return call(*args, **kwargs)
+
+        return noted
+
+    policy, env = learner.ppo.policy, learner.collector.env
+    monkeypatch.setattr(policy, "step", note("forward", policy.step))
+    monkeypatch.setattr(policy, "sequence", note("forward", policy.sequence))
+    monkeypatch.setattr(torch.Tensor, "backward", note("backward", torch.Tensor.backward))
+    monkeypatch.setattr(env, "step", note("environment", env.step))
+    learner.iterate(1)
+    assert seen == {"forward": {"high"}, "backward": {"high"}, "environment": {"highest"}}
 
 
 def test_gradient_accumulation_gives_the_same_parameters(make_env: MakeEnv) -> None:

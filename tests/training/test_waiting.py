@@ -1,0 +1,70 @@
+"""A rollout and an update do not wait for the device, seen on the CPU: no operator of theirs needs a value.
+
+On a GPU each such operator would let the queue run empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from legged_ppo.config.loading import CONFIG_DIR, load_config
+from legged_ppo.env import commands, locomotion
+from legged_ppo.env.factory import make_env
+from legged_ppo.sim import layout
+from legged_ppo.training import collector
+from legged_ppo.training.run_directory import RunDirectory
+from legged_ppo.training.trainer import Trainer
+
+WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal", "lift_fresh"}
+"""Operators that hand values to Python, give results of an unknown size, or copy from Python."""
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses the operators that a GPU's queue would have to run empty for."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = func.overloadpacket.__name__
+        masked = name.startswith("index") and any(
+            index is not None and index.dtype == torch.bool
+            for index in (args[1] if isinstance(args[1], (list, tuple)) else [])
+        )
+        assert name not in WAITING and not masked, f"{func} waits for the device"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
+    for module in (commands, locomotion, layout):
+        monkeypatch.setattr(module, "possibly_any", lambda mask: True)
+    monkeypatch.setattr(collector, "rows_of", lambda mask: torch.arange(len(mask)))
+    overrides = [
+        "+preset=debug",
+        "ppo.schedule=cosine",
+        "sim.engine=mujoco_warp",
+        "sim.contacts=48",
+        "sim.constraints=160",
+        "sim.convex_pairs=48",
+        "terrain=full",
+        "terrain.num_levels=2",
+        "terrain.max_initial_level=1",
+        "task.episode_length_s=0.2",
+        "task.commands.resample_time_s=0.1",
+    ]
+    config = load_config(CONFIG_DIR / "phase1_fast.yaml", overrides)
+    env = make_env(config, config.training.num_envs, seed=0)
+    return Trainer(config, env, RunDirectory(tmp_path / "run"), judge=None)
+
+
+def test_neither_a_rollout_nor_an_update_asks_for_a_value(trainer: Trainer) -> None:
+    with NoWaiting():
+        next_value, sums = trainer.collector.collect(trainer.buffer)
+        trainer.ppo.update(trainer.buffer, next_value, progress=0.5)
+    assert sums["episode"][0] >= trainer.env.num_envs  # resets were among it
