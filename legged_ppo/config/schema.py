@@ -377,7 +377,8 @@ class PolicyConfig:
     action_bound: float = 4.0
     """Half width of the action interval of the beta distribution."""
     normalize_observations: bool = True
-    """Running mean and variance of the observations, frozen during a rollout and its epochs."""
+    """Running mean and variance of the observations but scandots and images, frozen during a rollout and
+    its epochs."""
 
 
 @dataclass

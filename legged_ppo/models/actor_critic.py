@@ -13,7 +13,7 @@ from legged_ppo.config.schema import PolicyConfig
 from legged_ppo.models.distributions import ActionDistribution, make_head
 from legged_ppo.models.mlp import mlp
 from legged_ppo.models.normalization import RunningNormalizer
-from legged_ppo.models.trunks import ObsDims, make_trunk
+from legged_ppo.models.trunks import IMAGE, SCANDOTS, ObsDims, make_trunk
 
 Observations = dict[str, torch.Tensor]
 
@@ -25,7 +25,7 @@ class ActorCritic(nn.Module):
         obs_dims: width of each observation group. `privileged` feeds the critic alone and
             `extrinsics` the RMA architecture's encoder; every other group feeds the actor, `scandots`
             through an encoder (they are left out when `scandots_latent` is 0) and `image` (channels,
-            height, width; uint8, not normalised) through a convolutional one.
+            height, width; uint8) through a convolutional one. Neither of these two is normalised.
         num_actions: A.
     """
 
@@ -34,8 +34,14 @@ class ActorCritic(nn.Module):
         self.config, self.num_actions = config, num_actions
         self.trunk = make_trunk(obs_dims, config)
         read = {name: obs_dims[name] for name in self.trunk.groups}
-        self._widths = {name: width for name, width in read.items() if isinstance(width, int)}
-        self._images = [name for name in read if name not in self._widths]
+        # Heights have one unit already. Normalised by their own deviation, which is of the easy ground of
+        # the first levels, their noise would drown the rest.
+        self._untouched = [name for name in (SCANDOTS, IMAGE) if name in read]
+        self._widths = {
+            name: width
+            for name, width in read.items()
+            if isinstance(width, int) and name not in self._untouched
+        }
         normalized = config.normalize_observations and self._widths
         self.normalizer = RunningNormalizer(sum(self._widths.values())) if normalized else None
         width = self.trunk.actor_width
@@ -56,20 +62,21 @@ class ActorCritic(nn.Module):
         return torch.zeros(self.trunk.state_layers, num_envs, self.config.gru_hidden, device=device)
 
     def normalize(self, obs: Observations, observe: bool = False) -> Observations:
-        """The groups this policy reads, [..., width], normalised with the committed statistics.
+        """The groups this policy reads, [..., width]: all but scandots and images normalised with the
+        committed statistics.
 
         Args:
             observe: also collect these observations [N, width] for the next statistics.
         """
         groups = {name: obs[name] for name in self._widths}
-        images = {name: obs[name] for name in self._images}
+        untouched = {name: obs[name] for name in self._untouched}
         if self.normalizer is None:
-            return groups | images
+            return groups | untouched
         joined = torch.cat(list(groups.values()), dim=-1)
         if observe:
             self.normalizer.observe(joined)
         parts = self.normalizer(joined).split(list(self._widths.values()), dim=-1)
-        return dict(zip(groups, parts, strict=True)) | images
+        return dict(zip(groups, parts, strict=True)) | untouched
 
     def commit_statistics(self) -> None:
         """Let what was collected take effect; call between an update and the next rollout."""

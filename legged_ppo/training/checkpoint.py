@@ -28,7 +28,8 @@ from legged_ppo.config.loading import to_config
 from legged_ppo.config.schema import Config
 from legged_ppo.models.actor_critic import ActorCritic
 
-FORMAT = "legged_ppo checkpoint 1"
+FORMAT = "legged_ppo checkpoint 2"
+"""The number changes when older policies cannot be read any more; 1 normalised scandots."""
 
 
 def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
@@ -76,7 +77,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         reason = "this file is damaged or of another kind"
         raise ConfigError("checkpoint", str(path), f"{expected}: {reason}") from None
     if not isinstance(payload, dict) or payload.get("format") != FORMAT:
-        raise ConfigError("checkpoint", str(path), f"{expected}: this file has another layout")
+        reason = "this file is of another kind or version"
+        raise ConfigError("checkpoint", str(path), f"{expected}: {reason}")
     return payload
 
 

@@ -141,6 +141,18 @@ def test_only_a_blind_policy_ignores_scandots(scandots_latent: int) -> None:
     assert same == (scandots_latent == 0)
 
 
+def test_scandots_keep_their_unit_where_other_observations_are_normalised() -> None:
+    policy = make_policy(scandots_latent=16)
+    obs, _, _ = make_inputs(policy)
+    rows = {name: 0.1 * group.flatten(0, 1) for name, group in obs.items()}
+    policy.normalize(rows, observe=True)
+    policy.commit_statistics()
+    seen = policy.normalize(rows)
+    assert torch.equal(seen.pop("scandots"), rows["scandots"])
+    for name, group in seen.items():
+        assert not torch.allclose(group, rows[name], rtol=0.5), name
+
+
 def test_own_critic_memory_does_not_share_with_the_actor() -> None:
     policy = make_policy(critic_memory="own")
     obs, state, starts = make_inputs(policy)
