@@ -35,10 +35,10 @@ def find_device(name: str) -> torch.device:
     raise ConfigError("--device", name, f"auto or cpu: {obstacle}", choices=_CHOICES)
 
 
-def possibly_any(mask: torch.Tensor) -> bool:
-    """Whether any entry may be set, to spare the work for none. On a GPU the answer would have to wait for
-    all that is queued there, so it is always yes."""
-    return mask.device.type != "cpu" or bool(mask.any())
+def possibly_any(values: torch.Tensor) -> bool:
+    """Whether any entry may differ from 0, to spare the work for none. On a GPU the answer would have to
+    wait for all that is queued there, so it is always yes."""
+    return values.device.type != "cpu" or bool(values.any())
 
 
 def rows_of(mask: torch.Tensor) -> torch.Tensor:

@@ -34,13 +34,12 @@ class ActorCritic(nn.Module):
         self.config, self.num_actions = config, num_actions
         self.trunk = make_trunk(obs_dims, config)
         read = {name: obs_dims[name] for name in self.trunk.groups}
-        # Heights have one unit already. Normalised by their own deviation, which is of the easy ground of
-        # the first levels, their noise would drown the rest.
-        self._untouched = [name for name in (SCANDOTS, IMAGE) if name in read]
+        # Normalised scandots made learning slower (docs/rough_terrain.md). They share one unit as they are.
+        self._unnormalized = [name for name in (SCANDOTS, IMAGE) if name in read]
         self._widths = {
             name: width
             for name, width in read.items()
-            if isinstance(width, int) and name not in self._untouched
+            if isinstance(width, int) and name not in self._unnormalized
         }
         normalized = config.normalize_observations and self._widths
         self.normalizer = RunningNormalizer(sum(self._widths.values())) if normalized else None
@@ -69,14 +68,14 @@ class ActorCritic(nn.Module):
             observe: also collect these observations [N, width] for the next statistics.
         """
         groups = {name: obs[name] for name in self._widths}
-        untouched = {name: obs[name] for name in self._untouched}
+        unnormalized = {name: obs[name] for name in self._unnormalized}
         if self.normalizer is None:
-            return groups | untouched
+            return groups | unnormalized
         joined = torch.cat(list(groups.values()), dim=-1)
         if observe:
             self.normalizer.observe(joined)
         parts = self.normalizer(joined).split(list(self._widths.values()), dim=-1)
-        return dict(zip(groups, parts, strict=True)) | untouched
+        return dict(zip(groups, parts, strict=True)) | unnormalized
 
     def commit_statistics(self) -> None:
         """Let what was collected take effect; call between an update and the next rollout."""

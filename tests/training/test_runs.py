@@ -205,12 +205,14 @@ def test_bad_checkpoints_are_refused_and_change_nothing(
     marker = tmp_path / "code_ran"
     truncated, foreign = tmp_path / "truncated.pth", tmp_path / "foreign.pth"
     malicious, legacy = tmp_path / "malicious.pth", tmp_path / "legacy.pth"
+    older = tmp_path / "older.pth"
+    torch.save(torch.load(good) | {"format": "legged_ppo checkpoint 1"}, older)
     truncated.write_bytes(good.read_bytes()[: good.stat().st_size // 2])
     torch.save({"model": torch.zeros(3)}, foreign)
     torch.save({"format": Malicious(marker)}, malicious)
     legacy.write_bytes(pickle.dumps(Malicious(marker)))
     before = files(finished)
-    for path in (tmp_path / "missing.pth", truncated, foreign, malicious, legacy):
+    for path in (tmp_path / "missing.pth", truncated, foreign, malicious, legacy, older):
         arguments = overrides(finished, 40)
         assert train("--resume", str(path), *arguments) == 2, path
         error = capsys.readouterr().err
