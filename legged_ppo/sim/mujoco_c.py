@@ -110,9 +110,7 @@ class MujocoC:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for group in self.groups:
             for name, values in state["fields"].items():
-                # Older checkpoints hold the ground's friction too, before the robot's.
-                own = group.fields[name]
-                own.copy_(values[group.rows, -own.shape[1] :])
+                group.fields[name].copy_(values[group.rows])
             group.batch.set_const()
             group.batch.state[:] = state["rows"][group.rows].numpy()
 

@@ -173,9 +173,7 @@ class MujocoWarp:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, value in state["fields"].items():
-            # Older checkpoints hold the ground's friction too, before the robot's.
-            own = self._fields[name]
-            own.copy_(value[:, -own.shape[1] :])
+            self._fields[name].copy_(value)
         self._set_const()
         for name, value in state["persistent"].items():
             self._persistent[name].copy_(value)
