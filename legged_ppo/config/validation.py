@@ -42,7 +42,7 @@ _CHECKS: dict[str, Check] = {
     "terrain.max_initial_level": (lambda x: x is None or x >= 0, "an integer >= 0, or null"),
     "terrain.platform": _POSITIVE,
     "terrain.curriculum.rule": _one_of("none", "progress", "success"),
-    "terrain.curriculum.promote": _POSITIVE,
+    "terrain.curriculum.promote": _OPEN_SHARE,
     "terrain.curriculum.demote": _NOT_NEGATIVE,
     "terrain.curriculum.distance": _NOT_NEGATIVE,
     "terrain.curriculum.window": (lambda x: x >= 1, "an integer >= 1"),

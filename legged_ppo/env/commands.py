@@ -93,6 +93,7 @@ class VelocityCommands:
         c, flat, kind = self.config, self.on_flat, unit[:, 4]
         curve = kind < 1 / 3
         speed = c.flat_velocity[0] + (c.flat_velocity[1] - c.flat_velocity[0]) * unit[:, 0]
+        speed = speed * self._scale
         forward = torch.where(curve, speed, 0.0)
         planar = torch.stack([forward, torch.zeros_like(forward)], dim=1)
         drawn = torch.cat([torch.where(flat[:, None], planar, drawn[:, :2]), drawn[:, 2:]], dim=1)

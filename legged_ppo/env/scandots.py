@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from legged_ppo.config.schema import ScandotsConfig
@@ -40,10 +42,10 @@ class Scandots:
         self.size = len(self.grid)
         self.reading = torch.zeros(num_envs, self.size, device=device)
         self.time_left = torch.zeros(num_envs, device=device)
-        steps = round(config.latency_s[1] / dt) if config.latency_s else 0
-        # The last true scans, the newest first; robot i reads the one that is `delay[i]` steps old.
+        # The last true scans, the newest first; robot i reads what lies `delay[i]` steps back.
+        steps = max(1, math.ceil(config.latency_s[1] / dt)) if config.latency_s else 0
         self.past = torch.zeros(steps + 1, num_envs, self.size, device=device)
-        self.delay = torch.zeros(num_envs, dtype=torch.int64, device=device)
+        self.delay = torch.zeros(num_envs, device=device)
 
     def points(self, base: torch.Tensor, yaw: torch.Tensor) -> torch.Tensor:
         """World positions (x, y) of the grid [N, D, 2] m, for bases at [N, 1, 2] m with headings [N] rad."""
@@ -73,9 +75,7 @@ class Scandots:
             period = uniform(self.config.period_s, mask.shape, self._generator)
             self.time_left = torch.where(mask, period, self.time_left)
         if self.config.latency_s:
-            delay = (uniform(self.config.latency_s, mask.shape, self._generator) / self._dt).round()
-            # Rounded in float32, it may come out one above the float64 size of `past`.
-            delay = delay.long().clamp(max=len(self.past) - 1)
+            delay = uniform(self.config.latency_s, mask.shape, self._generator) / self._dt
             self.delay = torch.where(mask, delay, self.delay)
             self.past = torch.where(chosen, clearance, self.past)
 
@@ -92,7 +92,10 @@ class Scandots:
             return clearance
         self.past = torch.cat([clearance[None], self.past[:-1]])
         robots = torch.arange(len(clearance), device=clearance.device)
-        return self.past[self.delay, robots]
+        # Latencies are fractions of a control step: what was seen lies between two scans.
+        newer = self.delay.long().clamp(max=len(self.past) - 2)
+        between = (self.delay - newer)[:, None]
+        return torch.lerp(self.past[newer, robots], self.past[newer + 1, robots], between)
 
     def _measure(self, clearance: torch.Tensor) -> torch.Tensor:
         seen = (clearance - NOMINAL_HEIGHT).clamp(-_CLIP, _CLIP)

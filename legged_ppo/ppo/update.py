@@ -121,8 +121,8 @@ class PPO:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
-        for group in self.optimizer.param_groups:
-            group["weight_decay"] = self.config.weight_decay
+        # A resumed run may ask for another decay, of the weights alone.
+        self.optimizer.param_groups[0]["weight_decay"] = self.config.weight_decay
         self.learning_rate = state["learning_rate"]
 
     def _estimate_advantages(self, buffer: RolloutBuffer, next_value: torch.Tensor) -> None:

@@ -16,6 +16,8 @@ _STANDING_PATH = 0.5
 """Commanded path [m] of an episode below which no progress is asked for."""
 _FRONTIER_RATE = 0.5
 """Solve rate from which a level counts as reached."""
+_FRONTIER_EPISODES = 10
+"""Episodes from which a solve rate is believed."""
 
 
 @dataclass
@@ -88,8 +90,8 @@ class TerrainCurriculum:
     def metrics(self, names: list[str]) -> dict[str, torch.Tensor]:
         """Mean level, frontier level and solve rate of each type, and the mean level overall.
 
-        The frontier is the highest level whose solve rate is at least one half, -1 if there is none;
-        unlike the mean it does not fall when robots that solved the last level are spread again.
+        The frontier is the highest level whose solve rate over ten episodes or more is at least one half, -1
+        if there is none; unlike the mean it does not fall when robots that solved the last level are spread again.
         """
         metrics = {"Curriculum/mean_level": self.levels.float().mean()}
         numbers = torch.arange(self.solve_rate.shape[1], device=self.levels.device)
@@ -98,8 +100,9 @@ class TerrainCurriculum:
             count = here.sum().clamp(min=1)
             rates = self.solve_rate[i]
             metrics[f"Curriculum/level_{name}"] = (self.levels * here).sum() / count
-            reached = torch.where(rates >= _FRONTIER_RATE, numbers, -1)
-            metrics[f"Curriculum/frontier_{name}"] = reached.max().float()
+            reached = (rates >= _FRONTIER_RATE) & (self.episodes[i] >= _FRONTIER_EPISODES)
+            frontier = torch.where(reached, numbers, -1).max()
+            metrics[f"Curriculum/frontier_{name}"] = frontier.float()
             solve = torch.where(here, rates[self.levels], 0.0).sum() / count
             metrics[f"Curriculum/solve_{name}"] = solve
         return metrics

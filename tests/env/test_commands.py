@@ -179,6 +179,11 @@ def test_on_flat_tiles_a_third_each_follow_curves_turn_and_stand() -> None:
     assert turn[:3000][curve].abs().max() < 1.05 and not flat[stand].any()
     spot = ~curve & ~stand
     assert not flat[spot, :2].any() and turn[:3000][spot].abs().max() > 3.0
+    narrowed = make(replace(commands.config, initial_scale=0.5), 6000)
+    narrowed.on_flat = commands.on_flat
+    narrowed.anneal(0.0)
+    narrowed.resample(torch.ones(6000, dtype=torch.bool))
+    assert narrowed.command[:, 0].max() == pytest.approx(0.375, abs=0.01), "flat ground too"
 
 
 def test_ranges_widen_with_the_training() -> None:

@@ -221,7 +221,7 @@ def test_adaptive_schedule_moves_the_optimizers_learning_rate_each_epoch(
 
 
 def test_restored_optimizer_and_schedule_continue_bit_for_bit(make_env: MakeEnv) -> None:
-    learner = make_learner(make_env, schedule="adaptive", desired_kl=100.0)
+    learner = make_learner(make_env, schedule="adaptive", desired_kl=100.0, weight_decay=0.1)
     learner.iterate(2)
     assert learner.ppo.learning_rate > 2 * learner.ppo.config.learning_rate
     next_value = learner.collect()
