@@ -17,7 +17,12 @@ from legged_ppo.config.validation import validate
 _SOURCE = "command line"
 
 
-def apply_overrides(config: Config, overrides: Sequence[str], sections: Sequence[str]) -> Config:
+ALL_SECTIONS = tuple(field.name for field in fields(Config))
+
+
+def apply_overrides(
+    config: Config, overrides: Sequence[str], sections: Sequence[str] = ALL_SECTIONS
+) -> Config:
     """A copy of `config` with the overrides: `task.max_tilt=0.8`, or a group as in `terrain=flat`.
 
     Args:
@@ -54,7 +59,7 @@ def apply_overrides(config: Config, overrides: Sequence[str], sections: Sequence
 
 def _check_key(key: str, sections: Sequence[str]) -> None:
     known = [k for k in known_keys() if k.split(".")[0] in sections]
-    if key.split(".")[0] in {f.name for f in fields(Config)} - set(sections):
+    if key.split(".")[0] in set(ALL_SECTIONS) - set(sections):
         raise ConfigError("key", key, f"a key of {', '.join(sections)}", source=_SOURCE)
     # Below a dictionary such as terrain.proportions the schema has no names.
     if key not in known and key.rpartition(".")[0] not in _dictionaries():

@@ -8,6 +8,7 @@ import resource
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import numpy as np
@@ -36,7 +37,7 @@ from legged_ppo.training.health import HealthMonitor
 from legged_ppo.training.interrupt import InterruptGuard
 from legged_ppo.training.reporter import Reporter, SilentReporter
 from legged_ppo.training.run_directory import BEST, FINAL, RunDirectory
-from legged_ppo.training.sinks import Metrics
+from legged_ppo.training.sinks import Metrics, json_number
 
 _EPISODE_WINDOW = 100
 """Episodes that `Train/*` and `Episode/*` are averaged over, at least."""
@@ -62,6 +63,7 @@ class Trainer:
         env: the environment that `config` describes.
         run: where its files go.
         checkpoint: what `load_checkpoint` returned, to go on with that run.
+        weights: of another run's policy, statistics of the observations included, to start from.
         judge: how policies are evaluated on the way, by which the best is kept; None neither evaluates
             nor keeps a best one.
     """
@@ -72,6 +74,7 @@ class Trainer:
         env: Environment,
         run: RunDirectory,
         checkpoint: dict[str, Any] | None = None,
+        weights: dict[str, torch.Tensor] | None = None,
         judge: Judge | None = judge,
     ) -> None:
         self.config, self.env, self.run, self.judge = config, env, run, judge
@@ -83,6 +86,8 @@ class Trainer:
         own_seed = distributed.seed_of_rank(seed + 1)
         self.generator = torch.Generator(device=device).manual_seed(own_seed)
         self.policy = ActorCritic(self.env.obs_dims, self.env.num_actions, config.policy).to(device)
+        if weights is not None:
+            self.policy.load_state_dict(weights)
         self._make_learner()
         self.average: AveragedModel | None = None
         if decay := config.training.average_decay:
@@ -137,17 +142,19 @@ class Trainer:
 
         The state is saved in either case; an error leaves the last checkpoint as it was.
         """
+        metrics: Metrics = {}
         with InterruptGuard() as interrupt, self._make_reporter() as reporter:
             while self.counters.iteration < self.total_iterations:
                 if distributed.any_rank(interrupt.requested):
                     break
                 metrics = self._iterate()
-                self._checkpoint_if_due(metrics, reporter)
-                reporter.write(metrics)
+                metrics |= self._evaluate_if_due()
+                reporter.write(metrics)  # first: a checkpoint promises its iteration's row
+                self._checkpoint_if_due(reporter)
         if self.counters.iteration < self.total_iterations:
             self._save()
             return False
-        self._finish()
+        self._finish(metrics)
         return True
 
     def _make_reporter(self) -> Reporter | SilentReporter:
@@ -219,21 +226,28 @@ class Trainer:
             metrics["Track/progress"] = progress / commanded
         return metrics
 
-    def _checkpoint_if_due(self, metrics: Metrics, reporter: Reporter | SilentReporter) -> None:
+    def _evaluate_if_due(self) -> Metrics:
         training, counters = self.config.training, self.counters
         last = counters.iteration >= self.total_iterations
-        evaluation_freq = training.evaluation_freq or training.checkpoint_freq
-        evaluate = last or counters.env_steps >= counters.next_evaluation
-        if evaluate:
-            counters.next_evaluation = _next_multiple(counters.env_steps, evaluation_freq)
-            if (last or counters.iteration > 1) and self.judge is not None:
-                metrics |= self._evaluate(self.judge)
-        if last or counters.env_steps >= counters.next_checkpoint:
-            counters.next_checkpoint = _next_multiple(counters.env_steps, training.checkpoint_freq)
-            self._save()
-            report = self.env.curriculum_report()
-            if report is not None:
-                reporter.write_curriculum(report, counters.env_steps)
+        if not last and counters.env_steps < counters.next_evaluation:
+            return {}
+        frequency = training.evaluation_freq or training.checkpoint_freq
+        counters.next_evaluation = _next_multiple(counters.env_steps, frequency)
+        if self.judge is None or not (last or counters.iteration > 1):
+            return {}
+        return self._evaluate(self.judge)
+
+    def _checkpoint_if_due(self, reporter: Reporter | SilentReporter) -> None:
+        counters = self.counters
+        last = counters.iteration >= self.total_iterations
+        if not last and counters.env_steps < counters.next_checkpoint:
+            return
+        frequency = self.config.training.checkpoint_freq
+        counters.next_checkpoint = _next_multiple(counters.env_steps, frequency)
+        self._save()
+        report = self.env.curriculum_report()
+        if report is not None:
+            reporter.write_curriculum(report, counters.env_steps)
 
     def _evaluate(self, judge: Judge) -> Metrics:
         """Judge the policy (its average, if one is kept) on fixed seeds; the best so far is kept as
@@ -256,7 +270,7 @@ class Trainer:
         self.counters.train_wall_time_s += time.perf_counter() - begin
         return verdict.metrics
 
-    def _finish(self) -> None:
+    def _finish(self, metrics: Metrics) -> None:
         if not distributed.is_main():
             return
         checkpoints, counters = self.run.checkpoints, self.counters
@@ -273,7 +287,13 @@ class Trainer:
                 "best_score": counters.best_score,
                 "num_envs": self.config.training.num_envs,
                 "seed": self.config.training.seed,
-                "robot": self.config.subject,
+                "trained_on": self.config.subject,
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "final": {
+                    name: json_number(value)
+                    for name, value in metrics.items()
+                    if "/" in name and not name.startswith("Perf/")
+                },
             },
         )
 
@@ -322,6 +342,9 @@ class Trainer:
         if not (known and same_device and len(ranks) == distributed.world_size()):
             # Physics and generators of another kind cannot go on: new episodes, at the old levels.
             self.env.load_progress([state["env"] for state in ranks])
+            # Not the random numbers of the run's beginning once more.
+            seed = self.config.training.seed + 1 + self.counters.env_steps
+            self.generator.manual_seed(distributed.seed_of_rank(seed))
             self.buffer.strata = self.collector.env.strata
             self.collector.restart()
             return
