@@ -33,7 +33,7 @@ from legged_ppo.training.checkpoint import (
     to_device,
 )
 from legged_ppo.training.collector import Collector
-from legged_ppo.training.health import HealthMonitor
+from legged_ppo.training.health import HealthMonitor, rules_for
 from legged_ppo.training.interrupt import InterruptGuard
 from legged_ppo.training.reporter import Reporter, SilentReporter
 from legged_ppo.training.run_directory import BEST, FINAL, RunDirectory
@@ -93,15 +93,15 @@ class Trainer:
         if decay := config.training.average_decay:
             self.average = AveragedModel(self.policy, multi_avg_fn=get_ema_multi_avg_fn(decay))
         self.counters = Counters()
-        self.health = HealthMonitor()
         self.episodes: deque[list[float]] = deque()
-        if checkpoint is not None:
-            self._restore(checkpoint)
         robots = self.env.num_envs * distributed.world_size()
         self.steps_per_iteration = robots * config.ppo.rollout_length
         self.total_iterations = math.ceil(
             config.training.total_timesteps / self.steps_per_iteration
         )
+        self.health = HealthMonitor(rules_for(config, env.num_actions, self.total_iterations))
+        if checkpoint is not None:
+            self._restore(checkpoint)
 
     def _make_learner(self) -> None:
         """PPO, its buffer and the collector; where symmetry is used, of the robots and their twins."""

@@ -17,7 +17,6 @@ import torch
 from legged_ppo.config.loading import load_config
 from legged_ppo.training.checkpoint import load_checkpoint, load_policy, save_checkpoint
 from legged_ppo.training.cli import main
-from legged_ppo.training.health import HealthMonitor
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = str(ROOT / "configs" / "phase1_quickstart.yaml")
@@ -339,13 +338,3 @@ def test_help_answers_without_importing_torch() -> None:
         "assert not {'torch', 'mujoco', 'hydra'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-
-
-def test_advice_comes_once_per_illness() -> None:
-    monitor = HealthMonitor()
-    said = [monitor.check({"Policy/approx_kl": 0.3}, i) for i in range(1, 10)]
-    assert [len(lines) for lines in said] == [0, 0, 1, 0, 0, 0, 0, 0, 0]
-    assert "ppo.learning_rate" in said[2][0]
-    assert monitor.check({"Policy/approx_kl": 0.01}, 10) == []
-    again = [monitor.check({"Policy/approx_kl": 0.3}, i) for i in range(11, 14)]
-    assert [len(lines) for lines in again] == [0, 0, 1]
