@@ -88,21 +88,32 @@ def test_scaled_rewards_leave_returns_as_they_are() -> None:
     torch.testing.assert_close(totals[1], totals[0], rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("processes", [False, True])
-@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1", "BipedalWalker-v3"])
+@pytest.mark.parametrize(
+    ("name", "processes"),
+    [
+        ("CartPole-v1", False),
+        ("CartPole-v1", True),
+        ("Pendulum-v1", False),
+        ("BipedalWalker-v3", True),
+        ("LunarLander-v3", False),
+        ("Hopper-v5", False),
+        ("CarRacing-v3", False),
+    ],
+)
 def test_a_saved_state_goes_on_as_if_nothing_had_happened(name: str, processes: bool) -> None:
     settings = {"normalize_reward": True, "processes": processes}
     one, other = make(name, **settings), make(name, **settings)
     g = torch.Generator().manual_seed(0)
-    actions = torch.rand(70, 3, one.num_actions, generator=g)
+    half = 3 if name == "CarRacing-v3" else 35  # through the ends of several episodes of CartPole
+    actions = torch.rand(2 * half, 3, one.num_actions, generator=g)
     one.reset()
-    for action in actions[:35]:  # through the ends of several episodes of CartPole
+    for action in actions[:half]:
         one.step(action)
     other.reset()
     other.load_state_dict(one.state_dict())
-    for action in actions[35:]:
+    for action in actions[half:]:
         a, b = one.step(action), other.step(action)
-        assert torch.equal(a.obs[OBSERVATION], b.obs[OBSERVATION])
+        assert all(torch.equal(a.obs[key], b.obs[key]) for key in one.obs_dims)
         assert torch.equal(a.reward, b.reward) and torch.equal(a.terminated, b.terminated)
         assert torch.equal(a.info["episode"], b.info["episode"])
     one.close()
@@ -160,17 +171,20 @@ def overrides(log_dir: Path, iterations: int) -> list[str]:
         "training.evaluation_episodes=3",
         "training.report_episodes=3",
         "training.run_name=run",
+        "training.num_envs=8",
         "ppo.rollout_length=64",
-        "ppo.num_epochs=2",
+        "ppo.num_epochs=1",
         "ppo.schedule=constant",
     ]
 
 
-def test_a_resumed_run_equals_one_that_went_through(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", ["cartpole_novel_gru", "lunarlander_ppo", "lunarlander_a2c"])
+def test_a_resumed_run_equals_one_that_went_through(recipe: str, tmp_path: Path) -> None:
+    path = str(ROOT / "configs" / "gym" / f"{recipe}.yaml")
     for name, parts in (("through", [6]), ("parted", [4, 6])):
         for i, iterations in enumerate(parts):
             resume = ["--resume", "latest"] if i else []
-            command = ["--config", RECIPE, *resume, *overrides(tmp_path / name, iterations)]
+            command = ["--config", path, *resume, *overrides(tmp_path / name, iterations)]
             assert main(command) == 0
     runs = [tmp_path / name / "run" for name in ("through", "parted")]
     rows = [json.loads((run / "metrics.jsonl").read_text().splitlines()[-1]) for run in runs]
@@ -183,7 +197,8 @@ def test_a_resumed_run_equals_one_that_went_through(tmp_path: Path) -> None:
         assert torch.equal(a, b)
     overall = json.loads((runs[0] / "evaluation.json").read_text())["overall"]
     assert overall["episodes"] == 3
-    assert overall["mean_return"] == pytest.approx(overall["mean_length"])
+    if recipe == "cartpole_novel_gru":
+        assert overall["mean_return"] == pytest.approx(overall["mean_length"])
     assert (runs[0] / "plots" / "learning_curves.png").stat().st_size > 10_000
 
 
