@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,15 +36,12 @@ def _label(name: str, features: list[str]) -> str:
 def draw_curriculum(report: dict[str, Any], out: Path) -> None:
     """The solve rates of a curriculum's report as a PNG."""
     rates = np.array(report["solve_rate"], dtype=np.float64)  # None becomes NaN
-    draw_heat_map(report["types"], rates, "Solve rate in training", out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(heat_map_png(report["types"], rates, "Solve rate in training"))
 
 
-def draw_heat_map(types: Sequence[str], rates: np.ndarray, title: str, out: Path) -> None:
-    """Draw rates [types, levels] in [0, 1] to a PNG, with the numbers in the cells.
-
-    Raises:
-        OSError: `out` cannot be written.
-    """
+def heat_map_png(types: Sequence[str], rates: np.ndarray, title: str) -> bytes:
+    """Rates [types, levels] in [0, 1] as a PNG, with the numbers in the cells."""
     from matplotlib.figure import Figure  # without pyplot it draws by Agg and keeps no state
 
     rows, columns = rates.shape
@@ -62,5 +60,6 @@ def draw_heat_map(types: Sequence[str], rates: np.ndarray, title: str, out: Path
         axis.text(column, row, f"{rate:.2f}", ha="center", va="center", color=color, fontsize=8)
     figure.colorbar(picture, ax=axis, fraction=0.03, pad=0.02)
     figure.tight_layout()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=_DPI)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI)
+    return buffer.getvalue()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from legged_ppo.evaluation.heat_map import draw_heat_map, success_matrix
+from legged_ppo.evaluation.heat_map import heat_map_png, success_matrix
 from legged_ppo.evaluation.statistics import rows_by_terrain
 
 _COLUMNS = (
@@ -41,18 +41,18 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
     Raises:
         OSError: the files cannot be written.
     """
-    picture = path.with_suffix(".png")
-    draw_heat_map(*success_matrix(result["terrain"]), "Success rate", picture)
+    picture = heat_map_png(*success_matrix(result["terrain"]), "Success rate")
     heading = f"Evaluation of {checkpoint.name}"
     rows = [(label, part, _cells(f)) for label, part, f in rows_by_terrain(result)]
     if path.suffix == ".md":
-        lines = [f"# {heading}", "", _DEFINITION, "", f"![success]({picture.name})", ""]
+        beside = path.with_suffix(".png")
+        beside.write_bytes(picture)
+        lines = [f"# {heading}", "", _DEFINITION, "", f"![success]({beside.name})", ""]
         lines += [_markdown(_COLUMNS), "|---" + "|---:" * (len(_COLUMNS) - 1) + "|"]
         lines += [_markdown([label, *cells]) for label, _, cells in rows]
         path.write_text("\n".join(lines) + "\n")
         return
-    image = base64.b64encode(picture.read_bytes()).decode()
-    picture.unlink()
+    image = base64.b64encode(picture).decode()
     body = [
         f"<h1>{html.escape(heading)}</h1>",
         f"<p>{_DEFINITION}</p>",

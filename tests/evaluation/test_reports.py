@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -13,7 +14,8 @@ from PIL import Image
 from legged_ppo.evaluation import evaluate_cli, protocol
 from legged_ppo.evaluation.comparison import compare
 from legged_ppo.evaluation.evaluator import collect_episodes, evaluate_policy
-from legged_ppo.evaluation.heat_map import draw_heat_map, success_matrix
+from legged_ppo.evaluation.heat_map import heat_map_png, success_matrix
+from legged_ppo.evaluation.terrain_report import write_terrain_report
 from legged_ppo.terrain.types import make_tile_types
 
 
@@ -35,10 +37,10 @@ def test_the_matrix_has_the_success_rates_and_holes_where_nobody_was() -> None:
     np.testing.assert_array_equal(rates, [[1.0, np.nan, np.nan], [0.5, np.nan, 0.25]])
 
 
-def test_a_heat_map_is_darker_where_rates_are_higher(tmp_path: Path) -> None:
+def test_a_heat_map_is_darker_where_rates_are_higher() -> None:
     rates = np.tile([[0.0, 1.0]], (4, 3))
-    draw_heat_map(list("abcd"), rates, "title", tmp_path / "map.png")
-    pixels = np.asarray(Image.open(tmp_path / "map.png").convert("L")).astype(int)
+    picture = io.BytesIO(heat_map_png(list("abcd"), rates, "title"))
+    pixels = np.asarray(Image.open(picture).convert("L")).astype(int)
     row = pixels[pixels.shape[0] // 2 + 12]  # between the numbers
     assert (row < 80).sum() > 60 and (row > 240).sum() > 60
 
@@ -56,6 +58,17 @@ def test_a_report_page_shows_every_type_and_level(
     assert ["".join(cells) for cells in first_cells if cells[1] != "terrain"] == rows
     assert (tmp_path / "report.png").is_file() == (suffix == "md")
     assert ("data:image/png;base64," in text) == (suffix == "html")
+
+
+def test_a_page_leaves_the_picture_of_another_alone(config, make_policy, tmp_path: Path) -> None:
+    result = evaluate_policy(make_policy(config), config, 4, seed=0)
+    write_terrain_report(tmp_path / "out.md", Path("policy.pth"), result)
+    picture = (tmp_path / "out.png").read_bytes()
+    write_terrain_report(tmp_path / "out.html", Path("policy.pth"), result)
+    assert (tmp_path / "out.png").read_bytes() == picture
+    (tmp_path / "other.png").write_text("a picture of the user's own")
+    write_terrain_report(tmp_path / "other.html", Path("policy.pth"), result)
+    assert (tmp_path / "other.png").read_text() == "a picture of the user's own"
 
 
 def test_episodes_are_shared_out_evenly_whatever_the_training_did(config, make_policy) -> None:
