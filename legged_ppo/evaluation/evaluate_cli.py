@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_line.OneLineParser(
         prog="evaluate.py",
         description="Measure a trained policy: success, tracking, cost of transport, per terrain.",
         epilog="examples:\n"

@@ -51,7 +51,7 @@ def place_of(arguments: argparse.Namespace) -> tuple[str, int] | None:
     """
     if arguments.terrain is None:
         if arguments.level is not None:
-            raise ConfigError("--level", arguments.level, "used together with --terrain TYPE")
+            raise ConfigError("--level", arguments.level, "--terrain TYPE beside it")
         return None
     return arguments.terrain, arguments.level or 0
 

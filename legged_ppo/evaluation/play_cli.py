@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_line.OneLineParser(
         prog="play.py",
         description="Watch a trained policy: in the viewer where there is a display, else as "
         "figures; or record it.",

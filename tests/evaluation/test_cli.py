@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 from legged_ppo.evaluation import evaluate_cli, gl_backend, options, play_cli
+from legged_ppo.terrain import __main__ as gallery_cli
+from legged_ppo.training import cli as train_cli
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -152,8 +154,24 @@ def test_a_recording_without_a_gl_back_end_says_what_to_install_and_succeeds(
     assert not video.exists()
 
 
-@pytest.mark.parametrize("argument", ["--command=1,2", "--episodes=0", "--seed=-1", "--gif-fps=x"])
-def test_wrong_option_values_exit_with_code_2(argument: str) -> None:
+@pytest.mark.parametrize(
+    ("cli", "arguments", "told"),
+    [
+        (play_cli, ["--command=1,2"], "not three numbers"),
+        (play_cli, ["--episodes=0"], "0 is not above 0"),
+        (play_cli, ["--seed=-1"], "-1 is negative"),
+        (play_cli, ["--gif-fps=x"], "--gif-fps"),
+        (evaluate_cli, ["--level", "-1"], "-1 is negative"),
+        (evaluate_cli, ["--nonsense", "3"], "--nonsense"),
+        (gallery_cli, ["--gallery", "out.png", "--levels", "0"], "0 is not above 0"),
+        (train_cli, ["--config"], "expected one argument"),
+    ],
+)
+def test_wrong_option_values_are_one_line_and_exit_code_2(
+    cli, arguments: list[str], told: str, capsys
+) -> None:
     with pytest.raises(SystemExit) as end:
-        play_cli.main([argument])
+        cli.main(arguments)
     assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and told in error

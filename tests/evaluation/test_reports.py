@@ -125,7 +125,7 @@ def test_one_tile_can_be_evaluated_alone(config, make_policy) -> None:
     [
         (["--terrain", "ruogh"], "did you mean 'rough'"),
         (["--terrain", "rough", "--level", "7"], "a level from 0 to 1"),
-        (["--level", "1"], "used together with --terrain"),
+        (["--level", "1"], "--level: got 1, expected --terrain TYPE beside it"),
         (["--report", "page.pdf"], "ends in .html or .md"),
         (["--protocol", "agarwal", "--terrain", "rough"], "left out with --protocol"),
         (["--compare", "a.pth", "b.pth", "--report", "page.md"], "left out with --compare"),
