@@ -2,8 +2,11 @@
 
 import importlib.util
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from unittest.mock import MagicMock, patch
 
 import gymnasium
 import imageio.v2 as imageio
@@ -13,9 +16,9 @@ import torch
 
 from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.loading import load_config
-from legged_ppo.config.schema import GymConfig
+from legged_ppo.config.schema import Config, GymConfig
 from legged_ppo.env.factory import make_training_env
-from legged_ppo.evaluation import evaluate_cli, play_cli
+from legged_ppo.evaluation import evaluate_cli, gym_video, loading, play_cli, returns
 from legged_ppo.evaluation.gl_backend import RenderingUnavailable
 from legged_ppo.evaluation.gym_video import record_gym_episodes
 from legged_ppo.evaluation.returns import evaluate_returns
@@ -218,6 +221,83 @@ def test_evaluation_counts_whole_episodes_of_the_policy_it_is_given() -> None:
         policy.head.logits.bias.copy_(torch.tensor([0.0, 9.0]))
     always_right = evaluate_returns(policy, config, 7, seed=3)["overall"]
     assert 8 <= always_right["min_return"] <= always_right["max_return"] <= 11
+
+
+class Endless(gymnasium.Env[np.ndarray, np.int64]):
+    """Draws itself, pays 1 a step, and ends only by action 1."""
+
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 50}
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        return np.zeros(4, np.float32), {}
+
+    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        return np.zeros(4, np.float32), 1.0, bool(action), False, {}
+
+    def render(self) -> Any:
+        return np.zeros((16, 16, 3), np.uint8)
+
+
+@pytest.fixture
+def endless() -> tuple[ActorCritic, Config]:
+    """A policy that never does what would end the episode."""
+    if "Endless-v0" not in gymnasium.registry:
+        gymnasium.register("Endless-v0", Endless)
+    config = load_config(RECIPE, ["gym.id=Endless-v0", "gym.observe=[]"])
+    env = make_training_env(config, 1, seed=1)
+    policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
+    torch.nn.init.zeros_(policy.head.logits.weight)
+    with torch.no_grad():
+        policy.head.logits.bias.copy_(torch.tensor([9.0, 0.0]))
+    return policy, config
+
+
+def test_episodes_that_never_end_are_cut_and_told_of(endless, monkeypatch, capsys) -> None:
+    policy, config = endless
+    monkeypatch.setattr(returns, "_MAX_STEPS", 40)
+    figures = evaluate_returns(policy, config, 2, seed=0)["overall"]
+    assert figures["unfinished"] == 2 and figures["max_return"] == 40.0
+    assert record_gym_episodes(policy, config, [], episodes=1) == 40.0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and all("had not ended after 40 steps" in line for line in lines)
+    config.gym.kwargs["max_episode_steps"] = 60  # the environment's own limit counts
+    figures = evaluate_returns(policy, config, 2, seed=0)["overall"]
+    assert figures["unfinished"] == 0 and figures["max_return"] == 60.0
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("gif_fps", "frames"), [(None, 60), (20, 24), (100, 120)])
+def test_a_gif_has_the_frames_asked_for_and_plays_in_real_time(
+    endless, tmp_path: Path, gif_fps: int | None, frames: int
+) -> None:
+    policy, config = endless
+    config.gym.kwargs["max_episode_steps"] = 60  # at 50 steps a second
+    gif, video = tmp_path / "walk.gif", tmp_path / "walk.mp4"
+    written: dict[Path, int] = {gif: 0, video: 0}
+
+    @contextmanager
+    def count(path: Path, fps: int) -> Iterator[Any]:
+        assert fps == (gif_fps if gif_fps and path == gif else 50)
+        stream = MagicMock()
+        yield stream
+        written[path] = stream.append_data.call_count
+
+    with patch.object(gym_video, "open_stream", count):
+        record_gym_episodes(policy, config, [video, gif], episodes=1, gif_fps=gif_fps)
+    assert written == {gif: frames, video: 60}
+
+
+def test_play_hands_the_rate_of_a_gif_on(endless, tmp_path: Path, monkeypatch) -> None:
+    asked = MagicMock(return_value=0.0)
+    monkeypatch.setattr(gym_video, "record_gym_episodes", asked)
+    monkeypatch.setattr(loading, "load_for_evaluation", lambda _: (*endless, {"env_steps": 0}, "x"))
+    assert play_cli.main(["--gif", str(tmp_path / "walk.gif"), "--gif-fps", "7"]) == 0
+    assert asked.call_args.kwargs["gif_fps"] == 7
 
 
 @pytest.mark.parametrize(
