@@ -13,8 +13,10 @@ from legged_ppo.evaluation.options import find_checkpoint
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.training.checkpoint import load_policy
 
-SECTIONS = ("robot", "terrain", "sim", "task")
+_ROBOT_SECTIONS, _GYM_SECTIONS = ("robot", "terrain", "sim", "task"), ("gym",)
 """What an override may change of a checkpoint's config; the network and its training are done."""
+_GYM_FIXED = ("id", "observe", "image_size", "grayscale", "normalize_reward", "processes")
+"""Keys of `gym` that decide what the policy sees, or that no evaluation reads."""
 
 
 def load_for_evaluation(
@@ -30,7 +32,14 @@ def load_for_evaluation(
     """
     path = find_checkpoint(arguments.checkpoint, arguments.log_dir)
     policy, trained, counters = load_policy(path)
-    config = conditions or apply_overrides(trained, arguments.overrides, SECTIONS)
+    sections = _GYM_SECTIONS if trained.gym.id else _ROBOT_SECTIONS
+    config = conditions or apply_overrides(trained, arguments.overrides, sections)
+    for name in _GYM_FIXED:
+        before, now = getattr(trained.gym, name), getattr(config.gym, name)
+        if now != before:
+            raise ConfigError(
+                f"gym.{name}", now, f"{before!r}, as the policy of {path} was trained"
+            )
     for key, (old, new) in _input_sizes(trained, config).items():
         if old != new:
             raise ConfigError(key, new, f"{old}, as the policy of {path} was trained")

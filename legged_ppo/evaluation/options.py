@@ -39,7 +39,7 @@ def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="key=value",
         help="change the checkpoint's robot, terrain, sim or task: terrain=flat, "
-        "task.commands.lin_vel_x=[0,1]",
+        "task.commands.lin_vel_x=[0,1]; of a Gymnasium environment its gym: gym.success_return=200",
     )
 
 

@@ -81,6 +81,7 @@ def test_overrides_change_the_conditions(checkpoint: Path, tmp_path: Path) -> No
         (["task.commands.lin_vel_x=[0,fast]"], "task.commands.lin_vel_x"),
         (["terrain=swamp"], "one of course, documented, flat, full, mild"),
         (["policy.gru_hidden=8"], "a key of robot, terrain, sim, task"),
+        (["gym.success_return=1"], "a key of robot, terrain, sim, task"),
         (["task.observations.scandots.x=[0.1]"], "as the policy of"),
         (["terrain"], "key=value"),
         (["--json", "nowhere/figures.json"], "in a folder that exists"),

@@ -4,6 +4,7 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest.mock import MagicMock, patch
@@ -24,7 +25,7 @@ from legged_ppo.evaluation.gym_video import record_gym_episodes
 from legged_ppo.evaluation.returns import evaluate_returns
 from legged_ppo.interop.gymnasium import OBSERVATION, GymnasiumEnv
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.training.checkpoint import load_policy
+from legged_ppo.training.checkpoint import load_policy, save_checkpoint
 from legged_ppo.training.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -255,6 +256,52 @@ def endless() -> tuple[ActorCritic, Config]:
     with torch.no_grad():
         policy.head.logits.bias.copy_(torch.tensor([9.0, 0.0]))
     return policy, config
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """An untrained policy for CartPole."""
+    config = load_config(RECIPE)
+    env = make_training_env(config, 1, seed=1)
+    torch.manual_seed(0)
+    policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
+    payload = {
+        "config": asdict(config),
+        "obs_dims": env.obs_dims,
+        "num_actions": env.num_actions,
+        "policy": policy.state_dict(),
+        "counters": {"iteration": 1, "env_steps": 512},
+    }
+    save_checkpoint(tmp_path / "cartpole.pth", payload)
+    return tmp_path / "cartpole.pth"
+
+
+def test_an_evaluation_takes_another_return_as_success(checkpoint: Path, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    arguments = ["--checkpoint", str(checkpoint), "--envs", "3", "--json", str(file)]
+    for wanted, rate in ((1, 1.0), (10_000, 0.0)):
+        assert evaluate_cli.main([*arguments, f"gym.success_return={wanted}"]) == 0
+        assert json.loads(file.read_text())["overall"]["success_rate"] == rate
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("task.max_tilt=0.5", "a key of gym"),
+        ("terrain=flat", "a key of gym"),
+        ("gym.observe=[0]", "as the policy of"),
+        ("gym.id=CartPole-v0", "as the policy of"),
+        ("gym.processes=true", "as the policy of"),
+        ("gym.succes_return=1", "did you mean 'gym.success_return'"),
+    ],
+)
+@pytest.mark.parametrize("cli", [evaluate_cli, play_cli])
+def test_overrides_that_nothing_would_read_are_refused(
+    cli, checkpoint: Path, capsys, override: str, told: str
+) -> None:
+    assert cli.main(["--checkpoint", str(checkpoint), override]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
 
 
 def test_episodes_that_never_end_are_cut_and_told_of(endless, monkeypatch, capsys) -> None:
