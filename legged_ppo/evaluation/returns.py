@@ -10,7 +10,7 @@ import torch
 
 from legged_ppo.config.schema import Config
 from legged_ppo.evaluation.actor import RecurrentActor
-from legged_ppo.evaluation.statistics import wilson_interval
+from legged_ppo.evaluation.statistics import mean_figure, wilson_interval
 from legged_ppo.interop.gymnasium import GymnasiumEnv
 from legged_ppo.models.actor_critic import ActorCritic
 
@@ -27,10 +27,10 @@ def evaluate_returns(
     """Figures of `episodes` episodes from their starts; the same seed gives the same figures.
 
     Returns:
-        {"overall": {"episodes", "success_rate", "success_ci95", "mean_return", "std_return",
-        "min_return", "max_return", "mean_length", "unfinished"}}; a success is a return of
-        `gym.success_return`. `unfinished` episodes never ended: they were cut after `step_limit` steps,
-        and count as they stood. A line on the console tells of them.
+        {"overall": {"episodes", "success_rate", "success_ci95", "mean_return", "return_ci95", "std_return",
+        "min_return", "max_return", "mean_length", "length_ci95", "unfinished"}}; a success is a return of
+        `gym.success_return`, the intervals are as in `summarize`. `unfinished` episodes never ended: they
+        were cut after `step_limit` steps, and count as they stood. A line on the console tells of them.
     """
     sizes = [min(_MAX_ENVS, episodes - done) for done in range(0, episodes, _MAX_ENVS)]
     seeds = np.random.SeedSequence(seed).generate_state(len(sizes)).tolist()
@@ -47,11 +47,11 @@ def evaluate_returns(
             "episodes": episodes,
             "success_rate": successes / episodes,
             "success_ci95": list(wilson_interval(successes, episodes)),
-            "mean_return": float(returns.mean()),
+            **mean_figure("mean_return", returns),
             "std_return": float(returns.std()),
             "min_return": float(returns.min()),
             "max_return": float(returns.max()),
-            "mean_length": float(lengths.mean()),
+            **mean_figure("mean_length", lengths),
             "unfinished": int(unfinished.sum()),
         }
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 from legged_ppo.evaluation.heat_map import heat_map_png, success_matrix
 from legged_ppo.evaluation.statistics import rows_by_terrain
+from legged_ppo.evaluation.tables import figure_text
 
 _COLUMNS = (
     "terrain",
@@ -23,7 +24,7 @@ _COLUMNS = (
     "cost of transport",
 )
 _STYLE = """
-body { font-family: sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+body { font-family: sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; } th, td { padding: .25rem .7rem; text-align: right; }
 td { white-space: nowrap; } th:first-child, td:first-child { text-align: left; } tr.all td { font-weight: bold; }
 th { border-bottom: 2px solid #888; } td { border-bottom: 1px solid #ddd; }
@@ -31,7 +32,8 @@ img { max-width: 100%; }
 """
 _DEFINITION = (
     "An episode succeeds when the robot neither falls nor breaks the physics within the time limit "
-    "and covers at least 70 % of the commanded path, which turns as commanded."
+    "and covers at least 70 % of the commanded path, which turns as commanded. ± is half of the 95 % "
+    "interval over episodes."
 )
 
 
@@ -50,7 +52,7 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
         lines = [f"# {heading}", "", _DEFINITION, "", f"![success]({beside.name})", ""]
         lines += [_markdown(_COLUMNS), "|---" + "|---:" * (len(_COLUMNS) - 1) + "|"]
         lines += [_markdown([label, *cells]) for label, _, cells in rows]
-        path.write_text("\n".join(lines) + "\n")
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return
     image = base64.b64encode(picture).decode()
     body = [
@@ -65,13 +67,13 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(heading)}'
         f"</title><style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
-    path.write_text(page)
+    path.write_text(page, encoding="utf-8")
 
 
 def _cells(figures: dict[str, Any]) -> list[str]:
     low, high = figures["success_ci95"]
     numbers = (
-        ("displacement_m", 1),
+        ("displacement_m", 2),
         ("time_to_fall_s", 1),
         ("lin_vel_error", 3),
         ("yaw_rate_error", 3),
@@ -81,7 +83,7 @@ def _cells(figures: dict[str, Any]) -> list[str]:
         str(figures["episodes"]),
         f"{figures['success_rate']:.3f}",
         f"{low:.3f} - {high:.3f}",
-        *("-" if figures[key] is None else f"{figures[key]:.{digits}f}" for key, digits in numbers),
+        *(figure_text(figures, key, digits) for key, digits in numbers),
     ]
 
 

@@ -15,17 +15,22 @@ from legged_ppo.evaluation.evaluator import (
     evaluate_policy,
     evaluation_config,
 )
-from legged_ppo.evaluation.statistics import summarize, wilson_interval
+from legged_ppo.evaluation.statistics import interval_name, ratio_figure, summarize, wilson_interval
 
 FIGURES = [
     "episodes",
     "success_rate",
     "success_ci95",
     "displacement_m",
+    "displacement_ci95",
     "time_to_fall_s",
+    "time_to_fall_ci95",
     "lin_vel_error",
+    "lin_vel_error_ci95",
     "yaw_rate_error",
+    "yaw_rate_error_ci95",
     "cost_of_transport",
+    "cost_of_transport_ci95",
 ]
 
 
@@ -42,6 +47,29 @@ def test_wilson_interval_has_the_published_values(
     successes: int, trials: int, low: float, high: float
 ) -> None:
     assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_the_interval_of_a_mean_is_the_normal_one_and_needs_two_episodes() -> None:
+    values = np.array([1.0, 2.0, 4.0, 9.0])
+    half = 1.959964 * values.std(ddof=1) / 2.0
+    assert ratio_figure(values, np.ones(4)) == (4.0, pytest.approx([4.0 - half, 4.0 + half]))
+    assert ratio_figure(values[:1], np.ones(1)) == (1.0, None)
+    assert ratio_figure(values, np.zeros(4)) == (None, None)
+
+
+def test_the_interval_of_a_pooled_mean_covers_the_truth_in_95_of_100_evaluations() -> None:
+    """Episodes of different lengths and different errors: those of many steps weigh more."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(2000):
+        steps = rng.integers(50, 1000, 100).astype(np.float64)
+        errors = steps * rng.gamma(
+            2.0, 0.1, 100
+        )  # each episode has an error of its own, 0.2 in the mean
+        _, interval = ratio_figure(errors, steps)
+        assert interval is not None
+        covered += interval[0] < 0.2 < interval[1]
+    assert 0.92 < covered / 2000 < 0.965  # 0.005 is the standard deviation of this share
 
 
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(config, make_policy) -> None:
@@ -68,6 +96,11 @@ def test_figures_are_given_overall_and_by_terrain_type_and_level(config, make_po
     assert result["terrain"]["rough"]["features"] == {"0": low, "1": high}
     assert all(list(figures) == FIGURES for figures in groups)
     assert result["overall"]["episodes"] == 10  # three rounds: 4 + 4 + 2
+    for figures in groups:
+        for name in FIGURES[3::2]:
+            if figures[name] is not None and figures["episodes"] > 1:
+                low, high = figures[interval_name(name)]
+                assert low <= figures[name] <= high
 
 
 def test_evaluation_leaves_the_recipe_and_the_global_generator_alone(config, make_policy) -> None:

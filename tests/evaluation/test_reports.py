@@ -56,6 +56,7 @@ def test_a_report_page_shows_every_type_and_level(
     first_cells = re.findall(r"<tr[^>]*><td>([^<]*)|^\| ([^|]*) \|", text, re.MULTILINE)
     rows = ["all", "flat", "level 0", "level 1", "rough", "level 0: 1 cm", "level 1: 5 cm"]
     assert ["".join(cells) for cells in first_cells if cells[1] != "terrain"] == rows
+    assert len(re.findall(r"\d\u00b1\d", text)) > 5 * 5, "five figures with intervals in each row"
     assert (tmp_path / "report.png").is_file() == (suffix == "md")
     assert ("data:image/png;base64," in text) == (suffix == "html")
 

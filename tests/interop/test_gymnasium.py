@@ -217,6 +217,11 @@ def test_evaluation_counts_whole_episodes_of_the_policy_it_is_given() -> None:
     assert first == evaluate_returns(policy, config, 7, seed=3, stochastic=True)["overall"]
     # Random pushes last some 20 steps.
     assert 10 < first["mean_return"] < 45 and first["success_rate"] < 0.5
+    half = 1.96 * first["std_return"] / 6**0.5
+    assert first["return_ci95"] == pytest.approx(
+        [first["mean_return"] - half, first["mean_return"] + half], rel=1e-4
+    )
+    assert first["length_ci95"] == first["return_ci95"]  # CartPole pays 1 a step
     torch.nn.init.zeros_(policy.head.logits.weight)
     with torch.no_grad():
         policy.head.logits.bias.copy_(torch.tensor([0.0, 9.0]))
