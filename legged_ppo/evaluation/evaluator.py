@@ -19,6 +19,7 @@ from legged_ppo.env.environment import StepResult
 from legged_ppo.env.factory import make_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.evaluation.actor import RecurrentActor
+from legged_ppo.evaluation.cells import fill_cells
 from legged_ppo.evaluation.statistics import Episodes, concatenate, summarize_by_terrain
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.terrain.curriculum import covered_path
@@ -79,14 +80,24 @@ def collect_episodes(
     stochastic: bool = False,
     command: tuple[float, float, float] | None = None,
     place: tuple[str, int] | None = None,
+    by_cell: bool = False,
 ) -> tuple[Episodes, Terrain]:
-    """The episodes behind `evaluate_policy`, and the ground that they were on."""
+    """The episodes behind `evaluate_policy`, and the ground that they were on.
+
+    Args:
+        by_cell: `episodes` are those of every cell (`fill_cells`) instead of all.
+    """
+    conditions = evaluation_config(config)
+    if by_cell and place is None:
+        conditions.terrain, episodes, num_envs = fill_cells(
+            conditions.terrain, episodes, num_envs or _MAX_ROBOTS
+        )
     size = min(num_envs or _MAX_ROBOTS, episodes)
     sizes = [min(size, episodes - done) for done in range(0, episodes, size)]
     seeds = np.random.SeedSequence(seed).generate_state(len(sizes)).tolist()
     parts = []
     for robots, round_seed in zip(sizes, seeds, strict=True):
-        env = make_env(evaluation_config(config), robots, round_seed, policy.device)
+        env = make_env(conditions, robots, round_seed, policy.device)
         env.commands.fix(command)
         if place is not None:
             env.place(*env.terrain.place(*place))

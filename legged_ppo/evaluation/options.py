@@ -65,7 +65,8 @@ def refuse(arguments: argparse.Namespace, why: str, *names: str) -> None:
     for name in names:
         value = getattr(arguments, name)
         if value is not None:
-            raise ConfigError(f"--{name}", str(value), f"left out {why}")
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(option, str(value), f"left out {why}")
 
 
 def find_checkpoint(name: str, log_dir: str) -> Path:

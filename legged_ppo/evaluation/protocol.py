@@ -42,7 +42,13 @@ PUBLISHED = {
 
 
 def run_protocol(
-    policy: ActorCritic, config: Config, episodes: int, seed: int, *, stochastic: bool = False
+    policy: ActorCritic,
+    config: Config,
+    episodes: int,
+    seed: int,
+    *,
+    stochastic: bool = False,
+    by_cell: bool = False,
 ) -> dict[str, Any]:
     """Figures of `episodes` episodes over the four kinds of terrain: {kind: figures as in `summarize`}."""
     config = copy.deepcopy(config)
@@ -50,7 +56,7 @@ def run_protocol(
     config.terrain.proportions = dict.fromkeys(types, 1.0)
     config.task.episode_length_s = TIME_LIMIT
     found, terrain = collect_episodes(
-        policy, config, episodes, seed, stochastic=stochastic, command=COMMAND
+        policy, config, episodes, seed, stochastic=stochastic, command=COMMAND, by_cell=by_cell
     )
     figures = {}
     for kind, names in TERRAINS.items():

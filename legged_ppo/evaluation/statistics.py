@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -130,26 +130,38 @@ def ratio_figure(sums: np.ndarray, weights: np.ndarray) -> tuple[float | None, l
     return mean, [mean - half, mean + half]
 
 
+def cell_masks(episodes: Episodes, terrain: Terrain) -> dict[str, dict[int, np.ndarray]]:
+    """{TYPE: {level: which episodes [E] bool}} of the cells that have any. A type that is the plane at every
+    level is one cell, of level 0."""
+    masks: dict[str, dict[int, np.ndarray]] = {}
+    for column, name in enumerate(terrain.types):
+        here = episodes.terrain_type == column
+        level_of = episodes.terrain_level * (terrain.cells[column] > 1)
+        levels = np.unique(level_of[here]).tolist()
+        if levels:
+            masks[name] = {level: here & (level_of == level) for level in levels}
+    return masks
+
+
+def features_of(terrain: Terrain, name: str, levels: Iterable[int]) -> dict[str, str]:
+    """{"2": "6 cm"}: what makes the levels of a type difficult."""
+    tiles = terrain.tiles[terrain.types.index(name)]
+    return {str(level): tiles[level].feature for level in levels}
+
+
 def summarize_by_terrain(episodes: Episodes, terrain: Terrain) -> dict[str, Any]:
-    """The figures of `summarize`, overall and by terrain.
+    """The figures of `summarize`, overall and by terrain, for the cells of `cell_masks`.
 
     Returns:
         {"overall": figures, "terrain": {TYPE: {"all": figures, "levels": {"2": figures},
         "features": {"2": "6 cm"}}}}
     """
     groups: dict[str, Any] = {}
-    for column, name in enumerate(terrain.types):
-        of_type = episodes.select(episodes.terrain_type == column)
-        if len(of_type) == 0:
-            continue
-        levels = np.unique(of_type.terrain_level).tolist()
+    for name, cells in cell_masks(episodes, terrain).items():
         groups[name] = {
-            "all": summarize(of_type),
-            "levels": {
-                str(level): summarize(of_type.select(of_type.terrain_level == level))
-                for level in levels
-            },
-            "features": {str(level): terrain.tiles[column][level].feature for level in levels},
+            "all": summarize(episodes.select(np.any(list(cells.values()), axis=0))),
+            "levels": {str(k): summarize(episodes.select(mask)) for k, mask in cells.items()},
+            "features": features_of(terrain, name, cells),
         }
     return {"overall": summarize(episodes), "terrain": groups}
 
@@ -159,12 +171,14 @@ def rows_by_terrain(result: dict[str, Any]) -> list[tuple[str, bool, dict[str, A
     figures."""
     rows = [("all", False, result["overall"])]
     for name, group in result["terrain"].items():
-        texts = {k: f"{k}: {feature}" if feature else k for k, feature in group["features"].items()}
-        if len(texts) == 1:
-            rows.append((f"{name} {next(iter(texts.values()))}", False, group["all"]))
-            continue
-        rows.append((name, False, group["all"]))
-        rows += [(f"level {text}", True, group["levels"][k]) for k, text in texts.items()]
+        features = group["features"]
+        texts = {k: f"{k}: {feature}" if feature else k for k, feature in features.items()}
+        if len(texts) > 1:
+            rows.append((name, False, group["all"]))
+            rows += [(f"level {text}", True, group["levels"][k]) for k, text in texts.items()]
+        else:
+            label = name if features == {"0": ""} else f"{name} {next(iter(texts.values()))}"
+            rows.append((label, False, group["all"]))
     return rows
 
 

@@ -43,7 +43,8 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
     Raises:
         OSError: the files cannot be written.
     """
-    picture = heat_map_png(*success_matrix(result["terrain"]), "Success rate")
+    types, rates, episodes = success_matrix(result["terrain"])
+    picture = heat_map_png(types, rates, "Success rate, n episodes", episodes)
     heading = f"Evaluation of {checkpoint.name}"
     rows = [(label, part, _cells(f)) for label, part, f in rows_by_terrain(result)]
     if path.suffix == ".md":

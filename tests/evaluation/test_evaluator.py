@@ -88,10 +88,11 @@ def test_figures_are_given_overall_and_by_terrain_type_and_level(config, make_po
     groups = [result["overall"]]
     for group in result["terrain"].values():
         assert list(group) == ["all", "levels", "features"]
-        assert list(group["levels"]) == ["0", "1"]
         assert sum(g["episodes"] for g in group["levels"].values()) == group["all"]["episodes"]
         groups += [group["all"], *group["levels"].values()]
-    assert result["terrain"]["flat"]["features"] == {"0": "", "1": ""}
+    assert list(result["terrain"]["rough"]["levels"]) == ["0", "1"]
+    assert list(result["terrain"]["flat"]["levels"]) == ["0"]  # the same plane at both levels
+    assert result["terrain"]["flat"]["features"] == {"0": ""}
     low, high = (f"{100 * height:g} cm" for height in config.terrain.roughness)
     assert result["terrain"]["rough"]["features"] == {"0": low, "1": high}
     assert all(list(figures) == FIGURES for figures in groups)
