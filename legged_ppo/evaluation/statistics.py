@@ -36,6 +36,8 @@ class Episodes:
     """sum of the rewards"""
     displacement: np.ndarray
     """m, planar distance from start to end"""
+    forward: np.ndarray
+    """m, its part along the heading at the start; negative behind the start"""
     steps: np.ndarray
     """control steps that the sums below run over: those before a fall"""
     lin_vel_error: np.ndarray

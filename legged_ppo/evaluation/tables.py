@@ -13,12 +13,12 @@ from legged_ppo.evaluation.statistics import Episodes, interval_name, rows_by_te
 
 _WIDTH = 130
 """Columns of a table where the output is no terminal."""
-_INTERVALS = "± is half of the 95 % interval over episodes"
+INTERVALS = "± is half of the 95 % interval over episodes"
 
 
 def figures_table(result: dict[str, Any]) -> Table:
     """The figures of `evaluate_policy`, one row overall, per terrain type and per level."""
-    table = Table(title="Evaluation", caption=_INTERVALS)
+    table = Table(title="Evaluation", caption=INTERVALS)
     table.add_column("terrain", no_wrap=True)
     headings = (
         "epi-\nsodes",
@@ -53,7 +53,7 @@ def returns_table(result: dict[str, Any]) -> Table:
         "success": f"{figures['success_rate']:.3f}",
         "95 % interval": f"{low:.3f}-{high:.3f}",
     }
-    table = Table(title="Evaluation", caption=_INTERVALS)
+    table = Table(title="Evaluation", caption=INTERVALS)
     for heading in cells:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_row(*cells.values())

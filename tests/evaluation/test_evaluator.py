@@ -153,6 +153,25 @@ def test_a_fall_ends_the_measurement_of_its_robot_alone(config) -> None:
     assert summarize(episodes)["time_to_fall_s"] == pytest.approx((fall_step * env.dt + 4.5) / 4)
 
 
+def test_forward_displacement_is_along_the_heading_of_the_start(config) -> None:
+    """A robot that walks backwards, round a corner or sideways gets as little forward as that."""
+    env = make_env(evaluation_config(config), 4, 3)
+    env.start_episodes_together()
+    yaw, start = env.yaw.clone(), env.position.clone()
+    meter = EpisodeMeter(env)
+    ahead = torch.stack([torch.cos(yaw), torch.sin(yaw)], dim=1)
+    left = torch.stack([-torch.sin(yaw), torch.cos(yaw)], dim=1)
+    forward, sideways = torch.tensor([1.0, -1.0, 0.0, 0.3]), torch.tensor([0.0, 0.0, 2.0, -0.4])
+    result = env.step(torch.zeros(4, env.num_actions))
+    env.yaw = env.yaw + 1.0  # where they look in the end does not count
+    here = env.simulator.state.base_pos[:, :2]
+    here[:] = start + env.wrapped + forward[:, None] * ahead + sideways[:, None] * left
+    meter.add(env, result)
+    episodes = meter.episodes(env)
+    np.testing.assert_allclose(episodes.forward, forward.numpy(), atol=1e-5)
+    np.testing.assert_allclose(episodes.displacement, [1.0, 1.0, 2.0, 0.5], atol=1e-5)
+
+
 def test_the_measured_sums_are_those_of_a_plain_loop(config) -> None:
     """Errors, work and path of robots that do not fall, against a float64 accumulation."""
     env = make_env(evaluation_config(config), 3, 2)

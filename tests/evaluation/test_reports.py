@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from legged_ppo.evaluation import evaluate_cli, protocol
@@ -135,6 +136,7 @@ def test_one_tile_can_be_evaluated_alone(config, make_policy) -> None:
         (["--level", "1"], "--level: got 1, expected --terrain TYPE beside it"),
         (["--report", "page.pdf"], "ends in .html or .md"),
         (["--protocol", "agarwal", "--terrain", "rough"], "left out with --protocol"),
+        (["--protocol", "agarwal"], "--envs: got 2, expected at least 6, one on each of slope_up"),
         (["--compare", "a.pth", "b.pth", "--report", "page.md"], "left out with --compare"),
     ],
 )
@@ -153,8 +155,14 @@ def test_the_protocol_covers_the_published_terrains(
     figures = protocol.run_protocol(make_policy(config), config, 12, seed=0)
     assert list(figures) == list(protocol.PUBLISHED)
     assert sum(row["episodes"] for row in figures.values()) == 12
+    for row in figures.values():
+        low, high = row["forward_displacement_ci95"]
+        assert low < row["forward_displacement_m"] < high
+        assert abs(row["forward_displacement_m"]) <= row["displacement_m"]
     table = protocol.protocol_table(figures)
     assert table.row_count == 4
+    shown = "".join(str(cell) for cell in table.columns[1].cells)
+    assert shown.count("\u00b1") == 4
     known = make_tile_types(config.terrain)
     assert all(name in known for names in protocol.TERRAINS.values() for name in names)
     totals = {
@@ -162,3 +170,24 @@ def test_the_protocol_covers_the_published_terrains(
         for method in ("monolithic", "RMA", "blind")
     }
     assert totals == pytest.approx({"monolithic": 135.85, "RMA": 134.18, "blind": 84.79})
+
+
+def test_in_the_protocol_a_policy_of_headings_is_told_to_keep_its_own(
+    config, make_policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Headings drift while robots stand on their shaking legs; the yaw rates that they see undo it."""
+    monkeypatch.setattr(protocol, "TIME_LIMIT", 0.5)
+    seen: dict[bool, list[torch.Tensor]] = {True: [], False: []}
+    for heading, commands in seen.items():
+        config.task.commands.heading = heading
+        policy = make_policy(config)
+        act = policy.step
+
+        def watch(obs, *rest, act=act, commands=commands):  # normalised alike in both
+            commands.append(obs["commands"][:, 2].clone())
+            return act(obs, *rest)
+
+        monkeypatch.setattr(policy, "step", watch)
+        protocol.run_protocol(policy, config, 6, seed=0)
+    assert all(torch.equal(each, seen[False][0]) for each in seen[False])
+    assert any(not torch.equal(each, seen[True][0]) for each in seen[True])
