@@ -181,7 +181,7 @@ def _run_protocol(arguments: argparse.Namespace, policy: ActorCritic, config: Co
 
 def _compare(arguments: argparse.Namespace) -> int:
     from legged_ppo.device import find_device
-    from legged_ppo.evaluation.comparison import compare, comparison_table
+    from legged_ppo.evaluation.comparison import compare, comparison_table, difference_matrix
     from legged_ppo.evaluation.evaluator import collect_episodes
     from legged_ppo.evaluation.loading import load_for_evaluation
     from legged_ppo.evaluation.tables import print_tables
@@ -198,13 +198,12 @@ def _compare(arguments: argparse.Namespace) -> int:
         policy.to(device)
         conditions = conditions or config
         place = options.place_of(arguments)
-        episodes, terrain = collect_episodes(
-            policy, conditions, **_sampling(arguments), place=place
-        )
+        episodes, terrain = collect_episodes(policy, config, **_sampling(arguments), place=place)
         found.append((path, episodes))
     (first_path, first), (second_path, second) = found
-    result = compare(first, second, terrain.types)
-    print_tables(comparison_table(result, (str(first_path), str(second_path))))
+    result = compare(first, second, terrain)
+    names = str(first_path), str(second_path)
+    print_tables(comparison_table(result, names), difference_matrix(result))
     _warn_of_thin_cells(arguments, first, terrain)
     _write_json(arguments.json, result)
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ def load_for_evaluation(
     """Policy, config with the overrides, counters and path of the checkpoint that was asked for.
 
     Args:
-        conditions: act under this config instead of the checkpoint's own.
+        conditions: act under this config, but for what the policy observes (grid, scales and noise of
+            `task.observations`), which is the checkpoint's own.
 
     Raises:
         ConfigError: a bad checkpoint or override, or inputs that the policy was not made for.
@@ -33,7 +35,10 @@ def load_for_evaluation(
     path = find_checkpoint(arguments.checkpoint, arguments.log_dir)
     policy, trained, counters = load_policy(path)
     sections = _GYM_SECTIONS if trained.gym.id else _ROBOT_SECTIONS
-    config = conditions or apply_overrides(trained, arguments.overrides, sections)
+    config = apply_overrides(trained, arguments.overrides, sections)
+    if conditions is not None:
+        task = replace(conditions.task, observations=config.task.observations)
+        config = replace(conditions, task=task)
     for name in _GYM_FIXED:
         before, now = getattr(trained.gym, name), getattr(config.gym, name)
         if now != before:

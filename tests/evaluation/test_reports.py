@@ -93,20 +93,19 @@ def test_a_policy_equals_itself_in_a_comparison_and_differs_from_another(
 ) -> None:
     policy = make_policy(config)
     first, terrain = collect_episodes(policy, config, 12, seed=3)
-    types = terrain.types
     again, _ = collect_episodes(policy, config, 12, seed=3)
-    same = compare(first, again, types)
-    assert list(same["terrain"]) == types
+    same = compare(first, again, terrain)
+    assert list(same["terrain"]) == terrain.types
     for figure, difference in same["overall"]["difference"].items():
         assert difference == [0.0, 0.0, 0.0], figure
     again.lin_vel_error = again.lin_vel_error + 0.5 * again.steps
-    worse = compare(first, again, types)["overall"]["difference"]
+    worse = compare(first, again, terrain)["overall"]["difference"]
     assert worse["lin_vel_error"] == pytest.approx([0.5, 0.5, 0.5])
     again.steps[0] = 0  # fell in its first step: no error to speak of
-    row = compare(first, again, types)["overall"]
+    row = compare(first, again, terrain)["overall"]
     assert row["difference"]["lin_vel_error"] == pytest.approx([0.5, 0.5, 0.5])
     one = np.arange(len(first.steps)) == 1
-    alone = compare(first.select(one), again.select(one), types)["overall"]
+    alone = compare(first.select(one), again.select(one), terrain)["overall"]
     assert alone["difference"]["lin_vel_error"] == [pytest.approx(0.5), None, None]
     for figure in ("time_to_fall_s", "displacement_m"):
         assert row["second"][figure] - row["first"][figure] == pytest.approx(
