@@ -8,10 +8,14 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from legged_ppo.config.schema import TerrainConfig
+from legged_ppo.env import factory
 from legged_ppo.evaluation import evaluate_cli, gl_backend, options, play_cli
 from legged_ppo.terrain import __main__ as gallery_cli
+from legged_ppo.terrain.grid import Terrain, build_terrain
 from legged_ppo.training import cli as train_cli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,6 +74,31 @@ def test_overrides_change_the_conditions(checkpoint: Path, tmp_path: Path) -> No
     content = json.loads(file.read_text())
     assert list(content["terrain"]) == ["flat"]
     assert content["overall"]["time_to_fall_s"] == pytest.approx(0.5)
+
+
+def test_another_terrain_seed_is_other_ground_of_the_same_kind(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grounds = []
+
+    def watch(config: TerrainConfig) -> Terrain:
+        grounds.append(build_terrain(config))
+        return grounds[-1]
+
+    monkeypatch.setattr(factory, "build_terrain", watch)
+    file = tmp_path / "figures.json"
+    arguments = ["--checkpoint", str(checkpoint), "--envs", "8", "--json", str(file)]
+    figures = []
+    for override in ([], ["terrain.seed=1"], ["terrain.seed=2"]):
+        assert evaluate_cli.main([*arguments, "task.episode_length_s=0.5", *override]) == 0
+        figures.append(json.loads(file.read_text()))
+    trained, same, other = grounds
+    assert np.array_equal(trained.heights, same.heights)  # 1 is the seed of the training
+    assert figures[0] == figures[1] != figures[2]
+    rough = trained.types.index("rough")
+    assert np.abs(trained.heights[rough] - other.heights[rough]).mean() > 0.002
+    features = [each["terrain"]["rough"]["features"] for each in figures]
+    assert features[0] == features[2] == {"0": "1 cm", "1": "5 cm"}
 
 
 @pytest.mark.parametrize(
