@@ -46,6 +46,12 @@ class Terrain:
         return self.heights.shape[1]
 
     @property
+    def cells(self) -> list[int]:
+        """[types] levels whose ground differs: 1 where it is the plane at every level."""
+        plane = [all(not t.boxes and t.patch is None for t in column) for column in self.tiles]
+        return [1 if same else self.num_levels for same in plane]
+
+    @property
     def spawn_radius(self) -> np.ndarray:
         """[types, levels] m, `Tile.spawn_radius`."""
         return np.array([[tile.spawn_radius for tile in column] for column in self.tiles])

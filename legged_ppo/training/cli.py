@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from legged_ppo.command_line import EXIT_INTERRUPTED, run_command
+from legged_ppo.command_line import EXIT_INTERRUPTED, OneLineParser, run_command
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="train_phase1.py",
         description="Train a recurrent locomotion policy by massively parallel PPO.",
         epilog="examples:\n"
