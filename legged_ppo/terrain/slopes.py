@@ -41,7 +41,8 @@ class Flat:
         spawn, peak = self.size / 2 - RIM, lerp(self.fractal_height, difficulty)
         if peak == 0.0:
             return Tile(spawn_radius=spawn)
-        heights = peak * fractal(self.points, rng) * rim_fade(self.size, self.points)
+        heights = fractal(self.points, rng) * rim_fade(self.size, self.points)
+        heights *= peak / heights.max()  # the highest point may have been near the rim
         return Tile(patch=heights, spawn_radius=spawn, feature=centimetres(peak))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 
 import mujoco
+import numpy as np
 import pytest
 
 from legged_ppo.config.schema import Config, TerrainConfig
@@ -38,3 +39,9 @@ def test_sizes_may_begin_at_0(name: str, hardest: float) -> None:
         assert spec.compile().ngeom > 0
     if hardest == 0.0 and name != "stepping_stones":
         assert abs(terrain.heights).max() <= terrain.config.slope_roughness
+
+
+@pytest.mark.parametrize("levels", [10, 20])
+def test_fractal_ground_is_as_high_as_configured(levels: int) -> None:
+    heights = build("flat", levels, fractal_height=[0.02, 0.04]).heights[0]
+    assert np.ptp(heights, axis=(1, 2)) == pytest.approx(np.linspace(0.02, 0.04, levels), abs=1e-5)
