@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,10 @@ from legged_ppo.terrain.tile import RIM, Box, Tile, centimetres, lerp
 
 _DEPTH = 0.3
 """Thickness [m] of solid ground below the lowest surface."""
+_STONE_CELL = (0.025, 0.05)
+"""Finest and coarsest cells [m] of stepping stones; half the finest for gaps under 10 cm."""
+_STONE_ERROR = 0.004
+"""Error [m] of a stone or a gap that coarser, faster cells are worth."""
 
 
 def _square(half: float, bottom: float, top: float) -> Box:
@@ -170,35 +175,57 @@ class Hurdles:
 class SteppingStones:
     """Square stones with gaps between them, around the platform.
 
-    A height field: as boxes the stones of ten levels would be a thousand geoms. Stones and gaps are
-    rounded to its cells; its walls lean by one cell.
+    A height field: as boxes the stones of ten levels would be a thousand geoms, and slower (docs/terrain.md).
+    Its cells are such (2.5 to 5 cm) that stones and gaps are whole numbers of them, to 4 mm. The walls
+    lean into the gaps by one cell: what is configured is the opening at the top.
     """
 
     size: float
     platform: float
-    points: int
-    """Grid points along an edge."""
     stone: tuple[float, float]
     """Edge [m] of a stone at difficulty 0 and 1."""
     gap: tuple[float, float]
-    """Gap [m] between stones at difficulty 0 and 1."""
+    """Gap [m] between the tops of stones at difficulty 0 and 1."""
     depth: float
     """Depth [m] of the gaps."""
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
-        cell = self.size / (self.points - 1)
-        stone = max(round(lerp(self.stone, difficulty) / cell), 1)
-        # The walls lean outwards on both sides of a gap, so that one of k cells is k - 1 wide at half depth.
-        gap = max(round(lerp(self.gap, difficulty) / cell), 1) + 1
-        index = np.arange(self.points)
+        wanted = lerp(self.stone, difficulty), lerp(self.gap, difficulty)
+        cells, stone, gap = _fitting_cells(self.size, *wanted)
+        cell, spawn = self.size / cells, self.platform / 2 - 0.3
+        if gap == 0:
+            return Tile(spawn_radius=spawn, feature=centimetres(0.0))
+        index = np.arange(cells + 1)
         on_stone = (index + int(rng.integers(stone + gap))) % (stone + gap) <= stone
         heights = np.where(np.logical_and.outer(on_stone, on_stone), 0.0, -self.depth)
-        centre = np.abs(np.linspace(-self.size / 2, self.size / 2, self.points))
-        distance = np.maximum.outer(centre, centre)
-        land = (distance <= self.platform / 2 + 1e-6) | (distance >= self.size / 2 - RIM - 1e-6)
+        middle = np.abs(np.linspace(-self.size / 2, self.size / 2, cells + 1))
+        distance, slack = np.maximum.outer(middle, middle), cell - 1e-6
+        land = distance <= self.platform / 2 + slack
+        land |= distance >= self.size / 2 - RIM - slack
         return Tile(
             patch=np.where(land, 0.0, heights),
             sunken=True,
-            spawn_radius=self.platform / 2 - 0.3,
-            feature=centimetres((gap - 1) * cell),
+            spawn_radius=spawn,
+            feature=centimetres(gap * cell),
         )
+
+
+def _fitting_cells(size: float, stone: float, gap: float) -> tuple[int, int, int]:
+    """Cells of a tile's edge, a stone and a gap, of which whole numbers make these lengths [m].
+
+    The coarsest that do so to `_STONE_ERROR`, or else the best. A gap has three cells or more, so that there
+    is a floor between its walls, or two where that would need cells under 1.25 cm.
+    """
+    finest = min(max(gap / 4, _STONE_CELL[0] / 2), _STONE_CELL[0])
+    coarsest = min(max(gap / 3, 1.25 * finest), _STONE_CELL[1])
+    best = (math.inf, 0, 0, 0)
+    for cells in range(math.ceil(size / coarsest - 1e-9), math.floor(size / finest + 1e-9) + 1):
+        cell = size / cells
+        across, opening = max(round(stone / cell), 1), round(gap / cell)
+        if opening == 1:  # too narrow for two walls
+            opening = 2 if gap > cell else 0
+        error = max(abs(across * cell - stone), abs(opening * cell - gap))
+        best = min(best, (error, cells, across, opening))
+        if error < _STONE_ERROR:
+            break
+    return best[1:]

