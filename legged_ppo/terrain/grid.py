@@ -9,9 +9,10 @@ import numpy as np
 
 from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import TerrainConfig
+from legged_ppo.terrain.checks import check_terrain
 from legged_ppo.terrain.geoms import PlacedTile, add_ground
 from legged_ppo.terrain.tile import Tile, rasterize
-from legged_ppo.terrain.types import check_sizes, make_tile_types
+from legged_ppo.terrain.types import make_tile_types
 
 
 @dataclass(frozen=True)
@@ -123,20 +124,11 @@ def build_terrain(config: TerrainConfig) -> Terrain:
     """Build the grid that `config` describes; the same config gives the same ground everywhere.
 
     Raises:
-        ConfigError: an unknown type, proportions without a positive sum, a tile of broken cells or
-            too small for its features.
+        ConfigError: it cannot be built, as `check_terrain` says.
     """
-    known = make_tile_types(config)
-    proportions = _checked_proportions(config, list(known))
-    types = list(proportions)
-    check_sizes(config, types)
+    proportions = check_terrain(config)
+    types, known = list(proportions), make_tile_types(config)
     size, levels = config.tile_size, config.num_levels
-    for key in ("cell_size", "height_map_cell"):
-        cell = getattr(config, key)
-        if abs(round(size / cell) * cell - size) > 1e-6 * size:
-            raise ConfigError(
-                "terrain.tile_size", size, f"a multiple of terrain.{key} ({cell:g} m)"
-            )
     names = list(known)
     tiles = [
         [
@@ -155,19 +147,3 @@ def build_terrain(config: TerrainConfig) -> Terrain:
     heights = heights.round(5).astype(np.float32)
     shares = np.array([proportions[name] for name in types])
     return Terrain(config, types, shares, tiles, heights)
-
-
-def _checked_proportions(config: TerrainConfig, known: list[str]) -> dict[str, float]:
-    """The types with a positive share, and their shares."""
-    proportions = config.proportions or {"flat": 1.0}
-    for name in proportions:
-        if name not in known:
-            raise ConfigError(
-                "terrain.proportions", name, f"one of {', '.join(known)}", choices=known
-            )
-    chosen = {name: share for name, share in proportions.items() if share > 0}
-    if not chosen or min(proportions.values()) < 0:
-        raise ConfigError(
-            "terrain.proportions", dict(proportions), "shares >= 0 with a positive sum"
-        )
-    return chosen

@@ -48,24 +48,28 @@ class Stairs:
         """Steps between the platform and the rim."""
         return int((self.size / 2 - RIM - self.platform / 2) / self.tread + 1e-6)
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.platform / 2 - 0.5
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         riser, steps = lerp(self.riser, difficulty), self.steps
         inner = self.size / 2 - RIM - steps * self.tread
-        spawn = self.platform / 2 - 0.5
+        spawn, feature = self.spawn_radius, centimetres(riser)
         if not self.ascending:
             # One box on the other, from the widest step to the platform.
             boxes = [
                 _square(inner + (steps - 1 - k) * self.tread, 0.0, (k + 1) * riser)
                 for k in range(steps)
             ]
-            return Tile(boxes, spawn_radius=spawn, feature=centimetres(riser))
+            return Tile(boxes, spawn_radius=spawn, feature=feature)
         floor = -steps * riser - _DEPTH
         boxes = [_square(inner, floor, -steps * riser)]
         for k in range(1, steps):
             edge = inner + k * self.tread
             boxes += _ring(edge - self.tread, edge, floor, (k - steps) * riser)
         boxes += _ring(inner + (steps - 1) * self.tread, self.size / 2, floor, 0.0)
-        return Tile(boxes, sunken=True, spawn_radius=spawn, feature=centimetres(riser))
+        return Tile(boxes, sunken=True, spawn_radius=spawn, feature=feature)
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,10 @@ class Curbs:
     """Height [m] of the highest obstacle at difficulty 0 and 1; the lowest has half of it."""
     count: int = 16
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.platform / 2 - 0.3
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         height = lerp(self.height, difficulty)
         reach = self.size / 2 - RIM
@@ -88,7 +96,7 @@ class Curbs:
             (x0, y0), (x1, y1) = (centre - half).tolist(), (centre + half).tolist()
             boxes.append(Box((x0, y0, 0.0), (x1, y1, height * (1.0 - 0.5 * i / self.count))))
         kept = [part for box in boxes for part in _outside(box, self.platform / 2)]
-        return Tile(kept, spawn_radius=self.platform / 2 - 0.3, feature=centimetres(height))
+        return Tile(kept, spawn_radius=self.spawn_radius, feature=centimetres(height))
 
 
 def _outside(box: Box, half: float) -> list[Box]:
@@ -120,6 +128,10 @@ class Gaps:
     depth: float
     """Depth [m] of the moats."""
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.platform / 2 - 0.4
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         width, floor = lerp(self.width, difficulty), -self.depth - _DEPTH
         reach = self.size / 2 - RIM
@@ -128,7 +140,7 @@ class Gaps:
         boxes.append(_square(self.platform / 2, -self.depth, 0.0))
         boxes += _ring(self.platform / 2 + width, middle + width / 2, -self.depth, 0.0)
         boxes += _ring(middle + 1.5 * width, self.size / 2, -self.depth, 0.0)
-        spawn, feature = self.platform / 2 - 0.4, centimetres(width)
+        spawn, feature = self.spawn_radius, centimetres(width)
         return Tile(boxes, sunken=True, spawn_radius=spawn, feature=feature)
 
 
@@ -141,11 +153,15 @@ class Pit:
     depth: tuple[float, float]
     """Depth [m] at difficulty 0 and 1."""
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.platform / 2 - 0.3
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         depth = lerp(self.depth, difficulty)
         half, floor = self.platform / 2 + 0.5, -depth - _DEPTH
         boxes = [_square(half, floor, -depth), *_ring(half, self.size / 2, floor, 0.0)]
-        spawn, feature = self.platform / 2 - 0.3, centimetres(depth)
+        spawn, feature = self.spawn_radius, centimetres(depth)
         return Tile(boxes, sunken=True, spawn_radius=spawn, feature=feature)
 
 
@@ -162,13 +178,17 @@ class Hurdles:
     thickness: float = 0.1
     """m"""
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.platform / 2 - 0.4
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         height, edge = lerp(self.height, difficulty), self.platform / 2 + 0.2
         boxes = []
         while edge + self.thickness <= self.size / 2 - RIM:
             boxes += _ring(edge, edge + self.thickness, 0.0, height)
             edge += self.spacing
-        return Tile(boxes, spawn_radius=self.platform / 2 - 0.4, feature=centimetres(height))
+        return Tile(boxes, spawn_radius=self.spawn_radius, feature=centimetres(height))
 
 
 @dataclass(frozen=True)
@@ -189,10 +209,14 @@ class SteppingStones:
     depth: float
     """Depth [m] of the gaps."""
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.platform / 2 - 0.3
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         wanted = lerp(self.stone, difficulty), lerp(self.gap, difficulty)
         cells, stone, gap = _fitting_cells(self.size, *wanted)
-        cell, spawn = self.size / cells, self.platform / 2 - 0.3
+        cell, spawn = self.size / cells, self.spawn_radius
         if gap == 0:
             return Tile(spawn_radius=spawn, feature=centimetres(0.0))
         index = np.arange(cells + 1)

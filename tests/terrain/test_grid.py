@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 
 import mujoco
@@ -63,7 +64,19 @@ def test_tiles_are_flat_along_their_edges(grid: Terrain, name: str) -> None:
         np.testing.assert_allclose(heights, inner, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", set(ALL) - {"flat", "rough", "rough_slope", "wave"})
+@pytest.mark.parametrize("name", ALL)
+def test_robots_start_on_the_smallest_platform_that_is_allowed(name: str) -> None:
+    config = replace(GRID, proportions={name: 1.0}, platform=0.05)
+    if name not in ("flat", "rough", "wave"):
+        with pytest.raises(ConfigError) as caught:
+            build_terrain(config)
+        found = re.search(r"at least ([\d.]+) m", caught.value.expected)
+        assert caught.value.key == "terrain.platform" and found
+        config = replace(config, platform=float(found[1]))
+    assert (build_terrain(config).spawn_radius >= 0.0).all()
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL) - {"flat", "rough", "rough_slope", "wave"}))
 def test_robots_start_on_level_ground(grid: Terrain, name: str) -> None:
     for tile, heights in zip(
         grid.tiles[ALL.index(name)], grid.heights[ALL.index(name)], strict=True
@@ -219,6 +232,8 @@ def test_a_few_geoms_make_the_ground_of_every_tile(
         ({"tile_size": 6.03}, "terrain.tile_size"),
         ({"tile_size": 4.0}, "terrain.tile_size"),
         ({"proportions": {"stairs_up": 1.0}, "stair_tread": 1.4}, "terrain.tile_size"),
+        ({"proportions": {"stairs_up": 1.0}, "platform": 0.9}, "terrain.platform"),
+        ({"proportions": {"gaps": 1.0}, "platform": 0.75}, "terrain.platform"),
     ],
 )
 def test_ground_that_cannot_be_built_is_refused(change: dict[str, object], key: str) -> None:
