@@ -108,6 +108,7 @@ def test_another_terrain_seed_is_other_ground_of_the_same_kind(
         (["task.max_tilt=-1"], "task.max_tilt: got -1"),
         (["task.max_tilt=steep"], "task.max_tilt"),
         (["task.commands.lin_vel_x=[0,fast]"], "task.commands.lin_vel_x"),
+        (["terrain.proportions={roguh: 1}"], "did you mean 'rough'"),
         (["terrain=swamp"], "one of course, documented, flat, full, mild"),
         (["policy.gru_hidden=8"], "a key of robot, terrain, sim, task"),
         (["gym.success_return=1"], "a key of robot, terrain, sim, task"),
