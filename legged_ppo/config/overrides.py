@@ -15,7 +15,6 @@ from legged_ppo.config.loading import CONFIG_DIR, to_config
 from legged_ppo.config.schema import Config
 from legged_ppo.config.validation import validate
 
-
 ALL_SECTIONS = tuple(field.name for field in fields(Config))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+from numpy.typing import ArrayLike
 
 from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import TerrainConfig
@@ -56,6 +59,18 @@ class Terrain:
     def spawn_radius(self) -> np.ndarray:
         """[types, levels] m, `Tile.spawn_radius`."""
         return np.array([[tile.spawn_radius for tile in column] for column in self.tiles])
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of all that robots see and walk on: heights, boxes, height fields, to 0.01 mm."""
+        digest = hashlib.sha256(repr((self.types, self.config.tile_size)).encode())
+        digest.update(_hundredths_mm(self.heights))
+        for tile in itertools.chain.from_iterable(self.tiles):
+            patch = np.zeros(0) if tile.patch is None else tile.patch
+            digest.update(repr((tile.sunken, len(tile.boxes), patch.shape)).encode())
+            digest.update(_hundredths_mm([(*box.low, *box.high) for box in tile.boxes]))
+            digest.update(_hundredths_mm(patch))
+        return digest.hexdigest()[:16]
 
     def add_to(self, spec: mujoco.MjSpec, column: int | None = None) -> None:
         """Add the ground's geoms to a model; they collide with the robot's (contype 1 to conaffinity 1).
@@ -111,6 +126,11 @@ class Terrain:
         highest = self.config.max_initial_level
         levels = self.num_levels if highest is None else min(highest + 1, self.num_levels)
         return types, np.concatenate([_spread(count, levels) for count in counts])
+
+
+def _hundredths_mm(lengths: ArrayLike) -> bytes:
+    """Lengths [m] as integers, which mathematical libraries that differ in the last digit agree on."""
+    return np.rint(1e5 * np.asarray(lengths, dtype=np.float64)).astype("<i4").tobytes()
 
 
 def _spread(count: int, levels: int) -> np.ndarray:
