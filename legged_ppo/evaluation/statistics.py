@@ -156,7 +156,7 @@ def summarize_by_terrain(episodes: Episodes, terrain: Terrain) -> dict[str, Any]
 
     Returns:
         {"overall": figures, "terrain": {TYPE: {"all": figures, "levels": {"2": figures},
-        "features": {"2": "6 cm"}}}}
+        "features": {"2": "6 cm"}}}, "terrain_fingerprint": `Terrain.fingerprint`}
     """
     groups: dict[str, Any] = {}
     for name, cells in cell_masks(episodes, terrain).items():
@@ -165,7 +165,11 @@ def summarize_by_terrain(episodes: Episodes, terrain: Terrain) -> dict[str, Any]
             "levels": {str(k): summarize(episodes.select(mask)) for k, mask in cells.items()},
             "features": features_of(terrain, name, cells),
         }
-    return {"overall": summarize(episodes), "terrain": groups}
+    return {
+        "overall": summarize(episodes),
+        "terrain": groups,
+        "terrain_fingerprint": terrain.fingerprint,
+    }
 
 
 def rows_by_terrain(result: dict[str, Any]) -> list[tuple[str, bool, dict[str, Any]]]:

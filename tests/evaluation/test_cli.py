@@ -14,9 +14,11 @@ import pytest
 from legged_ppo.config.schema import TerrainConfig
 from legged_ppo.env import factory
 from legged_ppo.evaluation import evaluate_cli, gl_backend, options, play_cli
+from legged_ppo.evaluation.evaluator import evaluation_config
 from legged_ppo.terrain import __main__ as gallery_cli
 from legged_ppo.terrain.grid import Terrain, build_terrain
 from legged_ppo.training import cli as train_cli
+from legged_ppo.training.checkpoint import load_policy
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,7 +62,15 @@ def test_evaluate_prints_a_table_and_writes_the_documented_json(
     assert "flat" in printed
     assert "level 1: 5 cm" in printed
     content = json.loads(file.read_text())
-    assert list(content) == ["checkpoint", "env_steps", "overall", "terrain"]
+    assert list(content) == [
+        "checkpoint",
+        "env_steps",
+        "overall",
+        "terrain",
+        "terrain_fingerprint",
+    ]
+    config = evaluation_config(load_policy(checkpoint)[1])
+    assert content["terrain_fingerprint"] == build_terrain(config.terrain).fingerprint
     assert content["checkpoint"] == str(checkpoint)
     assert content["env_steps"] == 4096
     assert content["overall"]["episodes"] == 4
@@ -108,6 +118,7 @@ def test_another_terrain_seed_is_other_ground_of_the_same_kind(
         (["task.max_tilt=-1"], "task.max_tilt: got -1"),
         (["task.max_tilt=steep"], "task.max_tilt"),
         (["task.commands.lin_vel_x=[0,fast]"], "task.commands.lin_vel_x"),
+        (["terrain.proportions={roguh: 1}"], "did you mean 'rough'"),
         (["terrain=swamp"], "one of course, documented, flat, full, mild"),
         (["policy.gru_hidden=8"], "a key of robot, terrain, sim, task"),
         (["gym.success_return=1"], "a key of robot, terrain, sim, task"),

@@ -83,7 +83,7 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(config, ma
 
 def test_figures_are_given_overall_and_by_terrain_type_and_level(config, make_policy) -> None:
     result = evaluate_policy(make_policy(config), config, 10, seed=1, num_envs=4)
-    assert list(result) == ["overall", "terrain"]
+    assert list(result) == ["overall", "terrain", "terrain_fingerprint"]
     assert list(result["terrain"]) == ["flat", "rough"]
     groups = [result["overall"]]
     for group in result["terrain"].values():
