@@ -42,6 +42,8 @@ from legged_ppo.training.stopwatch import Stopwatch
 
 _EPISODE_WINDOW = 100
 """Episodes that `Train/*` and `Episode/*` are averaged over, at least."""
+_COUNTS = ("Sim/overflows",)
+"""Figures of the environment that are added up over the ranks; the others are averaged."""
 
 
 @dataclass
@@ -184,11 +186,7 @@ class Trainer:
         self.policy.commit_statistics()
         if self.average is not None:
             self.average.update_parameters(self.policy)
-        device = self.env.device
-        values = torch.stack(
-            [torch.as_tensor(v, dtype=torch.float64, device=device) for v in figures.values()]
-        )
-        metrics = dict(zip(figures, distributed.mean(values).tolist(), strict=True))
+        metrics: Metrics = distributed.reduced(figures, _COUNTS, self.env.device)
         metrics |= self._episode_metrics(distributed.sum_(sums["episode"]).tolist())
         samples = self.steps_per_iteration
         step_means = [value / samples for value in distributed.sum_(sums["step"]).tolist()]
