@@ -38,10 +38,14 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def local_world_size() -> int:
+    """How many processes this machine runs."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def threads() -> int:
     """This process's share of the machine's cores."""
-    cores = len(os.sched_getaffinity(0))
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, len(os.sched_getaffinity(0)) // local_world_size())
 
 
 def seed_of_rank(seed: int) -> int:

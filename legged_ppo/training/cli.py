@@ -68,7 +68,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from legged_ppo import distributed
     from legged_ppo.device import find_device
 
-    device = find_device(arguments.device)
+    device = find_device(arguments.device, physics=not config.gym.id)
     with distributed.process_group():
         if arguments.resume:
             return _resume(config, arguments.resume, device)
