@@ -43,7 +43,7 @@ def run_command(
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:
-        if _out_of_memory(error):
+        if is_out_of_memory(error):
             print(f"error: out of memory: {str(error).splitlines()[0]}", file=sys.stderr)
             for note in getattr(error, "__notes__", []):
                 print(note, file=sys.stderr)
@@ -64,12 +64,12 @@ def telling_sizes(sizes: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _out_of_memory(error):
+        if is_out_of_memory(error):
             error.add_note(sizes())
         raise
 
 
-def _out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether torch (any device), its libraries, Warp or Python could not allocate."""
     if isinstance(error, MemoryError):
         return True
