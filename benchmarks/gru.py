@@ -4,12 +4,13 @@
 
 Prints milliseconds (median), the ratio to the operator in use, and on a GPU the memory that one pass takes
 at its peak. `nn.GRU without resets` computes the wrong thing where an episode starts inside a sequence and
-is shown as a bound.
+is shown as a bound. On a GPU the kernels of `gru_triton.py` are among the ways.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable
@@ -96,13 +97,17 @@ def compare(batch: int, hidden: int, reset_rate: float, repeats: int, compiled: 
         torch._dynamo.reset()  # or the limit of recompilations would make later rows eager
         loop = torch.compile(cell_loop)
         ways["torch.compile of the loop"] = (lambda: loop(reference, x, h, starts), reference)
+    if on_gpu() and importlib.util.find_spec("triton") is not None:
+        from gru_triton import triton_gru
+
+        ways["Triton, a kernel a step"] = (lambda: triton_gru(reference, x, h, starts), reference)
     base = None
     for name, (run, module) in ways.items():
         begin = f"{batch:6} {hidden:6} {reset_rate:6.3f}  {name:28}"
         try:
             ms, memory = measured(run, list(module.parameters()), repeats)
-        except torch.OutOfMemoryError:
-            print(f"{begin} out of memory", flush=True)
+        except Exception as error:  # out of memory, no compiler: the other ways go on
+            print(f"{begin} failed: {str(error).strip().partition(chr(10))[0]}", flush=True)
             continue
         base = base or ms
         print(f"{begin} {ms:8.1f} ms  {ms / base:5.2f}  {memory:>9}", flush=True)
