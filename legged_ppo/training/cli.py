@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from legged_ppo.command_line import EXIT_INTERRUPTED, OneLineParser, run_command
+from legged_ppo.command_line import EXIT_INTERRUPTED, OneLineParser, run_command, telling_sizes
 
 if TYPE_CHECKING:
     import torch
@@ -68,7 +69,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from legged_ppo import distributed
     from legged_ppo.device import find_device
 
-    device = find_device(arguments.device)
+    device = find_device(arguments.device, physics=not config.gym.id)
     with distributed.process_group():
         if arguments.resume:
             return _resume(config, arguments.resume, device)
@@ -110,7 +111,8 @@ def _start(config: Config, path: str, init_from: str | None, device: torch.devic
     env = _make_env(config, device)
     weights = load_weights(init_from, config, env) if init_from else None
     run = _on_main(lambda: RunDirectory.create(config, Path(path).stem))
-    return _run_trainer(Trainer(config, env, run, weights=weights), config)
+    with telling_sizes(lambda: sizes(config, env)):
+        return _run_trainer(Trainer(config, env, run, weights=weights), config)
 
 
 def _resume(config: Config, resume: str, device: torch.device) -> int:
@@ -141,12 +143,13 @@ def _resume(config: Config, resume: str, device: torch.device) -> int:
             run.replace_config(config, counters["env_steps"])
         return run
 
-    trainer = Trainer(config, env, _on_main(reopen), saved)
-    if distributed.is_main():
-        print(f"resuming {path} at {counters['env_steps']:,} steps")
-        for key, (before, now) in changes.items():
-            print(f"  {key}: {before} until now, {now} from here on")
-    return _run_trainer(trainer, config)
+    with telling_sizes(lambda: sizes(config, env)):
+        trainer = Trainer(config, env, _on_main(reopen), saved)
+        if distributed.is_main():
+            print(f"resuming {path} at {counters['env_steps']:,} steps")
+            for key, (before, now) in changes.items():
+                print(f"  {key}: {before} until now, {now} from here on")
+        return _run_trainer(trainer, config)
 
 
 def _make_env(config: Config, device: torch.device) -> Environment:
@@ -163,7 +166,26 @@ def _make_env(config: Config, device: torch.device) -> Environment:
     if robots % ranks:
         raise ConfigError("training.num_envs", robots, f"a multiple of the {ranks} processes")
     seed = distributed.seed_of_rank(config.training.seed)
-    return make_training_env(config, robots // ranks, seed, device)
+    with telling_sizes(lambda: sizes(config)):
+        return make_training_env(config, robots // ranks, seed, device)
+
+
+def sizes(config: Config, env: Environment | None = None) -> str:
+    """The sizes that take memory: those of the recipe, and what the physics planned for its buffers."""
+    ppo = config.ppo
+    line = (
+        f"it was to hold training.num_envs={config.training.num_envs} "
+        f"ppo.rollout_length={ppo.rollout_length} ppo.gradient_accumulation={ppo.gradient_accumulation}"
+    )
+    simulator = getattr(env, "simulator", None)
+    capacity = getattr(simulator, "capacity", None)
+    if env is None or simulator is None or capacity is None:
+        return line
+    planned = " ".join(f"sim.{name}={size}" for name, size in asdict(capacity).items())
+    gigabytes = capacity.nbytes(simulator.model, env.num_envs) / 2**30
+    return (
+        f"{line} and the physics of {env.num_envs} robots, planned at {gigabytes:.2f} GB: {planned}"
+    )
 
 
 def _on_main(make: Callable[[], RunDirectory]) -> RunDirectory:

@@ -38,9 +38,12 @@ from legged_ppo.training.interrupt import InterruptGuard
 from legged_ppo.training.reporter import Reporter, SilentReporter
 from legged_ppo.training.run_directory import BEST, FINAL, RunDirectory
 from legged_ppo.training.sinks import Metrics, json_number
+from legged_ppo.training.stopwatch import Stopwatch
 
 _EPISODE_WINDOW = 100
 """Episodes that `Train/*` and `Episode/*` are averaged over, at least."""
+_COUNTS = ("Sim/overflows",)
+"""Figures of the environment that are added up over the ranks; the others are averaged."""
 
 
 @dataclass
@@ -172,31 +175,31 @@ class Trainer:
     def _iterate(self) -> Metrics:
         """Collect, update, count; returns the iteration's metrics as plain numbers."""
         begin = time.perf_counter()
+        stopwatch = Stopwatch(self.env.device)
+        stopwatch.mark()
         progress = self.counters.env_steps / self.config.training.total_timesteps
         self.env.anneal(progress)
         with _SingleThread(self.env.device):
             next_value, sums = self.collector.collect(self.buffer)
-        collected = time.perf_counter()
+        stopwatch.mark()
         figures = self.ppo.update(self.buffer, next_value, progress) | self.env.metrics()
         self.policy.commit_statistics()
         if self.average is not None:
             self.average.update_parameters(self.policy)
-        device = self.env.device
-        values = torch.stack(
-            [torch.as_tensor(v, dtype=torch.float64, device=device) for v in figures.values()]
-        )
-        metrics = dict(zip(figures, distributed.mean(values).tolist(), strict=True))
+        metrics: Metrics = distributed.reduced(figures, _COUNTS, self.env.device)
         metrics |= self._episode_metrics(distributed.sum_(sums["episode"]).tolist())
         samples = self.steps_per_iteration
         step_means = [value / samples for value in distributed.sum_(sums["step"]).tolist()]
         metrics |= dict(zip(self.env.step_metrics, step_means, strict=True))
+        stopwatch.mark()
+        collection_time, learning_time = stopwatch.seconds()
         end = time.perf_counter()
         counters = self.counters
         counters.iteration += 1
         counters.env_steps += samples
         counters.train_wall_time_s += end - begin
-        metrics["Perf/collection_time"] = collected - begin
-        metrics["Perf/learning_time"] = end - collected
+        metrics["Perf/collection_time"] = collection_time
+        metrics["Perf/learning_time"] = learning_time
         metrics["Perf/total_fps"] = samples / (end - begin)
         return {
             "iteration": counters.iteration,

@@ -3,20 +3,25 @@
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import mujoco
 import pytest
 import torch
 
 from legged_ppo.config.loading import load_config
+from legged_ppo.ppo.update import PPO
+from legged_ppo.sim.capacity import Capacity
 from legged_ppo.training.checkpoint import load_checkpoint, load_policy, save_checkpoint
-from legged_ppo.training.cli import main
+from legged_ppo.training.cli import main, sizes
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = str(ROOT / "configs" / "phase1_quickstart.yaml")
@@ -330,6 +335,54 @@ def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(
         checkpoint.save_checkpoint(target, {"x": torch.zeros(100_000)})
     assert target.read_bytes() == before
     assert not temporary.is_symlink()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("Failed to allocate 123456 bytes on device 'cuda:0'"),
+    ],
+    ids=["torch", "cublas", "warp"],
+)
+def test_out_of_memory_ends_the_run_with_its_sizes_and_the_last_checkpoint_intact(
+    error: Exception,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    folder = tmp_path / "run" / "checkpoints"
+    before: dict[Path, bytes] = {}
+    update = PPO.update
+
+    def update_or_fail(*args: Any) -> Any:
+        before.update({path: path.read_bytes() for path in folder.glob("*.pth")})
+        if before:
+            raise error
+        return update(*args)
+
+    monkeypatch.setattr(PPO, "update", update_or_fail)
+    step = f"training.checkpoint_freq={NUM_ENVS * LENGTH}"
+    assert train(*overrides(tmp_path, 4, step)) == 1
+    first, sizes, advice = capsys.readouterr().err.splitlines()
+    assert first == f"error: out of memory: {str(error).splitlines()[0]}"
+    assert f"training.num_envs={NUM_ENVS} ppo.rollout_length={LENGTH}" in sizes
+    assert advice.startswith("lower training.num_envs") and "sim.contacts" in advice
+    assert folder / "phase1_latest.pth" in before
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_out_of_memory_tells_what_the_physics_planned() -> None:
+    model = mujoco.MjModel.from_xml_string(
+        "<mujoco><worldbody><body><freejoint/><geom size='1'/></body></worldbody></mujoco>"
+    )
+    simulator = SimpleNamespace(capacity=Capacity(8, 58, 4), model=model)
+    env = SimpleNamespace(simulator=simulator, num_envs=300_000)
+    line = sizes(load_config(RECIPE, []), cast(Any, env))
+    assert "sim.contacts=8 sim.constraints=58 sim.convex_pairs=4" in line
+    planned = re.search(r"300000 robots, planned at ([0-9.]+) GB", line)
+    assert planned is not None and float(planned[1]) > 0.1
 
 
 def test_help_answers_without_importing_torch() -> None:
