@@ -28,6 +28,14 @@ from legged_ppo.config.validation import validate
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 """The project's recipes and groups."""
 _SCHEMA = "schema"
+_GROUP_ADVICE = (
+    (
+        r"Could not override '(\w+)'\. No match in the defaults",
+        "+{}: the recipe has no such group yet",
+    ),
+    (r"Multiple values for (\w+)\.", "{} without a +: the recipe has such a group already"),
+)
+"""Of Hydra's messages about groups, what to write instead."""
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
@@ -110,9 +118,15 @@ def _as_config_error(error: Exception, path: Path, overrides: Sequence[str]) -> 
         group, option, options = found.groups()
         expected = f"one of {', '.join(options.split())}"
         return ConfigError(group, option, expected, choices=options.split(), source=str(path))
+    given = dict(o.lstrip("+~").split("=", 1) for o in overrides if "=" in o)
+    for pattern, advice in _GROUP_ADVICE:
+        if found := re.search(pattern, text):
+            group = found.group(1)
+            option = given.get(group, "")
+            expected = advice.format(f"{group}={option}")
+            return ConfigError(group, option, expected, source=COMMAND_LINE)
     key = str(getattr(cause, "full_key", None) or "") or _key_in(text) or _key_in(str(error))
     source = str(path)
-    given = dict(o.lstrip("+~").split("=", 1) for o in overrides if "=" in o)
     if key in given:
         source = COMMAND_LINE
     known = known_keys()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 from legged_ppo.config.errors import ConfigError
-from legged_ppo.config.schema import Config
-from legged_ppo.terrain.checks import check_terrain
+from legged_ppo.config.schema import CommandConfig, Config
+from legged_ppo.terrain.checks import check_curriculum, check_terrain
 
 Check = tuple[Callable[[Any], bool], str]
 
@@ -228,29 +229,9 @@ def validate(config: Config) -> None:
             policy.init_std,
             f"at most {widest:.2f}, the std of an almost uniform beta within policy.action_bound",
         )
-    curriculum, terrain = config.terrain.curriculum, config.terrain
-    types = check_terrain(terrain)
-    if curriculum.rule != "none":
-        if terrain.num_levels < 2 or not set(types) - {"flat"}:
-            raise ConfigError(
-                "terrain.curriculum.rule",
-                curriculum.rule,
-                "none on ground that has one level or is flat: a curriculum would do nothing there",
-            )
-        if curriculum.demote >= curriculum.promote:
-            raise ConfigError(
-                "terrain.curriculum.demote",
-                curriculum.demote,
-                f"a share below terrain.curriculum.promote ({curriculum.promote:g})",
-            )
-    highest = terrain.max_initial_level
-    if highest is not None and highest >= terrain.num_levels:
-        raise ConfigError(
-            "terrain.max_initial_level",
-            highest,
-            f"a level below terrain.num_levels ({terrain.num_levels})",
-        )
+    check_terrain(config.terrain)
     rewards, commands = config.task.rewards, config.task.commands
+    check_curriculum(config.terrain, _farthest(commands, config.task.episode_length_s))
     if commands.flat_velocity and not commands.heading:
         raise ConfigError(
             "task.commands.flat_velocity",
@@ -272,6 +253,14 @@ def validate(config: Config) -> None:
             latency,
             f"a range within one control step, 0 to {control_dt:g} s",
         )
+
+
+def _farthest(commands: CommandConfig, seconds: float) -> float:
+    """Distance [m] that the fastest command asks for in an episode."""
+    forward, sideways = (
+        max(map(abs, bounds)) for bounds in (commands.lin_vel_x, commands.lin_vel_y)
+    )
+    return max([math.hypot(forward, sideways), *map(abs, commands.flat_velocity)]) * seconds
 
 
 def _get(config: Any, key: str) -> Any:

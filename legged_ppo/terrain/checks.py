@@ -29,6 +29,44 @@ def check_terrain(config: TerrainConfig) -> dict[str, float]:
     return shares
 
 
+def check_curriculum(config: TerrainConfig, reach: float) -> None:
+    """A curriculum must be able to do something.
+
+    Args:
+        reach: distance [m] that a robot can be asked to walk in an episode.
+
+    Raises:
+        ConfigError: there are no levels, or none that robots can leave or find harder.
+    """
+    rule, curriculum = config.curriculum.rule, config.curriculum
+    highest = config.max_initial_level
+    if highest is not None and highest >= config.num_levels:
+        expected = f"a level below terrain.num_levels ({config.num_levels})"
+        raise ConfigError("terrain.max_initial_level", highest, expected)
+    if rule == "none":
+        return
+    if config.num_levels < 2 or not any(map(_gets_harder, _chosen_types(config))):
+        expected = "none on ground that has one level or is the same on all: it would do nothing"
+        raise ConfigError("terrain.curriculum.rule", rule, expected)
+    if curriculum.demote >= curriculum.promote:
+        expected = f"a share below terrain.curriculum.promote ({curriculum.promote:g})"
+        raise ConfigError("terrain.curriculum.demote", curriculum.demote, expected)
+    if curriculum.distance > reach:
+        expected = f"at most {reach:g} m, as far as an episode's fastest command leads"
+        raise ConfigError("terrain.curriculum.distance", curriculum.distance, expected)
+
+
+def _chosen_types(config: TerrainConfig) -> list[TileType]:
+    known = make_tile_types(config)
+    return [known[name] for name in _checked_proportions(config, list(known))]
+
+
+def _gets_harder(tile_type: TileType) -> bool:
+    """Whether one of its ranges (easiest, hardest) is one."""
+    ranges = [value for value in vars(tile_type).values() if isinstance(value, tuple)]
+    return any(easiest != hardest for easiest, hardest in ranges)
+
+
 def _checked_proportions(config: TerrainConfig, known: list[str]) -> dict[str, float]:
     """The types with a positive share, and their shares."""
     proportions = config.proportions or {"flat": 1.0}

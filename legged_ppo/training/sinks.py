@@ -67,7 +67,7 @@ def json_number(value: float) -> float | None:
 def _start_wandb(root: Path, config: Config) -> Any:
     mode = config.training.wandb
     if mode == "auto":
-        mode = "online" if _has_wandb_account() else "disabled"
+        mode = _wandb_mode()
     if mode == "disabled":
         return None
     try:
@@ -96,9 +96,15 @@ def _wandb_id(root: Path) -> str:
     return path.read_text()
 
 
+def _wandb_mode() -> str:
+    """What `auto` means here: what WANDB_MODE says, or online where there is an account."""
+    asked = os.environ.get("WANDB_MODE", "online")
+    if asked != "online":
+        return "offline" if asked in ("offline", "dryrun") else "disabled"
+    return "online" if _has_wandb_account() else "disabled"
+
+
 def _has_wandb_account() -> bool:
-    if os.environ.get("WANDB_MODE") in ("disabled", "offline"):
-        return False
     if os.environ.get("WANDB_API_KEY"):
         return True
     host = os.environ.get("WANDB_BASE_URL", "api.wandb.ai").removeprefix("https://").rstrip("/")

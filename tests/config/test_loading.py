@@ -90,6 +90,8 @@ def test_unknown_key_in_a_file_names_the_file(tmp_path: Path) -> None:
         ("task.randomization.latency_s=[0,1]", ["latency_s", "within one control step"]),
         ("task.commands.lin_vel_x=[1,-1]", ["lin_vel_x", "low <= high"]),
         ("robot=b7", ["robot", "'b7'", "a1, go2"]),
+        ("scandots=legged_gym", ["'legged_gym'", "+scandots=legged_gym", "command line"]),
+        ("+robot=a1", ["'a1'", "robot=a1 without a +", "command line"]),
         ("gamma", ["'gamma'", "key=value"]),
     ],
 )
@@ -104,9 +106,21 @@ def test_bad_value_names_key_value_and_what_is_allowed(override: str, parts: lis
         (["terrain.tile_size=3"], ["terrain.tile_size", "3.0", "at least"]),
         (["terrain.platform=0.5"], ["terrain.platform", "0.5", "at least"]),
         (["terrain.height_map_cell=0.3"], ["terrain.tile_size", "multiple", "height_map_cell"]),
+        # A curriculum that could do nothing.
+        (["terrain.num_levels=1", "terrain.max_initial_level=0"], ["curriculum.rule", "one level"]),
+        (["terrain=flat", "terrain.curriculum.rule=progress"], ["curriculum.rule", "one level"]),
+        (
+            ["terrain.proportions={stairs_up: 1, rough: 1}"]
+            + ["terrain.stair_height=[0.1,0.1]", "terrain.roughness=[0,0]"],
+            ["curriculum.rule", "the same on all"],
+        ),
+        (["terrain.curriculum.promote=1.5"], ["curriculum.promote", "at most 1"]),
+        (["terrain.curriculum.demote=0.9"], ["curriculum.demote", "below"]),
+        (["terrain.curriculum.distance=50"], ["curriculum.distance", "at most 17.9 m"]),
+        (["terrain.max_initial_level=10"], ["max_initial_level", "below terrain.num_levels"]),
     ],
 )
-def test_ground_that_cannot_be_built_is_refused_with_the_recipe(
+def test_ground_that_cannot_be_used_is_refused_with_the_recipe(
     overrides: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe = str(CONFIG_DIR / "phase1_fast.yaml")
