@@ -27,6 +27,7 @@ from legged_ppo.sim.warp_kernels import choose_targets, write_rows
 from legged_ppo.terrain.grid import Terrain
 from legged_ppo.terrain.slots import MODEL_FIELDS, TileSlots
 
+wp.config.log_level = wp.LOG_WARNING  # no banner, no line for every kernel that it loads
 _PERSISTENT = ("qpos", "qvel", "qacc_warmstart", "ctrl", "time")
 """Data fields that one step hands to the next."""
 _LOST_CONTACTS = (
@@ -61,8 +62,6 @@ class MujocoWarp:
         device: torch.device,
         capacity: Capacity,
     ) -> None:
-        wp.config.quiet = True
-        wp.init()
         self.num_envs, self.device, self.config, self.capacity = num_envs, device, config, capacity
         self.model = copy.copy(model)
         # The engine has no automatic reset to switch off, and refuses the flag.
@@ -84,10 +83,10 @@ class MujocoWarp:
             self._allocate()
             self.assign(torch.zeros(num_envs, dtype=torch.int64, device=device))
             wp.synchronize_device(self._warp_device)
-            self._substeps = self._captured(self._launch_substeps)
-            self._restart = self._captured(self._launch_restart)
-            self._set_const = self._captured(lambda: mjw.set_const(self._m, self._d, restore=False))
-        self._set_const()  # or the constants would change in the last digit at the first randomization
+            launches = (self._launch_substeps, self._launch_restart, self._launch_set_const)
+            self._graphs = {launch.__name__: self._capture(launch) for launch in launches}
+        # Or the constants would change in the last digit at the first randomization.
+        self._run(self._launch_set_const)
         everyone = torch.ones(num_envs, dtype=torch.bool, device=device)
         self.state = self._read_state()
         qpos = self._layout.rest_qpos.repeat(num_envs, 1)
@@ -131,7 +130,7 @@ class MujocoWarp:
         self._targets.copy_(joint_targets)
         if latency is not None:
             self._latency.copy_(latency)
-        self._substeps()
+        self._run(self._launch_substeps)
         self.state = self._read_state()
 
     def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
@@ -139,7 +138,7 @@ class MujocoWarp:
 
     def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
         self._layout.write_parameters(self._fields, mask, parameters)
-        self._set_const()
+        self._run(self._launch_set_const)
 
     def push(self, velocity: torch.Tensor) -> None:
         self._qvel[:, :2] += velocity
@@ -174,7 +173,7 @@ class MujocoWarp:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, value in state["fields"].items():
             self._fields[name].copy_(value)
-        self._set_const()
+        self._run(self._launch_set_const)
         for name, value in state["persistent"].items():
             self._persistent[name].copy_(value)
         self._targets.copy_(state["targets"])
@@ -187,7 +186,7 @@ class MujocoWarp:
         self._new_qpos.copy_(qpos)
         self._new_qvel.copy_(qvel)
         self._targets.copy_(torch.where(chosen, self._default_ctrl, self._targets))
-        self._restart()
+        self._run(self._launch_restart)
         old, new = self.state, self._read_state()
         self.state = SimState(
             **{
@@ -228,11 +227,25 @@ class MujocoWarp:
         mjw.sensor_pos(m, d)
         mjw.sensor_vel(m, d)
 
-    def _captured(self, launch: Callable[[], None]) -> Callable[[], None]:
-        """`launch` as a CUDA graph that runs in order with torch's work; on a CPU as it is."""
+    def _launch_set_const(self) -> None:
+        mjw.set_const(self._m, self._d, restore=False)
+
+    def _run(self, launch: Callable[[], None]) -> None:
+        """Launch in order with torch's work: a graph where there is one, else on the engine's device, as
+        Warp's own choice on a machine with a GPU is that."""
+        graph = self._graphs[launch.__name__]
+        if graph is None:
+            with wp.ScopedDevice(self._warp_device):
+                launch()
+        else:
+            stream = wp.stream_from_torch(torch.cuda.current_stream(self.device))
+            wp.capture_launch(graph, stream=stream)
+
+    def _capture(self, launch: Callable[[], None]) -> wp.Graph | None:
+        """`launch` as a CUDA graph; None on a CPU, which has none."""
         device = self._warp_device
         if not device.is_cuda:
-            return launch
+            return None
         # Torch's default stream cannot be captured, so this happens on one of its own.
         with wp.ScopedStream(wp.Stream(device)):
             launch()  # compiles the kernels, which a capture must not
@@ -244,12 +257,7 @@ class MujocoWarp:
                     launch()
             finally:
                 gc.enable()
-
-        def replay() -> None:
-            stream = wp.stream_from_torch(torch.cuda.current_stream(self.device))
-            wp.capture_launch(capture.graph, stream=stream)
-
-        return replay
+        return capture.graph
 
     @property
     def _warp_device(self) -> wp.Device:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import subprocess
+import sys
+import weakref
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -10,11 +14,13 @@ from pathlib import Path
 import mujoco
 import pytest
 import torch
+import warp as wp
 import yaml
 
 from legged_ppo.config.loading import CONFIG_DIR
 from legged_ppo.config.schema import RobotConfig, SimConfig, TerrainConfig
 from legged_ppo.robots.spec import RobotSpec, load_robot
+from legged_ppo.sim import mujoco_warp
 from legged_ppo.sim.capacity import Capacity, plan_capacity, scatter
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.mujoco_c import MujocoC
@@ -204,6 +210,65 @@ def test_a_robot_that_blows_up_is_alone(
     assert not broken.state.failed.any()
     others = torch.tensor([0, 2])
     assert torch.equal(broken.state.base_pos[others], sound.state.base_pos[others])
+
+
+def test_every_launch_is_on_the_engines_device(
+    robot: RobotSpec,
+    warp: Callable[..., MujocoWarp],
+    settled: tuple[torch.Tensor, torch.Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a machine with a GPU, Warp's own choice for whatever names no device would be that."""
+    simulator, entered, launched = warp(2), [], []
+
+    class Scope:
+        def __init__(self, device: wp.Device) -> None:
+            self.device = device
+
+        def __enter__(self) -> None:
+            entered.append(self.device)
+
+        def __exit__(self, *_: object) -> None:
+            entered.pop()
+
+    for name in ("step", "reset_data", "kinematics"):
+        launch = getattr(mujoco_warp.mjw, name)
+
+        def checked(*arrays: object, launch: Callable[..., None] = launch) -> None:
+            launched.append(launch)
+            assert entered == [wp.get_device("cpu")]
+            launch(*arrays)
+
+        monkeypatch.setattr(mujoco_warp.mjw, name, checked)
+    monkeypatch.setattr(mujoco_warp.wp, "ScopedDevice", Scope)
+    start(simulator, settled)
+    simulator.step(standing(robot, 2))
+    simulator.load_state_dict(simulator.state_dict())
+    assert len(launched) >= 3
+
+
+def test_an_engine_goes_when_it_is_let_go(warp: Callable[..., MujocoWarp]) -> None:
+    """Its memory is the device's, which the next evaluation needs before Python looks for cycles."""
+    simulator = warp(2)
+    alive = [weakref.ref(simulator), weakref.ref(simulator._d)]
+    gc.disable()
+    try:
+        del simulator
+        assert [reference() for reference in alive] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_warp_prints_nothing_of_its_own() -> None:
+    program = (
+        "import warp as wp\n"
+        "from legged_ppo.sim.mujoco_warp import write_rows\n"
+        "row = wp.zeros((1, 1), device='cpu')\n"
+        "mask = wp.ones(1, dtype=bool, device='cpu')\n"
+        "wp.launch(write_rows, (1, 1), [mask, row], [row], device='cpu')\n"
+    )
+    command = [sys.executable, "-c", program]
+    assert subprocess.run(command, check=True, capture_output=True).stdout == b""
 
 
 def test_contacts_that_do_not_fit_are_counted(
