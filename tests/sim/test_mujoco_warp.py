@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import mujoco
+import mujoco_warp as mjw
 import pytest
 import torch
 import warp as wp
@@ -171,6 +172,7 @@ def test_physical_parameters_and_latency_act_as_in_c(
         kp_scale=scale,
         kd_scale=scale.flip(0),
         motor_strength=scale,
+        armature_scale=torch.linspace(0.5, 3.0, n),
     )
     latency = torch.arange(n) % 3
     pair = [
@@ -191,6 +193,43 @@ def test_physical_parameters_and_latency_act_as_in_c(
     assert (c.state.joint_pos - w.state.joint_pos).abs().max() < 3e-3
     changed = (nominal.state.joint_pos - w.state.joint_pos).abs().amax(1) > 3e-3
     assert changed.tolist() == [True, True, False, True, True, True]
+
+
+def parameters_of(count: int, **changes: torch.Tensor) -> PhysicalParameters:
+    """The Go2's own, with some changed."""
+    one = torch.ones(count)
+    names = ("kp_scale", "kd_scale", "motor_strength", "armature_scale")
+    values = dict.fromkeys(names, one) | {"friction": 0.8 * one, "added_mass": 0.0 * one}
+    return PhysicalParameters(**values | {"com_shift": torch.zeros(count, 3)} | changes)
+
+
+def inertia_diagonal(simulator: MujocoWarp) -> torch.Tensor:
+    """[N, nv], of the last substep."""
+    n, nv = simulator.num_envs, simulator.model.nv
+    columns = []
+    for dof in range(nv):
+        unit = torch.zeros(n, nv)
+        unit[:, dof] = 1.0
+        product = wp.zeros((n, nv), device="cpu")
+        mjw.mul_m(simulator._m, simulator._d, product, wp.from_torch(unit))
+        columns.append(wp.to_torch(product)[:, dof])
+    return torch.stack(columns, dim=1)
+
+
+def test_an_armature_is_added_to_the_inertia_of_the_masked_robots_joints(
+    robot: RobotSpec, warp: Callable[..., MujocoWarp], settled: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    changed, plain = warp(3), warp(3)
+    mask = torch.tensor([False, True, True])
+    changed.randomize(mask, parameters_of(3, armature_scale=torch.full((3,), 3.0)))
+    for simulator in (changed, plain):
+        start(simulator, settled)
+        simulator.step(wiggle(robot, 3, 0))
+    more = inertia_diagonal(changed) - inertia_diagonal(plain)
+    armature = torch.as_tensor(plain.model.dof_armature, dtype=torch.float32)
+    torch.testing.assert_close(more, 2.0 * armature * mask[:, None], atol=1e-6, rtol=1e-4)
+    moved = changed.state.joint_vel != plain.state.joint_vel
+    assert torch.equal(moved.all(1), mask) and torch.equal(moved.any(1), mask)
 
 
 def test_a_robot_that_blows_up_is_alone(
@@ -305,6 +344,8 @@ def test_a_saved_state_goes_on_bit_for_bit(
     robot: RobotSpec, warp: Callable[..., MujocoWarp], settled: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
     first, second = warp(4), warp(4)
+    heavy = parameters_of(4, added_mass=torch.ones(4), armature_scale=torch.full((4,), 2.0))
+    first.randomize(torch.arange(4) < 2, heavy)
     start(first, settled)
     first.step(wiggle(robot, 4, 0))
     second.assign(torch.arange(4))  # as the environment does before it
