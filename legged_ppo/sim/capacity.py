@@ -17,6 +17,7 @@ import torch
 import warp as wp
 
 from legged_ppo.robots.spec import RobotSpec
+from legged_ppo.sim.constants import DERIVED
 from legged_ppo.sim.layout import RANDOMIZED
 from legged_ppo.sim.rotations import from_yaw
 from legged_ppo.sim.simulator import Simulator
@@ -35,11 +36,7 @@ _FLAIL = 1.0
 """Half range [rad] of its joint targets about the default pose."""
 
 
-PER_WORLD = (
-    *RANDOMIZED,
-    *("body_subtreemass", "body_invweight0", "dof_invweight0", "actuator_acc0"),
-    *MODEL_FIELDS,
-)
+PER_WORLD = (*RANDOMIZED, *DERIVED, *MODEL_FIELDS)
 """Model fields that every world has its own of: randomized ones, what follows from them, the ground."""
 
 

@@ -20,6 +20,7 @@ import warp as wp
 from legged_ppo.config.schema import SimConfig
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim.capacity import PER_WORLD, Capacity, plan_capacity
+from legged_ppo.sim.constants import DERIVED, DerivedConstants
 from legged_ppo.sim.layout import RANDOMIZED, Layout
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
@@ -67,6 +68,7 @@ class MujocoWarp:
         # The engine has no automatic reset to switch off, and refuses the flag.
         self.model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
         self._layout = Layout(self.model, robot, device)
+        self._constants = DerivedConstants(self.model, device)
         planned = asdict(capacity) | {"memory_gb": capacity.nbytes(model, num_envs) / 2**30}
         self._plan = {
             f"Sim/planned_{k}": torch.tensor(v, device=device) for k, v in planned.items()
@@ -83,10 +85,10 @@ class MujocoWarp:
             self._allocate()
             self.assign(torch.zeros(num_envs, dtype=torch.int64, device=device))
             wp.synchronize_device(self._warp_device)
-            launches = (self._launch_substeps, self._launch_restart, self._launch_set_const)
+            launches = (self._launch_substeps, self._launch_restart)
             self._graphs = {launch.__name__: self._capture(launch) for launch in launches}
-        # Or the constants would change in the last digit at the first randomization.
-        self._run(self._launch_set_const)
+        # Or they would change in the last digit at the first randomization.
+        self._constants.write(self._fields, self._derived)
         everyone = torch.ones(num_envs, dtype=torch.bool, device=device)
         self.state = self._read_state()
         qpos = self._layout.rest_qpos.repeat(num_envs, 1)
@@ -106,6 +108,7 @@ class MujocoWarp:
         )
         fields = {name: wp.to_torch(getattr(self._m, name)) for name in RANDOMIZED}
         self._fields = self._layout.of_robot(fields)
+        self._derived = {name: wp.to_torch(getattr(self._m, name)) for name in DERIVED}
         self._ground = {name: wp.to_torch(getattr(self._m, name)) for name in MODEL_FIELDS}
         self._ground["geom_pos"] = wp.to_torch(self._d.geom_xpos)  # of static geoms: written once
         self._persistent = {name: wp.to_torch(getattr(self._d, name)) for name in _PERSISTENT}
@@ -138,7 +141,7 @@ class MujocoWarp:
 
     def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
         self._layout.write_parameters(self._fields, mask, parameters)
-        self._run(self._launch_set_const)
+        self._constants.write(self._fields, self._derived)
 
     def push(self, velocity: torch.Tensor) -> None:
         self._qvel[:, :2] += velocity
@@ -173,7 +176,7 @@ class MujocoWarp:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, value in state["fields"].items():
             self._fields[name].copy_(value)
-        self._run(self._launch_set_const)
+        self._constants.write(self._fields, self._derived)
         for name, value in state["persistent"].items():
             self._persistent[name].copy_(value)
         self._targets.copy_(state["targets"])
@@ -226,9 +229,6 @@ class MujocoWarp:
         mjw.com_vel(m, d)
         mjw.sensor_pos(m, d)
         mjw.sensor_vel(m, d)
-
-    def _launch_set_const(self) -> None:
-        mjw.set_const(self._m, self._d, restore=False)
 
     def _run(self, launch: Callable[[], None]) -> None:
         """Launch in order with torch's work: a graph where there is one, else on the engine's device, as

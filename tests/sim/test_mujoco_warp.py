@@ -227,6 +227,8 @@ def test_an_armature_is_added_to_the_inertia_of_the_masked_robots_joints(
         simulator.step(wiggle(robot, 3, 0))
     more = inertia_diagonal(changed) - inertia_diagonal(plain)
     armature = torch.as_tensor(plain.model.dof_armature, dtype=torch.float32)
+    derived = [each._derived["dof_invweight0"] for each in (changed, plain)]
+    assert torch.equal((derived[0] != derived[1]).any(1), mask)
     torch.testing.assert_close(more, 2.0 * armature * mask[:, None], atol=1e-6, rtol=1e-4)
     moved = changed.state.joint_vel != plain.state.joint_vel
     assert torch.equal(moved.all(1), mask) and torch.equal(moved.any(1), mask)
