@@ -9,6 +9,7 @@ import copy
 import gc
 from collections.abc import Callable
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 import mujoco
@@ -19,9 +20,10 @@ import warp as wp
 
 from legged_ppo.config.schema import SimConfig
 from legged_ppo.robots.spec import RobotSpec
-from legged_ppo.sim.capacity import PER_WORLD, Capacity, plan_capacity
+from legged_ppo.sim.capacity import Capacity, plan_capacity
 from legged_ppo.sim.constants import DERIVED, DerivedConstants
 from legged_ppo.sim.layout import RANDOMIZED, Layout
+from legged_ppo.sim.memory import PER_WORLD, array_bytes, predicted_bytes, scratch_bytes
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
 from legged_ppo.sim.warp_kernels import choose_targets, write_rows
@@ -63,16 +65,11 @@ class MujocoWarp:
         device: torch.device,
         capacity: Capacity,
     ) -> None:
+        wp.init()
         self.num_envs, self.device, self.config, self.capacity = num_envs, device, config, capacity
-        self.model = copy.copy(model)
-        # The engine has no automatic reset to switch off, and refuses the flag.
-        self.model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+        self.model = _accepted(model)
         self._layout = Layout(self.model, robot, device)
         self._constants = DerivedConstants(self.model, device)
-        planned = asdict(capacity) | {"memory_gb": capacity.nbytes(model, num_envs) / 2**30}
-        self._plan = {
-            f"Sim/planned_{k}": torch.tensor(v, device=device) for k, v in planned.items()
-        }
         self._default_ctrl = torch.as_tensor(
             robot.default_joint_pos, dtype=torch.float32, device=device
         )
@@ -87,6 +84,10 @@ class MujocoWarp:
             wp.synchronize_device(self._warp_device)
             launches = (self._launch_substeps, self._launch_restart)
             self._graphs = {launch.__name__: self._capture(launch) for launch in launches}
+        planned = asdict(capacity) | {"memory_gb": self._bytes() / 2**30}
+        self._plan = {
+            f"Sim/planned_{k}": torch.tensor(v, device=device) for k, v in planned.items()
+        }
         # Or they would change in the last digit at the first randomization.
         self._constants.write(self._fields, self._derived)
         everyone = torch.ones(num_envs, dtype=torch.bool, device=device)
@@ -152,11 +153,24 @@ class MujocoWarp:
         offset = torch.nn.functional.pad(shift, (0, 1))
         state.base_pos, state.foot_pos = state.base_pos + offset, state.foot_pos + offset[:, None]
 
-    def usage(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Contacts (or candidate pairs, where more) per robot of the last substep, over all robots, and
-        constraint rows [N] of each."""
-        found = torch.maximum(wp.to_torch(self._d.ncollision), wp.to_torch(self._d.nacon))
-        return found[0] / self.num_envs, wp.to_torch(self._d.nefc).clone()
+    def usage(self) -> torch.Tensor:
+        """[2, N] of each robot's last substep: contacts, or pairs whose bounds touch where they are more, and
+        constraint rows. It waits for the device."""
+        d, room = self._d, self._d.naconmax
+        with self._scope():
+            # The pairs again: the step does not keep whose they were.
+            kinds = {"pair": wp.vec2i, "pairid": wp.vec2i, "worldid": wp.int32}
+            found = {f"collision_{k}": wp.empty(room, dtype=kind) for k, kind in kinds.items()}
+            d.ncollision.zero_()
+            mjw.nxn_broadphase(self._m, d, SimpleNamespace(**found))
+
+        def per_robot(worlds: wp.array, count: wp.array) -> torch.Tensor:
+            used = wp.to_torch(worlds)[: int(wp.to_torch(count))]
+            return torch.bincount(used, minlength=self.num_envs)
+
+        pairs = per_robot(found["collision_worldid"], d.ncollision)
+        contacts = per_robot(d.contact.worldid, d.nacon)
+        return torch.stack([torch.maximum(pairs, contacts), wp.to_torch(d.nefc)])
 
     def metrics(self) -> dict[str, torch.Tensor]:
         """Robots whose contacts did not fit into the buffers since the last call, and the plan: sizes
@@ -235,7 +249,7 @@ class MujocoWarp:
         Warp's own choice on a machine with a GPU is that."""
         graph = self._graphs[launch.__name__]
         if graph is None:
-            with wp.ScopedDevice(self._warp_device):
+            with self._scope():
                 launch()
         else:
             stream = wp.stream_from_torch(torch.cuda.current_stream(self.device))
@@ -259,6 +273,16 @@ class MujocoWarp:
                 gc.enable()
         return capture.graph
 
+    def _scope(self) -> wp.ScopedStream | wp.ScopedDevice:
+        """Where Warp launches what comes after torch's work."""
+        if self._warp_device.is_cuda:
+            return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(self.device)))
+        return wp.ScopedDevice(self._warp_device)
+
+    def _bytes(self) -> int:
+        held = array_bytes(self._m, self._d)
+        return held + scratch_bytes(self.model, self.capacity, self.num_envs)
+
     @property
     def _warp_device(self) -> wp.Device:
         return wp.device_from_torch(self.device)
@@ -270,6 +294,13 @@ class MujocoWarp:
         return self._layout.state(qpos, qvel, self._sensors.clone(), self._torque.clone(), ~sound)
 
 
+def _accepted(model: mujoco.MjModel) -> mujoco.MjModel:
+    """A copy that the engine takes: it has no automatic reset to switch off, and refuses the flag."""
+    model = copy.copy(model)
+    model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+    return model
+
+
 def make_planned(
     robot: RobotSpec, terrain: Terrain, config: SimConfig, num_envs: int, device: torch.device
 ) -> MujocoWarp:
@@ -277,7 +308,6 @@ def make_planned(
 
     Prints the sizes and the memory that they will take.
     """
-
     slots = TileSlots(terrain)
     model = build_model(robot, slots.add_to, config)
 
@@ -288,12 +318,19 @@ def make_planned(
         capacity = Capacity(config.contacts, config.constraints, config.convex_pairs)
     else:
         capacity = plan_capacity(make, robot, terrain, device)
+    _announce(capacity, _accepted(model), num_envs, device)
+    return make(num_envs, capacity)
+
+
+def _announce(
+    capacity: Capacity, model: mujoco.MjModel, num_envs: int, device: torch.device
+) -> None:
+    size = predicted_bytes(model, capacity, num_envs) / 2**30
     pairs = np.count_nonzero(model.geom_contype) * np.count_nonzero(model.geom_conaffinity)
     print(
-        f"MuJoCo Warp on {device}: {num_envs} robots, {capacity.nbytes(model, num_envs) / 2**30:.2f} GB, "
+        f"MuJoCo Warp on {device}: {num_envs} robots, arrays of {size:.2f} GB, "
         f"{pairs} pairs of geoms each; "
         f"sim.contacts={capacity.contacts} sim.constraints={capacity.constraints} "
         f"sim.convex_pairs={capacity.convex_pairs}",
         flush=True,
     )
-    return make(num_envs, capacity)
