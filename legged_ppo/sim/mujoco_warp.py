@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
 from types import SimpleNamespace
@@ -306,7 +307,8 @@ def make_planned(
 ) -> MujocoWarp:
     """The engine with buffers of the configured sizes, or where there are none of measured ones.
 
-    Prints the sizes and the memory that they will take.
+    Prints the sizes and the memory that they will take, and measures, once a process for each ground: an
+    evaluation on the training's has its sizes.
     """
     slots = TileSlots(terrain)
     model = build_model(robot, slots.add_to, config)
@@ -314,12 +316,28 @@ def make_planned(
     def make(count: int, capacity: Capacity) -> MujocoWarp:
         return MujocoWarp(model, slots, robot, config, count, device, capacity)
 
-    if config.contacts:
-        capacity = Capacity(config.contacts, config.constraints, config.convex_pairs)
-    else:
-        capacity = plan_capacity(make, robot, terrain, device)
-    _announce(capacity, _accepted(model), num_envs, device)
-    return make(num_envs, capacity)
+    key = _fingerprint(model, slots, config, device)
+    if key not in _plans:
+        if config.contacts:
+            capacity = Capacity(config.contacts, config.constraints, config.convex_pairs)
+        else:
+            capacity = plan_capacity(make, robot, terrain, device)
+        _announce(capacity, _accepted(model), num_envs, device)
+        _plans[key] = capacity
+    return make(num_envs, _plans[key])
+
+
+_plans: dict[bytes, Capacity] = {}
+"""Sizes, by the `_fingerprint` of what they follow from."""
+
+
+def _fingerprint(
+    model: mujoco.MjModel, slots: TileSlots, config: SimConfig, device: torch.device
+) -> bytes:
+    packed = np.empty(mujoco.mj_sizeModel(model), np.uint8)
+    mujoco.mj_saveModel(model, None, packed)
+    parts = [packed, *slots.tables(model).values(), np.array(repr((config, device)))]
+    return hashlib.sha256(b"".join(part.tobytes() for part in parts)).digest()
 
 
 def _announce(

@@ -382,6 +382,27 @@ def test_the_predicted_memory_is_what_the_arrays_take(
     assert predicted_bytes(simulator.model, plan, 4096) < 2 * 2**30
 
 
+def test_a_ground_is_measured_once(
+    robot: RobotSpec, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An evaluation, whose shares of the terrain types are others, has the sizes of the training."""
+    config = TerrainConfig(proportions={"flat": 0.3, "rough": 0.7}, num_levels=2)
+    sim = SimConfig(decimation=1)
+    first = mujoco_warp.make_planned(robot, build_terrain(config), sim, 2, CPU)
+    printed = capsys.readouterr().out
+    measured = asdict(first.capacity)
+    assert all(f"sim.{name}={size}" in printed for name, size in measured.items())
+    assert "2 robots" in printed and printed.count("\n") == 1 and min(measured.values()) > 4
+    monkeypatch.setattr(mujoco_warp, "plan_capacity", None)
+    config.proportions = {"flat": 1.0, "rough": 1.0}
+    again = mujoco_warp.make_planned(robot, build_terrain(config), sim, 3, CPU)
+    assert again.capacity == first.capacity and again.num_envs == 3
+    assert capsys.readouterr().out == ""
+    config.roughness = [0.08, 0.1]
+    with pytest.raises(TypeError):
+        mujoco_warp.make_planned(robot, build_terrain(config), sim, 2, CPU)
+
+
 def test_robots_of_a_plan_stand_on_every_type_and_its_top_levels() -> None:
     few, many = (sample_tiles(types=3, levels=10, each=each).view(-1, 3) for each in (4, 25))
     assert few.tolist() == [[level, 10 + level, 20 + level] for level in (9, 7, 5, 3)]
