@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _QUANTILE = 0.999
 _MARGIN = 1.25
-_SAMPLE = {"cpu": (4, 60), "cuda": (100, 200)}
+_SAMPLE = {"cpu": (8, 40), "cuda": (100, 200)}
 """Robots on each terrain type and control steps of the rollout."""
 _FLAIL = 1.0
 """Half range [rad] of its joint targets about the default pose."""
