@@ -1,8 +1,8 @@
 """What MuJoCo derives from masses and armatures in the model's own pose, for all robots at once.
 
-MuJoCo Warp's `set_const` does it with some 300 kernels one after the other, one for every row of every body's
-Jacobian. Here the rows are one matrix, and robots that differ in mass, centre of mass and armature
-alone share all kinematics, so it takes some 30 of torch's operators, none of which waits for the device.
+MuJoCo Warp's `set_const` does it with 347 kernels for a Go2, one after the other: three for every row of every
+body's Jacobian. Here the rows are one matrix, and robots that differ in mass, centre of mass and armature
+alone share all kinematics, so it takes 29 of torch's operators, none of which waits for the device.
 """
 
 from __future__ import annotations
