@@ -1,34 +1,44 @@
 #!/usr/bin/env bash
-# All measurements on one GPU, in a few minutes: benchmarks/gpu.sh [DEVICE] [FOLDER]
+# All measurements on one GPU, in under 10 minutes: benchmarks/gpu.sh [DEVICE] [FOLDER]
 # The recipe for rough terrain with the network and update of the usual comparisons (GRU 256, 24 steps,
-# 5 epochs of 4 minibatches), on the full grid of tiles and on a plane.
-set -euo pipefail
+# 5 epochs of 4 minibatches), on the full grid of tiles and on a plane; the update against rsl_rl's where that
+# is installed; the ways to run a GRU. Each part has its time and may fail by itself; what there is in the
+# end is printed. FOLDER is $OUT where that is set, else logs/benchmarks.
+set -uo pipefail
 cd "$(dirname "$0")/.."
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
 device=${1:-cuda:0}
-out=${2:-logs/benchmarks}
-python=$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)
-mkdir -p "$out"
+out=${2:-${OUT:-logs/benchmarks}}
+python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
+mkdir -p "$out" || exit 1
+rm -f "$out"/{throughput_full,throughput_flat,learner}.json "$out"/{throughput_full,throughput_flat,learner,gru,table}.txt
+trap '"$python" benchmarks/gpu_table.py "$out" | tee "$out/table.txt"' EXIT
+
+part() { # SECONDS NAME SCRIPT ARGUMENTS...
+    local seconds=$1 name=$2 code
+    shift 2
+    timeout --kill-after=5 "$seconds" "$python" "$@" >"$out/$name.txt" 2>&1
+    code=$?
+    case $code in
+        0) ;;
+        124 | 137) echo "$name: stopped after $seconds s" ;;
+        *) echo "$name: exit code $code, see $out/$name.txt" ;;
+    esac
+}
+
 usual=(ppo.rollout_length=24 ppo.bptt_length=24 ppo.num_epochs=5 ppo.num_minibatches=4
     policy.gru_hidden=256 "policy.actor_hidden=[128,64]" training.wandb=disabled)
-for terrain in full flat; do
-    "$python" benchmarks/throughput.py --config configs/phase1_fast.yaml --device "$device" \
-        --envs 1024,2048,4096,8192,16384 --rounds 3 --iterations 4 --warmup 10 \
-        --json "$out/throughput_$terrain.json" "terrain=$terrain" "${usual[@]}" \
-        >"$out/throughput_$terrain.txt"
-done
-"$python" benchmarks/gru.py --device "$device" --batch 1024 4096 16384 --compile >"$out/gru.txt" || echo "benchmarks/gru.py failed"
-"$python" - "$out" <<'PYTHON'
-import json
-import pathlib
-import sys
-
-columns = ("num_envs", "end_to_end_fps", "physics_fps", "env_fps", "collection_s", "learning_s",
-           "device_memory_gb", "startup_s")
-for terrain in ("flat", "full"):
-    rows = json.loads((pathlib.Path(sys.argv[1]) / f"throughput_{terrain}.json").read_text())
-    print(f"\n{terrain}: {rows[0]['device']}, torch {rows[0]['torch']}")
-    print("  ".join(f"{name:>16}" for name in columns))
-    for row in rows:
-        print("  ".join(f"{row.get(name, float('nan')):16,.3f}" for name in columns))
-PYTHON
-cat "$out/gru.txt"
+throughput() { # SECONDS TERRAIN; the size that is asked for first, should the time run out
+    part "$1" "throughput_$2" benchmarks/throughput.py --config configs/phase1_fast.yaml \
+        --device "$device" --envs 8192,4096,16384,2048,1024 --timeout 90 --rounds 3 --iterations 4 \
+        --warmup 10 --json "$out/throughput_$2.json" "terrain=$2" "${usual[@]}"
+}
+throughput 190 full
+throughput 150 flat
+if "$python" -c "import rsl_rl, tensordict" 2>/dev/null; then
+    part 90 learner benchmarks/learner.py --device "$device" --json "$out/learner.json"
+else
+    echo "learner: rsl_rl is not installed (pip install -c constraints.txt -e '.[rsl-rl]')"
+fi
+part 120 gru benchmarks/gru.py --device "$device" --batch 1024 4096 16384 \
+    --reset-rate 0 0.02 --compile

@@ -1,14 +1,16 @@
 """Time the ways to run a GRU over a sequence with resets inside, forward and backward.
 
-    python benchmarks/gru.py [--batch 128 512] [--hidden 128 256] [--reset-rate 0.002 0.02] [--device cuda:0]
+    python benchmarks/gru.py [--batch 128 512] [--hidden 128 256] [--reset-rate 0 0.002 0.02] [--device cuda:0]
 
-Prints milliseconds (median) and the ratio to the operator in use. `nn.GRU without resets` computes
-the wrong thing where an episode starts inside a sequence and is shown as a bound.
+Prints milliseconds (median), the ratio to the operator in use, and on a GPU the memory that one pass takes
+at its peak. `nn.GRU without resets` computes the wrong thing where an episode starts inside a sequence and
+is shown as a bound. On a GPU the kernels of `gru_triton.py` are among the ways.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import statistics
 import time
 from collections.abc import Callable
@@ -50,17 +52,32 @@ def cell_loop(gru: nn.GRU, x: torch.Tensor, h: torch.Tensor, starts: torch.Tenso
     return torch.stack(out)
 
 
-def median_ms(
+def one_pass(run: Callable[[], torch.Tensor], parameters: list[torch.Tensor]) -> float:
+    """Milliseconds of a pass forward and backward."""
+    begin = time.perf_counter()
+    torch.autograd.grad(run().square().sum(), parameters)
+    if on_gpu():
+        torch.cuda.synchronize()
+    return 1e3 * (time.perf_counter() - begin)
+
+
+def on_gpu() -> bool:
+    return torch.get_default_device().type == "cuda"
+
+
+def measured(
     run: Callable[[], torch.Tensor], parameters: list[torch.Tensor], repeats: int
-) -> float:
-    times = []
-    for _ in range(repeats):
-        begin = time.perf_counter()
-        torch.autograd.grad(run().square().sum(), parameters)
-        if torch.get_default_device().type == "cuda":
-            torch.cuda.synchronize()
-        times.append(1e3 * (time.perf_counter() - begin))
-    return statistics.median(times)
+) -> tuple[float, str]:
+    """Median milliseconds of a pass, and its peak of memory [MB] above what there was before."""
+    for _ in range(2):
+        one_pass(run, parameters)
+    memory = "-"
+    if on_gpu():
+        before = torch.cuda.memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        one_pass(run, parameters)
+        memory = f"{(torch.cuda.max_memory_allocated() - before) / 2**20:,.0f}"
+    return statistics.median(one_pass(run, parameters) for _ in range(repeats)), memory
 
 
 def compare(batch: int, hidden: int, reset_rate: float, repeats: int, compiled: bool) -> None:
@@ -77,15 +94,23 @@ def compare(batch: int, hidden: int, reset_rate: float, repeats: int, compiled: 
         "nn.GRU without resets": (lambda: reference(x, h)[0], reference),
     }
     if compiled:
+        torch._dynamo.reset()  # or the limit of recompilations would make later rows eager
         loop = torch.compile(cell_loop)
         ways["torch.compile of the loop"] = (lambda: loop(reference, x, h, starts), reference)
+    if on_gpu() and importlib.util.find_spec("triton") is not None:
+        from gru_triton import triton_gru
+
+        ways["Triton, a kernel a step"] = (lambda: triton_gru(reference, x, h, starts), reference)
     base = None
     for name, (run, module) in ways.items():
-        parameters = list(module.parameters())
-        median_ms(run, parameters, 2)
-        ms = median_ms(run, parameters, repeats)
+        begin = f"{batch:6} {hidden:6} {reset_rate:6.3f}  {name:28}"
+        try:
+            ms, memory = measured(run, list(module.parameters()), repeats)
+        except Exception as error:  # out of memory, no compiler: the other ways go on
+            print(f"{begin} failed: {str(error).strip().partition(chr(10))[0]}", flush=True)
+            continue
         base = base or ms
-        print(f"{batch:6} {hidden:6} {reset_rate:6.3f}  {name:28} {ms:8.1f} ms  {ms / base:5.2f}")
+        print(f"{begin} {ms:8.1f} ms  {ms / base:5.2f}  {memory:>9}", flush=True)
 
 
 def main() -> None:
@@ -94,7 +119,7 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, nargs="+", default=[128, 512])
     parser.add_argument("--hidden", type=int, nargs="+", default=[128, 256])
-    parser.add_argument("--reset-rate", type=float, nargs="+", default=[0.002, 0.02])
+    parser.add_argument("--reset-rate", type=float, nargs="+", default=[0.0, 0.002, 0.02])
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument(
         "--compile", action="store_true", help="also torch.compile (needs a C++ compiler)"
@@ -102,7 +127,9 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
     torch.set_default_device(args.device)
-    print(f"{'batch':>6} {'hidden':>6} {'resets':>6}  {'way':28} {'fwd+bwd':>11}  ratio")
+    print(
+        f"{'batch':>6} {'hidden':>6} {'resets':>6}  {'way':28} {'fwd+bwd':>11}  ratio  {'memory MB':>9}"
+    )
     for batch in args.batch:
         for hidden in args.hidden:
             for rate in args.reset_rate:

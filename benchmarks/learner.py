@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import itertools
 import json
 import statistics
 import time
@@ -175,19 +176,19 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = []
     print(f"{'robots':>6} {'resets':>6} {'nets':>8} {'ours':>9} {'rsl_rl':>9}  ratio")
-    for robots in arguments.robots:
-        for reset_rate in arguments.reset_rate:
-            for nets in ("default", "two"):
-                device = torch.device(arguments.device)
-                row = compare(robots, reset_rate, nets, device, arguments.rounds)
-                rows.append(row)
-                print(
-                    f"{robots:6} {reset_rate:6.3f} {nets:>8} {row['ours_s']:7.2f} s "
-                    f"{row['rsl_rl_s']:7.2f} s  {row['ratio']:5.2f}",
-                    flush=True,
-                )
-    if arguments.json:
-        arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
+    for robots, reset_rate, nets in itertools.product(
+        arguments.robots, arguments.reset_rate, ("default", "two")
+    ):
+        device = torch.device(arguments.device)
+        row = compare(robots, reset_rate, nets, device, arguments.rounds)
+        rows.append(row)
+        print(
+            f"{robots:6} {reset_rate:6.3f} {nets:>8} {row['ours_s']:7.2f} s "
+            f"{row['rsl_rl_s']:7.2f} s  {row['ratio']:5.2f}",
+            flush=True,
+        )
+        if arguments.json:
+            arguments.json.write_text(json.dumps(rows, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,26 +5,40 @@
 
 `physics_fps` is the engine's step alone on the same models, robots and substeps, driven with the actions
 that the policy took; `env_fps` adds observations, rewards and resets. They are measured in alternation,
-because a shared machine's speed drifts; a ratio is the median of the rounds' ratios. Device memory is all
-that the process holds. With several numbers of robots each is measured by itself.
+because a shared machine's speed drifts; a ratio is the median of the rounds' ratios. `device_memory_gb` is
+all that was taken on the device since `idle_memory_gb`, which others held and this process's CUDA context;
+`torch_peak_gb` is the part of torch's tensors. `compile_s` builds two robots, which compiles the kernels or
+loads them from their cache, `plan_s` measures the physics' buffers, `build_s` is the rest.
+
+Several numbers of robots are each measured in a process of their own. The file is written after each; a row
+whose size did not fit, failed or took too long has an `error` instead of figures.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import copy
 import json
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
+from machine import machine
 
+from legged_ppo.command_line import is_out_of_memory
 from legged_ppo.config.loading import load_config
+from legged_ppo.config.schema import Config
 from legged_ppo.device import find_device
 from legged_ppo.env.factory import make_env
+from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.sim.mujoco_c import MujocoC
 from legged_ppo.training.run_directory import RunDirectory
 from legged_ppo.training.trainer import Trainer
@@ -104,21 +118,75 @@ def _synchronize(trainer: Trainer) -> None:
         torch.cuda.synchronize()
 
 
-def _device_memory(device: torch.device) -> dict[str, float]:
-    """What this process holds, torch's and Warp's, where it is alone on the device."""
+class Memory:
+    """Device memory that is taken from here on; nothing on a CPU."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._idle = device, 0.0
+        if device.type == "cuda":
+            self._idle = self._used()
+
+    def figures(self) -> dict[str, float]:
+        if self._device.type != "cuda":
+            return {}
+        return {
+            "device_memory_gb": self._used() - self._idle,
+            "idle_memory_gb": self._idle,
+            "torch_peak_gb": torch.cuda.max_memory_allocated(self._device) / 2**30,
+        }
+
+    def _used(self) -> float:
+        free, total = torch.cuda.mem_get_info(self._device)
+        return (total - free) / 2**30
+
+
+def build(config: Config, device: torch.device) -> tuple[LocomotionEnv, dict[str, float]]:
+    """The environment, and the seconds that it took to make."""
+    times: dict[str, float] = {}
+    robots, seed = config.training.num_envs, config.training.seed
+    if device.type == "cuda":
+        few = copy.deepcopy(config)
+        few.sim.contacts, few.sim.constraints, few.sim.convex_pairs = 128, 400, 128
+        with _timed_as("compile_s", times):
+            make_env(few, 2, seed, device)
+    with _timed_as("build_s", times), _plan_timed(device, times):
+        env = make_env(config, robots, seed, device)
+    times["build_s"] -= times.get("plan_s", 0.0)
+    return env, times
+
+
+@contextlib.contextmanager
+def _timed_as(name: str, times: dict[str, float]) -> Iterator[None]:
+    begin = time.perf_counter()
+    yield
+    times[name] = time.perf_counter() - begin
+
+
+@contextlib.contextmanager
+def _plan_timed(device: torch.device, times: dict[str, float]) -> Iterator[None]:
     if device.type != "cuda":
-        return {}
-    free, total = torch.cuda.mem_get_info(device)
-    return {"device_memory_gb": (total - free) / 2**30}
+        yield
+        return
+    from legged_ppo.sim import mujoco_warp
+
+    plan_capacity = mujoco_warp.plan_capacity
+
+    def timed(*args: Any) -> Any:
+        with _timed_as("plan_s", times):
+            return plan_capacity(*args)
+
+    with mock.patch.object(mujoco_warp, "plan_capacity", timed):
+        yield
 
 
 def run(arguments: argparse.Namespace, num_envs: int | None, folder: str) -> dict[str, Any]:
     """The figures of one number of robots; None takes the recipe's."""
     device = find_device(arguments.device)
+    memory = Memory(device)
     more = [f"training.log_dir={folder}"] + ([f"training.num_envs={num_envs}"] if num_envs else [])
     config = load_config(arguments.config, [*arguments.overrides, *more])
     begin = time.perf_counter()
-    env = make_env(config, config.training.num_envs, config.training.seed, device)
+    env, times = build(config, device)
     trainer = Trainer(config, env, RunDirectory.create(config, "throughput"))
     trainer._iterate()
     startup = time.perf_counter() - begin
@@ -127,16 +195,55 @@ def run(arguments: argparse.Namespace, num_envs: int | None, folder: str) -> dic
     return {
         **measure(trainer, arguments.rounds, arguments.iterations),
         "startup_s": startup,
-        **_device_memory(device),
+        **times,
+        **memory.figures(),
         "num_envs": trainer.env.num_envs,
         "rollout_length": config.ppo.rollout_length,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "torch": str(torch.__version__),
         "threads": torch.get_num_threads(),
+        **machine(device),
     }
 
 
-def main() -> None:
+def run_here(arguments: argparse.Namespace, num_envs: int | None) -> dict[str, Any]:
+    """`run`, or where memory runs out a row that says so."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return run(arguments, num_envs, folder)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = f"out of memory: {str(error).splitlines()[0]}"
+            return {"num_envs": num_envs, "error": reason}
+
+
+def run_apart(arguments: argparse.Namespace, num_envs: int) -> dict[str, Any]:
+    """`run_here` in a process of its own, whose memory is this size's alone; it prints its row itself."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "row.json"
+        options = ("config", "device", "rounds", "iterations", "warmup")
+        command = [sys.executable, __file__, "--envs", str(num_envs), "--json", str(result)]
+        for name in options:
+            command += [f"--{name}", str(getattr(arguments, name))]
+        try:
+            end = subprocess.run([*command, *arguments.overrides], timeout=arguments.timeout)
+            reason = f"exit code {end.returncode}"
+        except subprocess.TimeoutExpired:
+            reason = f"no result within {arguments.timeout} s"
+        if result.is_file():
+            return json.loads(result.read_text())
+    row = {"num_envs": num_envs, "error": reason}
+    show(row)
+    return row
+
+
+def show(row: dict[str, Any]) -> None:
+    for name, value in row.items():
+        print(f"{name:16} {value:,.3f}" if isinstance(value, float) else f"{name:16} {value}")
+    print(flush=True)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print; 1 if there is a size without figures."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -149,20 +256,22 @@ def main() -> None:
     parser.add_argument(
         "--warmup", type=int, default=20, help="training iterations before the first round"
     )
+    parser.add_argument("--timeout", type=float, help="seconds that each of several sizes may take")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
-    arguments = parser.parse_intermixed_args()
+    arguments = parser.parse_intermixed_args(argv)
     sizes = [int(n) for n in arguments.envs.split(",")] if arguments.envs else [None]
     rows = []
     for size in sizes:
-        with tempfile.TemporaryDirectory() as folder:
-            rows.append(run(arguments, size, folder))
-        for name, value in rows[-1].items():
-            print(f"{name:16} {value:,.3f}" if isinstance(value, float) else f"{name:16} {value}")
-        print(flush=True)
-    if arguments.json:
-        content = rows[0] if len(rows) == 1 else rows
-        arguments.json.write_text(json.dumps(content, indent=2) + "\n")
+        if size is None or len(sizes) == 1:
+            rows.append(run_here(arguments, size))
+            show(rows[-1])
+        else:
+            rows.append(run_apart(arguments, size))
+        if arguments.json:
+            content = rows[0] if len(sizes) == 1 else rows
+            arguments.json.write_text(json.dumps(content, indent=2) + "\n")
+    return int(any("error" in row for row in rows))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

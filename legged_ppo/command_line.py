@@ -6,14 +6,23 @@ Nothing heavy is imported before the arguments are known, so that --help answers
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from legged_ppo.config.errors import ConfigError
 
 EXIT_BAD_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Tells bad arguments in one line, as all other bad input is told."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_BAD_INPUT, f"error: {' '.join(message.split())}\n")
 
 
 def run_command(
@@ -34,8 +43,10 @@ def run_command(
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:
-        if _out_of_memory(error):
+        if is_out_of_memory(error):
             print(f"error: out of memory: {str(error).splitlines()[0]}", file=sys.stderr)
+            for note in getattr(error, "__notes__", []):
+                print(note, file=sys.stderr)
             print(
                 "lower training.num_envs, ppo.rollout_length or the sizes that the physics printed "
                 "(sim.contacts, sim.constraints, sim.convex_pairs), or raise ppo.gradient_accumulation; "
@@ -47,14 +58,24 @@ def run_command(
         return EXIT_FAILURE
 
 
-def _out_of_memory(error: Exception) -> bool:
-    """Whether torch (any device), Warp or Python could not allocate."""
+@contextlib.contextmanager
+def telling_sizes(sizes: Callable[[], str]) -> Iterator[None]:
+    """Where memory runs out inside, `run_command` prints the line `sizes` too."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            error.add_note(sizes())
+        raise
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch (any device), its libraries, Warp or Python could not allocate."""
     if isinstance(error, MemoryError):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and any(
-        words in text for words in ("out of memory", "failed to allocate", "can't allocate memory")
-    )
+    phrases = ("out of memory", "failed to allocate", "can't allocate memory", "alloc_failed")
+    return isinstance(error, RuntimeError) and any(words in text for words in phrases)
 
 
 def positive(text: str) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import torch
@@ -38,10 +38,14 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def local_world_size() -> int:
+    """How many processes this machine runs."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def threads() -> int:
     """This process's share of the machine's cores."""
-    cores = len(os.sched_getaffinity(0))
-    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(1, len(os.sched_getaffinity(0)) // local_world_size())
 
 
 def seed_of_rank(seed: int) -> int:
@@ -80,6 +84,17 @@ def mean(values: torch.Tensor) -> torch.Tensor:
     return sum_(values.clone()) / world_size()
 
 
+def reduced(
+    figures: Mapping[str, torch.Tensor | float], counts: Collection[str], device: torch.device
+) -> dict[str, float]:
+    """Figures of all ranks as plain numbers, in one transfer: means, and sums of those named in `counts`."""
+    values = torch.stack(
+        [torch.as_tensor(v, dtype=torch.float64, device=device) for v in figures.values()]
+    )
+    totals = dict(zip(figures, sum_(values).tolist(), strict=True))
+    return {name: v if name in counts else v / world_size() for name, v in totals.items()}
+
+
 def average_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Replace every gradient by its mean over the ranks, in one transfer."""
     if world_size() == 1:
@@ -113,4 +128,7 @@ def gather(state: dict[str, Any]) -> list[dict[str, Any]]:
     torch.save(state, file)
     found: list[bytes] | None = [b""] * world_size() if is_main() else None
     dist.gather_object(file.getvalue(), found)
-    return [torch.load(io.BytesIO(each), weights_only=True) for each in found or []]
+    # Else another rank's tensors would come to its GPU, or fail where this machine has fewer.
+    return [
+        torch.load(io.BytesIO(each), map_location="cpu", weights_only=True) for each in found or []
+    ]

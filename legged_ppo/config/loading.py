@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from legged_ppo.config.errors import ConfigError
+from legged_ppo.config.keys import COMMAND_LINE, dictionary_override, is_overridden, known_keys
 from legged_ppo.config.schema import Config
 from legged_ppo.config.validation import validate
 
@@ -39,18 +39,23 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     path = Path(path)
     _check_file(path)
     _check_overrides(overrides)
+    found = {override: dictionary_override(override) for override in overrides}
+    plain = [override for override in overrides if found[override] is None]
     ConfigStore.instance().store(name=_SCHEMA, node=Config)
     try:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(path.resolve().parent), version_base="1.3"):
-            composed = compose(path.stem, [*overrides, f"hydra.searchpath=[file://{CONFIG_DIR}]"])
+            composed = compose(path.stem, [*plain, f"hydra.searchpath=[file://{CONFIG_DIR}]"])
+        for change in filter(None, found.values()):
+            OmegaConf.update(composed, *change, merge=False, force_add=True)
         config = to_config(composed)
     except (HydraException, OmegaConfBaseException) as error:
         raise _as_config_error(error, path, overrides) from None
     try:
         validate(config)
     except ConfigError as error:
-        error.source = error.source or str(path)
+        told = COMMAND_LINE if is_overridden(error.key, overrides) else str(path)
+        error.source = error.source or told
         raise
     return config
 
@@ -109,7 +114,7 @@ def _as_config_error(error: Exception, path: Path, overrides: Sequence[str]) -> 
     source = str(path)
     given = dict(o.lstrip("+~").split("=", 1) for o in overrides if "=" in o)
     if key in given:
-        source = "command line"
+        source = COMMAND_LINE
     known = known_keys()
     if key and key not in known:
         return ConfigError("unknown key", key, "a key of the schema", choices=known, source=source)
@@ -133,17 +138,3 @@ def _value_of(cause: BaseException, given: dict[str, str], key: str, path: Path)
     if found := re.search(r"Value '([^']*)'", str(cause)):
         return found.group(1)
     return OmegaConf.select(OmegaConf.load(path), key)
-
-
-def known_keys(cls: type = Config, prefix: str = "") -> dict[str, str]:
-    """Every key of the schema with the name of its type."""
-    known: dict[str, str] = {}
-    for field in fields(cls):
-        name = f"{prefix}{field.name}"
-        kind = field.default_factory if callable(field.default_factory) else None
-        if is_dataclass(kind):
-            known[name] = "section"
-            known |= known_keys(kind, f"{name}.")
-        else:
-            known[name] = str(field.type)
-    return known

@@ -10,14 +10,17 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from legged_ppo.config.errors import ConfigError
-from legged_ppo.config.loading import CONFIG_DIR, known_keys, to_config
+from legged_ppo.config.keys import COMMAND_LINE, dictionaries, dictionary_override, known_keys
+from legged_ppo.config.loading import CONFIG_DIR, to_config
 from legged_ppo.config.schema import Config
 from legged_ppo.config.validation import validate
 
-_SOURCE = "command line"
+ALL_SECTIONS = tuple(field.name for field in fields(Config))
 
 
-def apply_overrides(config: Config, overrides: Sequence[str], sections: Sequence[str]) -> Config:
+def apply_overrides(
+    config: Config, overrides: Sequence[str], sections: Sequence[str] = ALL_SECTIONS
+) -> Config:
     """A copy of `config` with the overrides: `task.max_tilt=0.8`, or a group as in `terrain=flat`.
 
     Args:
@@ -31,9 +34,14 @@ def apply_overrides(config: Config, overrides: Sequence[str], sections: Sequence
         key, separator, text = override.partition("=")
         if not separator:
             raise ConfigError("override", override, "key=value, such as task.max_tilt=0.8")
+        change = dictionary_override(override)
+        if change is not None:
+            key = change[0]
         _check_key(key, sections)
         try:
-            if key in sections:
+            if change is not None:
+                OmegaConf.update(values, *change, merge=False)
+            elif key in sections:
                 OmegaConf.update(values, key, _group(key, text), merge=False)
             else:
                 value = OmegaConf.select(OmegaConf.from_dotlist([override]), key)
@@ -44,7 +52,7 @@ def apply_overrides(config: Config, overrides: Sequence[str], sections: Sequence
         changed = to_config(OmegaConf.to_container(values))  # type: ignore[arg-type]
         validate(changed)
     except ConfigError as error:
-        error.source = error.source or _SOURCE
+        error.source = error.source or COMMAND_LINE
         raise
     except OmegaConfBaseException as error:  # a wrong element of a list is found only here
         key = str(getattr(error, "full_key", "") or "").split("[")[0]
@@ -54,15 +62,12 @@ def apply_overrides(config: Config, overrides: Sequence[str], sections: Sequence
 
 def _check_key(key: str, sections: Sequence[str]) -> None:
     known = [k for k in known_keys() if k.split(".")[0] in sections]
-    if key.split(".")[0] in {f.name for f in fields(Config)} - set(sections):
-        raise ConfigError("key", key, f"a key of {', '.join(sections)}", source=_SOURCE)
-    # Below a dictionary such as terrain.proportions the schema has no names.
-    if key not in known and key.rpartition(".")[0] not in _dictionaries():
-        raise ConfigError("unknown key", key, "a key of the schema", choices=known, source=_SOURCE)
-
-
-def _dictionaries() -> list[str]:
-    return [key for key, kind in known_keys().items() if kind.startswith("dict")]
+    if key.split(".")[0] in set(ALL_SECTIONS) - set(sections):
+        raise ConfigError("key", key, f"a key of {', '.join(sections)}", source=COMMAND_LINE)
+    if key not in known and key.rpartition(".")[0] not in dictionaries():
+        raise ConfigError(
+            "unknown key", key, "a key of the schema", choices=known, source=COMMAND_LINE
+        )
 
 
 def _group(section: str, name: str) -> DictConfig:
@@ -71,11 +76,11 @@ def _group(section: str, name: str) -> DictConfig:
     if not path.is_file():
         choices = sorted(p.stem for p in path.parent.glob("*.yaml"))
         expected = f"one of {', '.join(choices)}" if choices else f"keys below {section}"
-        raise ConfigError(section, name, expected, choices=choices, source=_SOURCE)
+        raise ConfigError(section, name, expected, choices=choices, source=COMMAND_LINE)
     default: Any = getattr(Config(), section)
     return OmegaConf.merge(OmegaConf.structured(default), OmegaConf.load(path))  # type: ignore[return-value]
 
 
 def _wrong_value(key: str, text: str) -> ConfigError:
     kind = known_keys().get(key, "its kind")
-    return ConfigError(key, text, f"a value of type {kind}", source=_SOURCE)
+    return ConfigError(key, text, f"a value of type {kind}", source=COMMAND_LINE)

@@ -97,7 +97,7 @@ class TerrainConfig:
     platform: float = 2.0
     """Edge [m] of the flat square in the middle of a tile where robots start."""
     cell_size: float = 0.1
-    """Edge [m] of a height field's cell."""
+    """Edge [m] of a height field's cell; `stepping_stones` have finer ones of their own."""
     height_map_cell: float = 0.1
     """Edge [m] of a cell of the height map that scandots are read from."""
     seed: int = 1
@@ -119,7 +119,7 @@ class TerrainConfig:
     stone_size: list[float] = field(default_factory=lambda: [0.9, 0.3])
     """`stepping_stones`: edge [m] of a stone at difficulty 0 and 1."""
     stone_gap: list[float] = field(default_factory=lambda: [0.1, 0.3])
-    """`stepping_stones`: gap [m] between stones at difficulty 0 and 1."""
+    """`stepping_stones`: gap [m] between the tops of stones at difficulty 0 and 1."""
     gap_width: list[float] = field(default_factory=lambda: [0.05, 0.5])
     """`gaps`: width [m] of a gap at difficulty 0 and 1."""
     gap_depth: float = 0.6

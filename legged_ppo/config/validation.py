@@ -7,6 +7,7 @@ from typing import Any
 
 from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import Config
+from legged_ppo.terrain.checks import check_terrain
 
 Check = tuple[Callable[[Any], bool], str]
 
@@ -233,9 +234,9 @@ def validate(config: Config) -> None:
             f"at most {widest:.2f}, the std of an almost uniform beta within policy.action_bound",
         )
     curriculum, terrain = config.terrain.curriculum, config.terrain
+    types = check_terrain(terrain)
     if curriculum.rule != "none":
-        types = {name for name, share in terrain.proportions.items() if share > 0}
-        if terrain.num_levels < 2 or not types - {"flat"}:
+        if terrain.num_levels < 2 or not set(types) - {"flat"}:
             raise ConfigError(
                 "terrain.curriculum.rule",
                 curriculum.rule,

@@ -39,6 +39,7 @@ class VelocityCommands:
         self.on_flat = torch.zeros(num_envs, dtype=torch.bool, device=device)
         """[N] bool, robots on `flat` tiles"""
         self._fixed: torch.Tensor | None = None
+        self._holds_heading = False
         self._planned: torch.Tensor | None = None  # [count, N, draws]
         ranges = torch.tensor([config.lin_vel_x, config.lin_vel_y, config.yaw_rate], device=device)
         self._low, self._span = ranges[:, 0], ranges[:, 1] - ranges[:, 0]
@@ -49,10 +50,18 @@ class VelocityCommands:
         start, ramp = self.config.initial_scale, self.config.ramp
         self._scale = start + (1.0 - start) * min(progress / ramp, 1.0)
 
-    def fix(self, command: tuple[float, float, float] | None) -> None:
-        """Give every robot this command from now on; None goes back to drawing."""
-        self._fixed = None
+    def fix(
+        self, command: tuple[float, float, float] | None, *, hold_heading: bool = False
+    ) -> None:
+        """Give every robot this command from now on; None goes back to drawing.
+
+        The command's yaw rate is given as it is, also to robots that are otherwise commanded a heading. With
+        `hold_heading` these are commanded the heading of their episodes' starts to the end, by yaw rates that
+        follow its error as in training, in place of the command's own. Without heading mode it changes nothing.
+        """
+        self._fixed, self._holds_heading = None, False
         if command is not None:
+            self._holds_heading = hold_heading and self.config.heading
             self._fixed = torch.tensor(command, dtype=torch.float32, device=self.command.device)
             self.command = self._fixed.repeat(len(self.command), 1)
 
@@ -80,6 +89,8 @@ class VelocityCommands:
         drawn = torch.where(standing[:, None], 0.0, drawn)
         if self._fixed is not None:
             drawn = self._fixed.expand_as(drawn)
+        if self._holds_heading:
+            turn, standing = torch.zeros_like(turn), torch.zeros_like(standing)
         self.command = torch.where(mask[:, None], drawn, self.command)
         self.turn = torch.where(mask, turn, self.turn)
         self.pending = self.pending | mask
@@ -116,7 +127,7 @@ class VelocityCommands:
         self.course = self.course + self._dt * self._course_rate(yaw)
         self.time_left -= self._dt
         due = self.time_left <= 0.0
-        if possibly_any(due):
+        if not self._holds_heading and possibly_any(due):
             self.resample(due)
         self.steer(yaw)
 
@@ -131,7 +142,7 @@ class VelocityCommands:
 
     @property
     def _steers(self) -> bool:
-        return self.config.heading and self._fixed is None
+        return self.config.heading and (self._fixed is None or self._holds_heading)
 
     def _rate_from(self, yaw: torch.Tensor) -> torch.Tensor:
         """Yaw rate [N] rad/s that turns a robot of this heading to the commanded one."""

@@ -7,29 +7,40 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from legged_ppo.evaluation.statistics import Episodes
+from legged_ppo.evaluation.statistics import Episodes, cell_masks, features_of
+from legged_ppo.terrain.grid import Terrain
 
 _Z95 = 1.959964
 """97.5 % quantile of the normal distribution."""
+_ENOUGH = 10
+"""Pairs below which no difference is marked: the normal approximation says little of them."""
 FIGURES = ("success_rate", "lin_vel_error", "yaw_rate_error", "time_to_fall_s", "displacement_m")
 
 
-def compare(first: Episodes, second: Episodes, types: list[str]) -> dict[str, Any]:
-    """Figures of both and their paired differences (second - first), overall and by terrain type.
+def compare(first: Episodes, second: Episodes, terrain: Terrain) -> dict[str, Any]:
+    """Figures of both and their paired differences (second - first), overall and by terrain type and level.
 
     Episode i of both began with the same robot, place and commands, so the differences are taken
     episode by episode; their 95 % intervals are those of a mean of paired differences.
 
     Returns:
-        {"overall": row, "terrain": {TYPE: row}}; a row has "first" and "second", {figure: mean of the
-        episodes' own}, and "difference", {figure: [mean, low, high]}. What cannot be said is None.
+        {"overall": row, "terrain": {TYPE: {"all": row, "levels": {"2": row}, "features": {"2": "6 cm"}}}}; a
+        row has "episodes" (pairs), "first" and "second", {figure: mean of the episodes' own}, and
+        "difference", {figure: [mean, low, high]}. What cannot be said is None.
     """
-    rows: dict[str, Any] = {"overall": _row(first, second), "terrain": {}}
-    for column, name in enumerate(types):
-        chosen = first.terrain_type == column
-        if chosen.any():
-            rows["terrain"][name] = _row(first.select(chosen), second.select(chosen))
-    return rows
+
+    def row_of(mask: np.ndarray) -> dict[str, Any]:
+        return _row(first.select(mask), second.select(mask))
+
+    groups = {
+        name: {
+            "all": row_of(np.any(list(cells.values()), axis=0)),
+            "levels": {str(level): row_of(mask) for level, mask in cells.items()},
+            "features": features_of(terrain, name, cells),
+        }
+        for name, cells in cell_masks(first, terrain).items()
+    }
+    return {"overall": _row(first, second), "terrain": groups}
 
 
 def comparison_table(result: dict[str, Any], names: tuple[str, str]) -> Table:
@@ -39,27 +50,52 @@ def comparison_table(result: dict[str, Any], names: tuple[str, str]) -> Table:
     table.add_column("figure", no_wrap=True)
     for heading in ("A", "B", "B - A", "95 %\ninterval", ""):
         table.add_column(heading, justify="right", no_wrap=True)
-    groups = {"all": result["overall"], **result["terrain"]}
+    groups = {"all": result["overall"]}
+    groups |= {name: group["all"] for name, group in result["terrain"].items()}
     for name, row in groups.items():
         for figure in FIGURES:
             mean, low, high = row["difference"][figure]
-            known = low is not None
             table.add_row(
                 name if figure == FIGURES[0] else "",
                 figure,
                 _number(row["first"][figure]),
                 _number(row["second"][figure]),
                 "-" if mean is None else f"{mean:+.3f}",
-                f"{low:+.3f} {high:+.3f}" if known else "-",
-                "*" if known and (low > 0 or high < 0) else "",
+                "-" if low is None else f"{low:+.3f} {high:+.3f}",
+                _mark(row, figure),
                 end_section=figure == FIGURES[-1],
             )
     return table
 
 
+def difference_matrix(result: dict[str, Any], figure: str = FIGURES[0]) -> Table:
+    """The paired differences of one figure by terrain type and level, with the number of pairs."""
+    groups = result["terrain"]
+    levels = sorted({level for group in groups.values() for level in group["levels"]}, key=int)
+    table = Table(title=f"{figure}, B - A, by level (n pairs; *: the 95 % interval excludes 0)")
+    table.add_column("terrain", no_wrap=True)
+    for level in levels:
+        table.add_column(level, justify="right", no_wrap=True)
+    for name, group in groups.items():
+        cells = []
+        for row in (group["levels"].get(level) for level in levels):
+            mean = row and row["difference"][figure][0]
+            text = "" if mean is None else f"{mean:+.2f}{_mark(row, figure)}\nn={row['episodes']}"
+            cells.append(text)
+        table.add_row(name, *cells)
+    return table
+
+
+def _mark(row: dict[str, Any], figure: str) -> str:
+    _, low, high = row["difference"][figure]
+    known = low is not None and row["episodes"] >= _ENOUGH
+    return "*" if known and (low > 0 or high < 0) else ""
+
+
 def _row(first: Episodes, second: Episodes) -> dict[str, Any]:
     one, two = _values(first), _values(second)
     return {
+        "episodes": len(first),
         "first": {figure: _mean(values) for figure, values in one.items()},
         "second": {figure: _mean(values) for figure, values in two.items()},
         "difference": {figure: _paired(one[figure], two[figure]) for figure in FIGURES},

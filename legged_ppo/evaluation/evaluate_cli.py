@@ -13,15 +13,20 @@ from legged_ppo.evaluation import options
 
 if TYPE_CHECKING:
     from legged_ppo.config.schema import Config
+    from legged_ppo.evaluation.statistics import Episodes
     from legged_ppo.models.actor_critic import ActorCritic
+    from legged_ppo.terrain.grid import Terrain
+
+_ENVS = 256
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_line.OneLineParser(
         prog="evaluate.py",
         description="Measure a trained policy: success, tracking, cost of transport, per terrain.",
         epilog="examples:\n"
         "  python evaluate.py --checkpoint latest --envs 256 --json evaluation.json\n"
+        "  python evaluate.py --episodes-per-cell 20 --report evaluation.html\n"
         "  python evaluate.py --terrain stairs_up --level 2 --report stairs.html\n"
         "  python evaluate.py --compare logs/a/checkpoints/phase1_best.pth logs/b/checkpoints/phase1_best.pth\n"
         "  python evaluate.py terrain=flat task.commands.lin_vel_x=[0.5,1.5]",
@@ -31,9 +36,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--envs",
         type=command_line.positive,
-        default=256,
         metavar="N",
-        help="robots, each walking one episode (default: %(default)s)",
+        help=f"robots, each walking one episode (default: {_ENVS})",
+    )
+    parser.add_argument(
+        "--episodes-per-cell",
+        type=command_line.positive,
+        metavar="N",
+        help="episodes on each terrain type and level, instead of --envs",
     )
     parser.add_argument(
         "--device",
@@ -68,6 +78,8 @@ def _run(arguments: argparse.Namespace) -> int:
         command_line.check_output("--json", arguments.json, ".json")
     if arguments.report:
         command_line.check_output("--report", arguments.report, ".html", ".md")
+    if arguments.envs is not None:
+        options.refuse(arguments, "with --envs", "episodes_per_cell")
     if arguments.compare:
         return _compare(arguments)
 
@@ -83,20 +95,27 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.protocol:
         return _run_protocol(arguments, policy, config)
 
-    from legged_ppo.evaluation.evaluator import evaluate_policy
+    return _run_by_terrain(arguments, policy, config, path, counters)
+
+
+def _run_by_terrain(
+    arguments: argparse.Namespace,
+    policy: ActorCritic,
+    config: Config,
+    path: Path,
+    counters: dict[str, Any],
+) -> int:
+    from legged_ppo.evaluation.evaluator import collect_episodes
     from legged_ppo.evaluation.report import write_evaluation
+    from legged_ppo.evaluation.statistics import summarize_by_terrain
     from legged_ppo.evaluation.tables import figures_table, print_tables
     from legged_ppo.evaluation.terrain_report import write_terrain_report
 
-    result = evaluate_policy(
-        policy,
-        config,
-        arguments.envs,
-        arguments.seed,
-        stochastic=arguments.stochastic,
-        place=options.place_of(arguments),
-    )
+    place = options.place_of(arguments)
+    found, terrain = collect_episodes(policy, config, **_sampling(arguments), place=place)
+    result = summarize_by_terrain(found, terrain)
     print_tables(figures_table(result))
+    _warn_of_thin_cells(arguments, found, terrain)
     if arguments.json:
         write_evaluation(arguments.json, path, counters, result)
         print(f"figures: {arguments.json}")
@@ -104,6 +123,26 @@ def _run(arguments: argparse.Namespace) -> int:
         write_terrain_report(arguments.report, path, result)
         print(f"report: {arguments.report}")
     return 0
+
+
+def _sampling(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How many episodes, from which seed, with which actions."""
+    return {
+        "episodes": arguments.episodes_per_cell or arguments.envs or _ENVS,
+        "by_cell": arguments.episodes_per_cell is not None,
+        "seed": arguments.seed,
+        "stochastic": arguments.stochastic,
+    }
+
+
+def _warn_of_thin_cells(
+    arguments: argparse.Namespace, episodes: Episodes, terrain: Terrain
+) -> None:
+    from legged_ppo.evaluation.cells import thin_cells_line
+
+    line = thin_cells_line(episodes, terrain)
+    if line and arguments.terrain is None:
+        print(line)
 
 
 def _run_returns(
@@ -118,10 +157,10 @@ def _run_returns(
     from legged_ppo.evaluation.tables import print_tables, returns_table
 
     why = f"for {config.gym.id}: it is for robots"
-    options.refuse(arguments, why, "report", "protocol", "terrain", "level")
-    result = evaluate_returns(
-        policy.cpu(), config, arguments.envs, arguments.seed, stochastic=arguments.stochastic
-    )
+    options.refuse(arguments, why, "report", "protocol", "terrain", "level", "episodes_per_cell")
+    how = _sampling(arguments)
+    del how["by_cell"]
+    result = evaluate_returns(policy.cpu(), config, **how)
     print_tables(returns_table(result))
     if arguments.json:
         write_evaluation(arguments.json, path, counters, result)
@@ -134,9 +173,7 @@ def _run_protocol(arguments: argparse.Namespace, policy: ActorCritic, config: Co
     from legged_ppo.evaluation.tables import print_tables
 
     options.refuse(arguments, "with --protocol", "report", "terrain", "level")
-    figures = run_protocol(
-        policy, config, arguments.envs, arguments.seed, stochastic=arguments.stochastic
-    )
+    figures = run_protocol(policy, config, **_sampling(arguments))
     print_tables(protocol_table(figures))
     _write_json(arguments.json, figures)
     return 0
@@ -144,7 +181,7 @@ def _run_protocol(arguments: argparse.Namespace, policy: ActorCritic, config: Co
 
 def _compare(arguments: argparse.Namespace) -> int:
     from legged_ppo.device import find_device
-    from legged_ppo.evaluation.comparison import compare, comparison_table
+    from legged_ppo.evaluation.comparison import compare, comparison_table, difference_matrix
     from legged_ppo.evaluation.evaluator import collect_episodes
     from legged_ppo.evaluation.loading import load_for_evaluation
     from legged_ppo.evaluation.tables import print_tables
@@ -160,18 +197,14 @@ def _compare(arguments: argparse.Namespace) -> int:
             options.refuse(arguments, f"for {config.gym.id}: it is for robots", "compare")
         policy.to(device)
         conditions = conditions or config
-        episodes, terrain = collect_episodes(
-            policy,
-            conditions,
-            arguments.envs,
-            arguments.seed,
-            stochastic=arguments.stochastic,
-            place=options.place_of(arguments),
-        )
+        place = options.place_of(arguments)
+        episodes, terrain = collect_episodes(policy, config, **_sampling(arguments), place=place)
         found.append((path, episodes))
     (first_path, first), (second_path, second) = found
-    result = compare(first, second, terrain.types)
-    print_tables(comparison_table(result, (str(first_path), str(second_path))))
+    result = compare(first, second, terrain)
+    names = str(first_path), str(second_path)
+    print_tables(comparison_table(result, names), difference_matrix(result))
+    _warn_of_thin_cells(arguments, first, terrain)
     _write_json(arguments.json, result)
     return 0
 

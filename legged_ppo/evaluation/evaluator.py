@@ -20,6 +20,7 @@ from legged_ppo.env.environment import StepResult
 from legged_ppo.env.factory import make_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.evaluation.actor import RecurrentActor
+from legged_ppo.evaluation.cells import fill_cells
 from legged_ppo.evaluation.statistics import Episodes, concatenate, summarize_by_terrain
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.terrain.curriculum import covered_path
@@ -80,15 +81,27 @@ def collect_episodes(
     stochastic: bool = False,
     command: tuple[float, float, float] | None = None,
     place: tuple[str, int] | None = None,
+    by_cell: bool = False,
+    hold_heading: bool = False,
 ) -> tuple[Episodes, Terrain]:
-    """The episodes behind `evaluate_policy`, and the ground that they were on."""
+    """The episodes behind `evaluate_policy`, and the ground that they were on.
+
+    Args:
+        hold_heading: as in `VelocityCommands.fix`, with `command`.
+        by_cell: `episodes` are those of every cell (`fill_cells`) instead of all.
+    """
+    conditions = evaluation_config(config)
+    if by_cell and place is None:
+        conditions.terrain, episodes, num_envs = fill_cells(
+            conditions.terrain, episodes, num_envs or _MAX_ROBOTS
+        )
     size = min(num_envs or _MAX_ROBOTS, episodes)
     sizes = [min(size, episodes - done) for done in range(0, episodes, size)]
     seeds = np.random.SeedSequence(seed).generate_state(len(sizes)).tolist()
     parts = []
     for robots, round_seed in zip(sizes, seeds, strict=True):
-        env = make_env(evaluation_config(config), robots, round_seed, policy.device)
-        env.commands.fix(command)
+        env = make_env(conditions, robots, round_seed, policy.device)
+        env.commands.fix(command, hold_heading=hold_heading)
         if place is not None:
             env.place(*env.terrain.place(*place))
         noise = torch.Generator(env.device).manual_seed(round_seed + 1) if stochastic else None
@@ -161,6 +174,8 @@ class EpisodeMeter:
         self.alive = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
         self._start = env.position.double()  # [N, 2]
         self._position = self._start
+        yaw = env.yaw.double()
+        self._ahead = torch.stack([torch.cos(yaw), torch.sin(yaw)], dim=1)  # [N, 2]
         self._mass = env.robot.total_mass + env.randomization.parameters.added_mass.double()
         self._duration, self._steps, self._return = zeros(), zeros(), zeros()
         self._lin_vel_error, self._yaw_rate_error = zeros(), zeros()
@@ -189,6 +204,7 @@ class EpisodeMeter:
     def episodes(self, env: LocomotionEnv) -> Episodes:
         """What was measured."""
         walked = covered_path(self._progress, self._commanded)
+        moved = self._position - self._start
         return Episodes(
             terrain_type=env.terrain_type.cpu().numpy(),
             terrain_level=env.terrain_level.cpu().numpy(),
@@ -196,7 +212,8 @@ class EpisodeMeter:
             fell=(~self.alive).cpu().numpy(),
             duration=self._duration.cpu().numpy(),
             episode_return=self._return.cpu().numpy(),
-            displacement=(self._position - self._start).norm(dim=1).cpu().numpy(),
+            displacement=moved.norm(dim=1).cpu().numpy(),
+            forward=(moved * self._ahead).sum(1).cpu().numpy(),
             steps=self._steps.cpu().numpy(),
             lin_vel_error=self._lin_vel_error.cpu().numpy(),
             yaw_rate_error=self._yaw_rate_error.cpu().numpy(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,18 @@ _DARK = 0.55
 """Rate above which numbers are written in white."""
 
 
-def success_matrix(terrain: dict[str, Any]) -> tuple[list[str], np.ndarray]:
-    """Labels of the types and success rates [types, levels] of `evaluate_policy`'s "terrain"; NaN where
-    nobody was."""
+def success_matrix(terrain: dict[str, Any]) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Labels of the types, success rates and episodes [types, levels] of `evaluate_policy`'s "terrain"; NaN
+    and 0 where nobody was."""
     levels = max(int(level) for group in terrain.values() for level in group["levels"]) + 1
     rates = np.full((len(terrain), levels), np.nan)
+    episodes = np.zeros(rates.shape, dtype=np.int64)
     for row, group in enumerate(terrain.values()):
         for level, figures in group["levels"].items():
             rates[row, int(level)] = figures["success_rate"]
+            episodes[row, int(level)] = figures["episodes"]
     labels = [_label(name, list(group["features"].values())) for name, group in terrain.items()]
-    return labels, rates
+    return labels, rates, episodes
 
 
 def _label(name: str, features: list[str]) -> str:
@@ -35,15 +38,15 @@ def _label(name: str, features: list[str]) -> str:
 def draw_curriculum(report: dict[str, Any], out: Path) -> None:
     """The solve rates of a curriculum's report as a PNG."""
     rates = np.array(report["solve_rate"], dtype=np.float64)  # None becomes NaN
-    draw_heat_map(report["types"], rates, "Solve rate in training", out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_bytes(heat_map_png(report["types"], rates, "Solve rate in training"))
 
 
-def draw_heat_map(types: Sequence[str], rates: np.ndarray, title: str, out: Path) -> None:
-    """Draw rates [types, levels] in [0, 1] to a PNG, with the numbers in the cells.
-
-    Raises:
-        OSError: `out` cannot be written.
-    """
+def heat_map_png(
+    types: Sequence[str], rates: np.ndarray, title: str, episodes: np.ndarray | None = None
+) -> bytes:
+    """Rates [types, levels] in [0, 1] as a PNG, with the numbers in the cells, and below them those of
+    `episodes` [types, levels]."""
     from matplotlib.figure import Figure  # without pyplot it draws by Agg and keeps no state
 
     rows, columns = rates.shape
@@ -59,8 +62,12 @@ def draw_heat_map(types: Sequence[str], rates: np.ndarray, title: str, out: Path
     for row, column in np.argwhere(np.isfinite(rates)):
         rate = rates[row, column]
         color = "white" if rate > _DARK else "black"
-        axis.text(column, row, f"{rate:.2f}", ha="center", va="center", color=color, fontsize=8)
+        place: dict[str, Any] = {"ha": "center", "va": "center", "color": color}
+        axis.text(column, row, f"{rate:.2f}", fontsize=8, **place)
+        if episodes is not None:
+            axis.text(column, row + 0.3, f"n={episodes[row, column]}", fontsize=5.5, **place)
     figure.colorbar(picture, ax=axis, fraction=0.03, pad=0.02)
     figure.tight_layout()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=_DPI)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight")
+    return buffer.getvalue()

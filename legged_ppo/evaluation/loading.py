@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,10 @@ from legged_ppo.evaluation.options import find_checkpoint
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.training.checkpoint import load_policy
 
-SECTIONS = ("robot", "terrain", "sim", "task")
+_ROBOT_SECTIONS, _GYM_SECTIONS = ("robot", "terrain", "sim", "task"), ("gym",)
 """What an override may change of a checkpoint's config; the network and its training are done."""
+_GYM_FIXED = ("id", "observe", "image_size", "grayscale", "normalize_reward", "processes")
+"""Keys of `gym` that decide what the policy sees, or that no evaluation reads."""
 
 
 def load_for_evaluation(
@@ -23,14 +26,25 @@ def load_for_evaluation(
     """Policy, config with the overrides, counters and path of the checkpoint that was asked for.
 
     Args:
-        conditions: act under this config instead of the checkpoint's own.
+        conditions: act under this config, but for what the policy observes (grid, scales and noise of
+            `task.observations`), which is the checkpoint's own.
 
     Raises:
         ConfigError: a bad checkpoint or override, or inputs that the policy was not made for.
     """
     path = find_checkpoint(arguments.checkpoint, arguments.log_dir)
     policy, trained, counters = load_policy(path)
-    config = conditions or apply_overrides(trained, arguments.overrides, SECTIONS)
+    sections = _GYM_SECTIONS if trained.gym.id else _ROBOT_SECTIONS
+    config = apply_overrides(trained, arguments.overrides, sections)
+    if conditions is not None:
+        task = replace(conditions.task, observations=config.task.observations)
+        config = replace(conditions, task=task)
+    for name in _GYM_FIXED:
+        before, now = getattr(trained.gym, name), getattr(config.gym, name)
+        if now != before:
+            raise ConfigError(
+                f"gym.{name}", now, f"{before!r}, as the policy of {path} was trained"
+            )
     for key, (old, new) in _input_sizes(trained, config).items():
         if old != new:
             raise ConfigError(key, new, f"{old}, as the policy of {path} was trained")

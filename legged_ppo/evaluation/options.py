@@ -39,7 +39,7 @@ def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
         nargs="*",
         metavar="key=value",
         help="change the checkpoint's robot, terrain, sim or task: terrain=flat, "
-        "task.commands.lin_vel_x=[0,1]",
+        "task.commands.lin_vel_x=[0,1]; of a Gymnasium environment its gym: gym.success_return=200",
     )
 
 
@@ -51,7 +51,7 @@ def place_of(arguments: argparse.Namespace) -> tuple[str, int] | None:
     """
     if arguments.terrain is None:
         if arguments.level is not None:
-            raise ConfigError("--level", arguments.level, "used together with --terrain TYPE")
+            raise ConfigError("--level", arguments.level, "--terrain TYPE beside it")
         return None
     return arguments.terrain, arguments.level or 0
 
@@ -65,7 +65,8 @@ def refuse(arguments: argparse.Namespace, why: str, *names: str) -> None:
     for name in names:
         value = getattr(arguments, name)
         if value is not None:
-            raise ConfigError(f"--{name}", str(value), f"left out {why}")
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(option, str(value), f"left out {why}")
 
 
 def find_checkpoint(name: str, log_dir: str) -> Path:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = command_line.OneLineParser(
         prog="play.py",
         description="Watch a trained policy: in the viewer where there is a display, else as "
         "figures; or record it.",
@@ -96,7 +96,12 @@ def _play_gym(policy: ActorCritic, config: Config, arguments: argparse.Namespace
     if paths:
         try:
             value = record_gym_episodes(
-                policy, config, paths, episodes=arguments.episodes or 1, **how
+                policy,
+                config,
+                paths,
+                episodes=arguments.episodes or 1,
+                gif_fps=arguments.gif_fps,
+                **how,
             )
             print(f"recorded a mean return of {value:.1f}: {', '.join(map(str, paths))}")
             return 0

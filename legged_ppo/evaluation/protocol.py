@@ -1,8 +1,10 @@
 """The protocol of Agarwal et al. (CoRL 2022, arXiv 2211.07638): how far a policy gets before it falls.
 
-Every robot is told to walk forward at 0.35 m/s; displacement and time to fall are averaged over slopes,
-stepping stones, stairs and discrete obstacles. Their exact terrain is not published, so the figures
-beside theirs are of this grid, with as many robots on each of its levels, and of at most 100 s.
+Every robot is told to walk forward at 0.35 m/s; the displacement along the heading that it started with and
+the time to fall are averaged over slopes, stepping stones, stairs and discrete obstacles. A policy trained
+with heading commands is told to keep that heading, another one to turn at 0 rad/s. Their exact terrain is not
+published, so the figures beside theirs are of this grid, with as many robots on each of its levels, and of at
+most 100 s.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import Config
 from legged_ppo.evaluation.evaluator import collect_episodes
-from legged_ppo.evaluation.statistics import summarize
+from legged_ppo.evaluation.statistics import mean_figure, summarize
+from legged_ppo.evaluation.tables import INTERVALS, figure_text
 from legged_ppo.models.actor_critic import ActorCritic
 
 COMMAND = (0.35, 0.0, 0.0)
@@ -42,32 +46,61 @@ PUBLISHED = {
 
 
 def run_protocol(
-    policy: ActorCritic, config: Config, episodes: int, seed: int, *, stochastic: bool = False
+    policy: ActorCritic,
+    config: Config,
+    episodes: int,
+    seed: int,
+    *,
+    stochastic: bool = False,
+    by_cell: bool = False,
 ) -> dict[str, Any]:
-    """Figures of `episodes` episodes over the four kinds of terrain: {kind: figures as in `summarize`}."""
+    """Figures of `episodes` episodes over the four kinds of terrain.
+
+    Returns:
+        {kind: {"forward_displacement_m", "forward_displacement_ci95", and the figures of `summarize`}}
+
+    Raises:
+        ConfigError: fewer episodes than terrain types.
+    """
     config = copy.deepcopy(config)
     types = [name for names in TERRAINS.values() for name in names]
+    if episodes < len(types) and not by_cell:
+        raise ConfigError(
+            "--envs", episodes, f"at least {len(types)}, one on each of {', '.join(types)}"
+        )
     config.terrain.proportions = dict.fromkeys(types, 1.0)
     config.task.episode_length_s = TIME_LIMIT
     found, terrain = collect_episodes(
-        policy, config, episodes, seed, stochastic=stochastic, command=COMMAND
+        policy,
+        config,
+        episodes,
+        seed,
+        stochastic=stochastic,
+        command=COMMAND,
+        hold_heading=True,
+        by_cell=by_cell,
     )
     figures = {}
     for kind, names in TERRAINS.items():
         chosen = np.isin(found.terrain_type, [terrain.types.index(name) for name in names])
-        figures[kind] = summarize(found.select(chosen))
+        group = found.select(chosen)
+        forward = mean_figure("forward_displacement_m", group.forward)
+        figures[kind] = forward | summarize(group)
     return figures
 
 
 def protocol_table(figures: dict[str, Any]) -> Table:
     """Ours beside the published figures."""
-    table = Table(title="0.35 m/s forward, after Agarwal et al. 2022 (terrain is not the same)")
+    table = Table(
+        title="0.35 m/s forward, after Agarwal et al. 2022 (terrain is not the same)",
+        caption=INTERVALS,
+    )
     table.add_column("terrain", no_wrap=True)
     for heading in ("this policy", "monolithic", "RMA", "blind"):
-        table.add_column(f"{heading}\n\\[m]", justify="right")
-        table.add_column("to fall\n\\[s]", justify="right")
+        table.add_column(f"{heading}\n\\[m]", justify="right", no_wrap=True)
+        table.add_column("to fall\n\\[s]", justify="right", no_wrap=True)
     for kind, row in figures.items():
-        cells = [f"{row['displacement_m']:.1f}", f"{row['time_to_fall_s']:.1f}"]
+        cells = [figure_text(row, name, 1) for name in ("forward_displacement_m", "time_to_fall_s")]
         for published in PUBLISHED[kind].values():
             cells += [f"{value:.1f}" for value in published]
         table.add_row(kind, *cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -25,3 +26,14 @@ def open_stream(path: Path, fps: int) -> Any:
         macro_block_size=2,
         ffmpeg_log_level="error",
     )
+
+
+def frames_due(step: int, dt: float, fps: int) -> int:
+    """Frames to write in step number `step` of `dt` s, so that the stream plays in real time; the first
+    frame is due in step 0."""
+    return _frames(step + 1, dt, fps) - _frames(step, dt, fps)
+
+
+def _frames(steps: int, dt: float, fps: int) -> int:
+    """Frames that are due after so many steps."""
+    return math.ceil(steps * dt * fps - 1e-6)

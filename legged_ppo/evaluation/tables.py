@@ -9,18 +9,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from legged_ppo.evaluation.statistics import Episodes, rows_by_terrain
+from legged_ppo.evaluation.statistics import Episodes, interval_name, rows_by_terrain
 
-_WIDTH = 120
+_WIDTH = 130
 """Columns of a table where the output is no terminal."""
+INTERVALS = "± is half of the 95 % interval over episodes"
 
 
 def figures_table(result: dict[str, Any]) -> Table:
     """The figures of `evaluate_policy`, one row overall, per terrain type and per level."""
-    table = Table(title="Evaluation")
+    table = Table(title="Evaluation", caption=INTERVALS)
     table.add_column("terrain", no_wrap=True)
     headings = (
-        "episodes",
+        "epi-\nsodes",
         "success",
         "95 %\ninterval",
         "moved\n\\[m]",
@@ -44,14 +45,15 @@ def returns_table(result: dict[str, Any]) -> Table:
     low, high = figures["success_ci95"]
     cells = {
         "episodes": str(figures["episodes"]),
-        "return": f"{figures['mean_return']:.1f} +- {figures['std_return']:.1f}",
+        "return": figure_text(figures, "mean_return", 1),
+        "deviation": f"{figures['std_return']:.1f}",
         "lowest": f"{figures['min_return']:.1f}",
         "highest": f"{figures['max_return']:.1f}",
-        "length": f"{figures['mean_length']:.1f}",
+        "length": figure_text(figures, "mean_length", 1),
         "success": f"{figures['success_rate']:.3f}",
         "95 % interval": f"{low:.3f}-{high:.3f}",
     }
-    table = Table(title="Evaluation")
+    table = Table(title="Evaluation", caption=INTERVALS)
     for heading in cells:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_row(*cells.values())
@@ -113,12 +115,19 @@ def _cells(figures: dict[str, Any]) -> list[str]:
         str(figures["episodes"]),
         f"{figures['success_rate']:.3f}",
         f"{low:.3f}-{high:.3f}",
-        _number(figures["displacement_m"], 2),
-        _number(figures["time_to_fall_s"], 1),
-        _number(figures["lin_vel_error"], 3),
-        _number(figures["yaw_rate_error"], 3),
-        _number(figures["cost_of_transport"], 2),
+        figure_text(figures, "displacement_m", 2),
+        figure_text(figures, "time_to_fall_s", 1),
+        figure_text(figures, "lin_vel_error", 3),
+        figure_text(figures, "yaw_rate_error", 3),
+        figure_text(figures, "cost_of_transport", 2),
     ]
+
+
+def figure_text(figures: dict[str, Any], name: str, digits: int) -> str:
+    """A figure and half of its interval, to read: "1.09±0.31", "1.09" of one episode, "-" of none."""
+    interval = figures[interval_name(name)]
+    text = _number(figures[name], digits)
+    return text if interval is None else f"{text}±{(interval[1] - interval[0]) / 2:.{digits}f}"
 
 
 def _number(value: float | None, digits: int) -> str:

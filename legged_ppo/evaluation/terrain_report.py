@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from legged_ppo.evaluation.heat_map import draw_heat_map, success_matrix
+from legged_ppo.evaluation.heat_map import heat_map_png, success_matrix
 from legged_ppo.evaluation.statistics import rows_by_terrain
+from legged_ppo.evaluation.tables import figure_text
 
 _COLUMNS = (
     "terrain",
@@ -23,7 +24,7 @@ _COLUMNS = (
     "cost of transport",
 )
 _STYLE = """
-body { font-family: sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
+body { font-family: sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
 table { border-collapse: collapse; } th, td { padding: .25rem .7rem; text-align: right; }
 td { white-space: nowrap; } th:first-child, td:first-child { text-align: left; } tr.all td { font-weight: bold; }
 th { border-bottom: 2px solid #888; } td { border-bottom: 1px solid #ddd; }
@@ -31,7 +32,8 @@ img { max-width: 100%; }
 """
 _DEFINITION = (
     "An episode succeeds when the robot neither falls nor breaks the physics within the time limit "
-    "and covers at least 70 % of the commanded path, which turns as commanded."
+    "and covers at least 70 % of the commanded path, which turns as commanded. ± is half of the 95 % "
+    "interval over episodes."
 )
 
 
@@ -41,18 +43,19 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
     Raises:
         OSError: the files cannot be written.
     """
-    picture = path.with_suffix(".png")
-    draw_heat_map(*success_matrix(result["terrain"]), "Success rate", picture)
+    types, rates, episodes = success_matrix(result["terrain"])
+    picture = heat_map_png(types, rates, "Success rate, n episodes", episodes)
     heading = f"Evaluation of {checkpoint.name}"
     rows = [(label, part, _cells(f)) for label, part, f in rows_by_terrain(result)]
     if path.suffix == ".md":
-        lines = [f"# {heading}", "", _DEFINITION, "", f"![success]({picture.name})", ""]
+        beside = path.with_suffix(".png")
+        beside.write_bytes(picture)
+        lines = [f"# {heading}", "", _DEFINITION, "", f"![success]({beside.name})", ""]
         lines += [_markdown(_COLUMNS), "|---" + "|---:" * (len(_COLUMNS) - 1) + "|"]
         lines += [_markdown([label, *cells]) for label, _, cells in rows]
-        path.write_text("\n".join(lines) + "\n")
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return
-    image = base64.b64encode(picture.read_bytes()).decode()
-    picture.unlink()
+    image = base64.b64encode(picture).decode()
     body = [
         f"<h1>{html.escape(heading)}</h1>",
         f"<p>{_DEFINITION}</p>",
@@ -65,13 +68,13 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(heading)}'
         f"</title><style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
     )
-    path.write_text(page)
+    path.write_text(page, encoding="utf-8")
 
 
 def _cells(figures: dict[str, Any]) -> list[str]:
     low, high = figures["success_ci95"]
     numbers = (
-        ("displacement_m", 1),
+        ("displacement_m", 2),
         ("time_to_fall_s", 1),
         ("lin_vel_error", 3),
         ("yaw_rate_error", 3),
@@ -81,7 +84,7 @@ def _cells(figures: dict[str, Any]) -> list[str]:
         str(figures["episodes"]),
         f"{figures['success_rate']:.3f}",
         f"{low:.3f} - {high:.3f}",
-        *("-" if figures[key] is None else f"{figures[key]:.{digits}f}" for key, digits in numbers),
+        *(figure_text(figures, key, digits) for key, digits in numbers),
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.evaluation.actor import RecurrentActor
 from legged_ppo.evaluation.evaluator import evaluation_config
 from legged_ppo.evaluation.gl_backend import use_working_backend
-from legged_ppo.evaluation.streams import open_stream
+from legged_ppo.evaluation.streams import frames_due, open_stream
 from legged_ppo.models.actor_critic import ActorCritic
 
 if TYPE_CHECKING:
@@ -153,11 +152,6 @@ def _scripted(script: Sequence[Segment], time: float) -> Segment:
     return script[-1]
 
 
-def _frames(steps: int, dt: float, fps: int) -> int:
-    """Frames that are due after so many control steps; the first is due with the first step."""
-    return math.ceil(steps * dt * fps - 1e-6)
-
-
 class _Recorder:
     """Turns control steps into captioned frames of a video and a GIF."""
 
@@ -212,7 +206,7 @@ class _Recorder:
         self._observe(dt)
         if ended:
             self._scene.cut()
-        due = [s for s in self._streams if _frames(step + 1, dt, s[1]) > _frames(step, dt, s[1])]
+        due = [stream for stream in self._streams if frames_due(step, dt, stream[1])]
         if not due:
             return
         command = self._env.commands.command.cpu().numpy()

@@ -69,6 +69,7 @@ class ReplayableEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
     ) -> tuple[Any, dict[str, Any]]:
         """The next episode; `seed` starts another series."""
         if self._remembers and self._used:
+            self.env.close()
             self.env = self._make()
         if seed is not None:
             self._seed, self._episode = seed, -1
@@ -242,7 +243,9 @@ class GymnasiumEnv:
 
     def _pack(self, observed: np.ndarray) -> Observations:
         if IMAGE in self.obs_dims:
-            return {IMAGE: pack_pictures(self.config, observed)}
+            space = self.vector.single_observation_space
+            assert isinstance(space, Box)
+            return {IMAGE: pack_pictures(self.config, space, observed)}
         flat = torch.as_tensor(observed, dtype=torch.float32).reshape(self.num_envs, -1)
         if self.config.observe:
             flat = flat[:, self.config.observe]

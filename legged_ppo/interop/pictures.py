@@ -14,9 +14,32 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601)."""
 
 
+_MOST_CHANNELS = 16
+"""An axis of a picture that is not longer holds colours or stacked frames."""
+
+
 def are_pictures(space: Box) -> bool:
-    """Whether observations are [height, width, 1 or 3] bytes."""
-    return space.dtype == np.uint8 and len(space.shape) == 3 and space.shape[2] in (1, 3)
+    """Whether observations are bytes with a height and a width."""
+    return _layout(space) is not None
+
+
+def _layout(space: Box) -> str | None:
+    """The axes of its pictures (channels, height, width): HW, HWC or CHW; None where it shows none.
+
+    Raises:
+        ConfigError: bytes of two axes or more that are not laid out so.
+    """
+    shape = space.shape
+    if space.dtype != np.uint8 or len(shape) < 2:
+        return None
+    if len(shape) == 2:
+        return "HW"
+    if len(shape) == 3 and shape[2] <= _MOST_CHANNELS:
+        return "HWC"
+    if len(shape) == 3 and shape[0] <= _MOST_CHANNELS:
+        return "CHW"
+    expected = "pictures of height x width, with channels or stacked frames first or last"
+    raise ConfigError("gym.id", f"bytes of {shape}", expected)
 
 
 def picture_shape(config: GymConfig, space: Box) -> tuple[int, int, int]:
@@ -25,7 +48,10 @@ def picture_shape(config: GymConfig, space: Box) -> tuple[int, int, int]:
     Raises:
         ConfigError: they are too small for the convolutions, or a single entry is asked for.
     """
-    height, width, channels = space.shape
+    layout = _layout(space)
+    assert layout is not None
+    sizes = dict(zip(layout, space.shape, strict=True))
+    height, width, channels = sizes["H"], sizes["W"], sizes.get("C", 1)
     if config.image_size:
         height = width = config.image_size
     if config.observe:
@@ -33,12 +59,17 @@ def picture_shape(config: GymConfig, space: Box) -> tuple[int, int, int]:
     if min(height, width) < SMALLEST_EDGE:
         expected = f"at least {SMALLEST_EDGE} pixels for the convolutions"
         raise ConfigError("gym.image_size", min(height, width), expected)
-    return 1 if config.grayscale else channels, height, width
+    return 1 if config.grayscale and channels == 3 else channels, height, width
 
 
-def pack_pictures(config: GymConfig, observed: np.ndarray) -> torch.Tensor:
-    """[N, height, width, channels] bytes to [N, channels, height, width], shrunk and in gray if asked."""
-    pictures = torch.as_tensor(observed).permute(0, 3, 1, 2)
+def pack_pictures(config: GymConfig, space: Box, observed: np.ndarray) -> torch.Tensor:
+    """N pictures of `space` as bytes [N, channels, height, width], shrunk and in gray if asked."""
+    pictures = torch.as_tensor(observed)
+    layout = _layout(space)
+    if layout == "HW":
+        pictures = pictures.unsqueeze(1)
+    elif layout == "HWC":
+        pictures = pictures.permute(0, 3, 1, 2)
     size = (config.image_size, config.image_size)
     shrink = config.image_size and pictures.shape[2:] != size
     gray = config.grayscale and pictures.shape[1] == 3

@@ -67,7 +67,8 @@ class RslRlEnv(VecEnv):
 
 
 class FromRslRl:
-    """Any VecEnv of rsl_rl 5 (mjlab's, Isaac Lab's) as an `Environment` for our trainer.
+    """Any VecEnv of rsl_rl as an `Environment` for our trainer: of version 5 (mjlab's, Isaac Lab's), or of the
+    older ones, which return tensors, and legged_gym's, which also returns privileged observations.
 
     Such environments hide an episode's last observation and cannot be saved. So a time limit is
     bootstrapped with the value of the observation before the last step, as rsl_rl does, and a resumed
@@ -76,14 +77,15 @@ class FromRslRl:
     Args:
         groups: our names of its observation groups; the default keeps them, but for `critic`, which
             only the critic sees (`policy.critic_privileged=true`). Groups that are left out are not seen.
+            Observations that are a plain tensor are the group `policy`.
     """
 
     def __init__(self, env: VecEnv, groups: dict[str, str] | None = None) -> None:
         self.env = env
         self.num_envs, self.num_actions = env.num_envs, env.num_actions
         self.device = torch.device(env.device)
-        obs = env.get_observations()
-        self._groups = groups or {n: PRIVILEGED if n == "critic" else n for n in sorted(obs.keys())}
+        obs = self._first_groups()
+        self._groups = groups or {n: PRIVILEGED if n == "critic" else n for n in sorted(obs)}
         self.obs_dims = {ours: obs[theirs].shape[-1] for theirs, ours in self._groups.items()}
         self.episode_metrics = ["count", "return", "length"]
         self.step_metrics: list[str] = []
@@ -91,6 +93,15 @@ class FromRslRl:
         self._lengths = torch.zeros(self.num_envs, device=self.device)
         self._log: dict[str, torch.Tensor] = {}
         self._obs = self._named(obs)
+
+    def _first_groups(self) -> dict[str, torch.Tensor]:
+        observed: Any = self.env.get_observations()
+        if isinstance(observed, TensorDict):
+            return _groups_of(observed)
+        if isinstance(observed, tuple):  # with extras
+            return _groups_of(*observed)
+        observed, privileged = self.env.reset()
+        return _groups_of(observed, {}, privileged)
 
     @property
     def strata(self) -> None:
@@ -101,19 +112,26 @@ class FromRslRl:
         return None
 
     def reset(self) -> Observations:
-        """The observations as they are: rsl_rl's environments are reset by their steps alone."""
+        """The observations as they are: rsl_rl's environments are reset by their steps alone. Their episodes'
+        clocks are spread, as its runner does, or all would time out at once for ever."""
+        if hasattr(self.env, "episode_length_buf"):
+            self.env.episode_length_buf = torch.randint_like(
+                self.env.episode_length_buf, high=int(self.env.max_episode_length)
+            )
         return self._obs
 
     def step(self, actions: torch.Tensor) -> StepResult:
-        observed, reward, dones, extras = self.env.step(actions)
+        observed, *privileged, reward, dones, extras = self.env.step(actions)
         ended = dones.bool()
         truncated = ended & extras.get("time_outs", torch.zeros_like(ended)).bool()
-        self._obs = self._named(observed)
-        self._log = dict(extras.get("log", {}))
+        self._obs = self._named(_groups_of(observed, extras, *privileged))
+        self._log = dict(extras.get("log") or extras.get("episode") or {})
         self._returns += reward
         self._lengths += 1
-        episode = torch.stack([ended.sum(), self._returns[ended].sum(), self._lengths[ended].sum()])
-        self._returns[ended], self._lengths[ended] = 0.0, 0.0
+        over = ended.to(self._returns.dtype)
+        sums = [over, self._returns * over, self._lengths * over]
+        episode = torch.stack(sums).sum(1)
+        self._returns, self._lengths = self._returns * (1 - over), self._lengths * (1 - over)
         return StepResult(
             obs=self._obs,
             reward=reward,
@@ -146,5 +164,17 @@ class FromRslRl:
     def load_progress(self, states: list[dict[str, Any]]) -> None:
         """Nothing is known of its levels."""
 
-    def _named(self, obs: TensorDict) -> Observations:
-        return {ours: obs[theirs].clone() for theirs, ours in self._groups.items()}
+    def _named(self, groups: dict[str, torch.Tensor]) -> Observations:
+        return {ours: groups[theirs].clone() for theirs, ours in self._groups.items()}
+
+
+def _groups_of(
+    observed: TensorDict | torch.Tensor,
+    extras: dict[str, Any] | None = None,
+    privileged: torch.Tensor | None = None,
+) -> dict[str, torch.Tensor]:
+    """Observation groups by name, of any version's interface."""
+    if isinstance(observed, TensorDict):
+        return dict(observed.items())
+    groups = {"policy": observed, **(extras or {}).get("observations", {})}
+    return groups if privileged is None else groups | {"critic": privileged}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import torch
+
 from legged_ppo.config.schema import PPOConfig
 
 ADAPTIVE_BOUNDS = (1e-5, 1e-2)
@@ -23,14 +25,17 @@ def scheduled_learning_rate(config: PPOConfig, progress: float) -> float:
     return start
 
 
-def adapted_learning_rate(learning_rate: float, kl: float, desired_kl: float) -> float:
-    """The KL-adaptive rule: slower above twice the desired divergence, faster below half of it."""
+def adapted_learning_rate(
+    learning_rate: torch.Tensor, kl: torch.Tensor, desired_kl: float
+) -> torch.Tensor:
+    """The KL-adaptive rule: slower above twice the desired divergence, faster below half of it. Of scalars
+    that stay on the device; in float64, so that the CPU computes what Python would."""
     low, high = ADAPTIVE_BOUNDS
-    if kl > 2.0 * desired_kl:
-        return max(low, learning_rate / _ADAPTIVE_FACTOR)
-    if 0.0 < kl < 0.5 * desired_kl:
-        return min(high, learning_rate * _ADAPTIVE_FACTOR)
-    return learning_rate
+    slower = (learning_rate / _ADAPTIVE_FACTOR).clamp(min=low)
+    faster = (learning_rate * _ADAPTIVE_FACTOR).clamp(max=high)
+    kl = kl.to(learning_rate.dtype)
+    calm = (kl > 0.0) & (kl < 0.5 * desired_kl)
+    return torch.where(kl > 2.0 * desired_kl, slower, torch.where(calm, faster, learning_rate))
 
 
 def annealed(start: float, end: float | None, progress: float) -> float:

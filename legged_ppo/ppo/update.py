@@ -23,6 +23,8 @@ from legged_ppo.ppo.schedules import (
 
 _GRADIENT_METRICS = (*LOSS_METRICS, "Loss/grad_norm")
 _SYMMETRY = "Loss/symmetry"
+_RATE_TYPE = {"cpu": torch.float64, "cuda": torch.float32}
+"""In which torch's fused AdamW reads a learning rate that is a tensor."""
 
 
 class PPO:
@@ -57,7 +59,8 @@ class PPO:
             eps=1e-5,
             fused=True,
         )
-        self.learning_rate = config.learning_rate
+        self.learning_rate = self._scalar(config.learning_rate)
+        """scalar float64, on the device, where the adaptive rule computes it without Python waiting"""
 
     def update(
         self, buffer: RolloutBuffer, next_value: torch.Tensor, progress: float
@@ -74,7 +77,7 @@ class PPO:
         c = self.config
         self._estimate_advantages(buffer, next_value)
         if c.schedule != "adaptive":
-            self.learning_rate = scheduled_learning_rate(c, progress)
+            self.learning_rate = self._scalar(scheduled_learning_rate(c, progress))
         entropy_coef = annealed(c.entropy_coef, c.entropy_coef_final, progress)
         desired_kl = annealed(c.desired_kl, c.desired_kl_final, progress)
 
@@ -117,13 +120,19 @@ class PPO:
         return distribution, values
 
     def state_dict(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict(), "learning_rate": self.learning_rate}
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "learning_rate": float(self.learning_rate),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
         # A resumed run may ask for another decay, of the weights alone.
         self.optimizer.param_groups[0]["weight_decay"] = self.config.weight_decay
-        self.learning_rate = state["learning_rate"]
+        self.learning_rate = self._scalar(state["learning_rate"])
+
+    def _scalar(self, value: float) -> torch.Tensor:
+        return torch.full((), value, dtype=torch.float64, device=self._generator.device)
 
     def _estimate_advantages(self, buffer: RolloutBuffer, next_value: torch.Tensor) -> None:
         """Fill the buffer's advantages (normalised, where configured) and returns."""
@@ -175,20 +184,20 @@ class PPO:
         distributed.average_gradients(self.parameters)
         norm = nn.utils.clip_grad_norm_(self.parameters, c.max_grad_norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate
+            group["lr"] = self.learning_rate.to(_RATE_TYPE[self.learning_rate.device.type])
         self.optimizer.step()
         return torch.cat([metrics, norm.detach().reshape(1), asymmetry])
 
     def _after_epoch(self, metrics: torch.Tensor, desired_kl: float) -> bool:
-        """Adapt the learning rate; True when the epochs must stop. Reads the device once an epoch,
-        and only if a rule needs the divergence."""
+        """Adapt the learning rate; True when the epochs must stop. Waits for the device only where
+        `target_kl` is set."""
         c = self.config
         if c.schedule != "adaptive" and c.target_kl is None:
             return False
-        kl = float(distributed.mean(metrics[LOSS_METRICS.index("Policy/approx_kl")]))
+        kl = distributed.mean(metrics[LOSS_METRICS.index("Policy/approx_kl")])
         if c.schedule == "adaptive":
             self.learning_rate = adapted_learning_rate(self.learning_rate, kl, desired_kl)
-        return c.target_kl is not None and kl > c.target_kl
+        return c.target_kl is not None and float(kl) > c.target_kl
 
 
 def _normalized(advantages: torch.Tensor, learned: int) -> torch.Tensor:

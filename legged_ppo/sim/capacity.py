@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from legged_ppo.robots.spec import RobotSpec
+from legged_ppo.sim.memory import predicted_bytes
 from legged_ppo.sim.rotations import from_yaw
 from legged_ppo.sim.simulator import Simulator
 from legged_ppo.terrain.grid import Terrain
@@ -43,6 +44,10 @@ class Capacity:
     """rows"""
     convex_pairs: int
     """pairs of one of the robot's geoms and a height field"""
+
+    def nbytes(self, model: mujoco.MjModel, num_envs: int) -> int:
+        """`predicted_bytes` of so many robots."""
+        return predicted_bytes(model, self, num_envs)
 
 
 _GENEROUS = Capacity(contacts=128, constraints=400, convex_pairs=128)

@@ -24,7 +24,7 @@ from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim.capacity import Capacity, plan_capacity
 from legged_ppo.sim.constants import DERIVED, DerivedConstants
 from legged_ppo.sim.layout import RANDOMIZED, Layout
-from legged_ppo.sim.memory import PER_WORLD, array_bytes, predicted_bytes, scratch_bytes
+from legged_ppo.sim.memory import PER_WORLD, array_bytes, scratch_bytes
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
 from legged_ppo.sim.warp_kernels import choose_targets, write_rows
@@ -343,7 +343,7 @@ def _fingerprint(
 def _announce(
     capacity: Capacity, model: mujoco.MjModel, num_envs: int, device: torch.device
 ) -> None:
-    size = predicted_bytes(model, capacity, num_envs) / 2**30
+    size = capacity.nbytes(model, num_envs) / 2**30
     pairs = np.count_nonzero(model.geom_contype) * np.count_nonzero(model.geom_conaffinity)
     print(
         f"MuJoCo Warp on {device}: {num_envs} robots, arrays of {size:.2f} GB, "

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from legged_ppo.command_line import check_output, positive, run_command
+from legged_ppo.command_line import OneLineParser, check_output, positive, run_command
 
 
 def make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = OneLineParser(
         prog="python -m legged_ppo.terrain",
         description="Picture the terrain types at rising difficulty.",
         epilog="example:\n  python -m legged_ppo.terrain --gallery out.png --config configs/phase1_fast.yaml",

@@ -90,8 +90,9 @@ class TerrainCurriculum:
     def metrics(self, names: list[str]) -> dict[str, torch.Tensor]:
         """Mean level, frontier level and solve rate of each type, and the mean level overall.
 
-        The frontier is the highest level whose solve rate over ten episodes or more is at least one half, -1
-        if there is none; unlike the mean it does not fall when robots that solved the last level are spread again.
+        The frontier is the highest level whose solve rate over ten episodes or more is at least one half,
+        -1 if there is none; unlike the mean it does not fall when robots that solved the last level are
+        spread again.
         """
         metrics = {"Curriculum/mean_level": self.levels.float().mean()}
         numbers = torch.arange(self.solve_rate.shape[1], device=self.levels.device)

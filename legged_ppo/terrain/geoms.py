@@ -73,7 +73,8 @@ def add_ground(
             slab = Box((-half, -half, floor - _BASE_THICKNESS), (half, half, 0.0))
             _add_box(spec, f"{each.name}:slab", slab, origin, look)
         for i, box in enumerate(each.tile.boxes):
-            _add_box(spec, f"{each.name}:{i}", box, origin, look)
+            if not box.empty:
+                _add_box(spec, f"{each.name}:{i}", box, origin, look)
 
 
 def _add_border(

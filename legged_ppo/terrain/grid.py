@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from dataclasses import dataclass
 
 import mujoco
 import numpy as np
+from numpy.typing import ArrayLike
 
 from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import TerrainConfig
+from legged_ppo.terrain.checks import check_terrain
 from legged_ppo.terrain.geoms import PlacedTile, add_ground
 from legged_ppo.terrain.tile import Tile, rasterize
-from legged_ppo.terrain.types import check_sizes, make_tile_types
+from legged_ppo.terrain.types import make_tile_types
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,27 @@ class Terrain:
         return self.heights.shape[1]
 
     @property
+    def cells(self) -> list[int]:
+        """[types] levels whose ground differs: 1 where it is the plane at every level."""
+        plane = [all(not t.boxes and t.patch is None for t in column) for column in self.tiles]
+        return [1 if same else self.num_levels for same in plane]
+
+    @property
     def spawn_radius(self) -> np.ndarray:
         """[types, levels] m, `Tile.spawn_radius`."""
         return np.array([[tile.spawn_radius for tile in column] for column in self.tiles])
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hexadecimal digits of all that robots see and walk on: heights, boxes, height fields, to 0.01 mm."""
+        digest = hashlib.sha256(repr((self.types, self.config.tile_size)).encode())
+        digest.update(_hundredths_mm(self.heights))
+        for tile in itertools.chain.from_iterable(self.tiles):
+            patch = np.zeros(0) if tile.patch is None else tile.patch
+            digest.update(repr((tile.sunken, len(tile.boxes), patch.shape)).encode())
+            digest.update(_hundredths_mm([(*box.low, *box.high) for box in tile.boxes]))
+            digest.update(_hundredths_mm(patch))
+        return digest.hexdigest()[:16]
 
     def add_to(self, spec: mujoco.MjSpec, column: int | None = None) -> None:
         """Add the ground's geoms to a model; they collide with the robot's (contype 1 to conaffinity 1).
@@ -106,6 +128,11 @@ class Terrain:
         return types, np.concatenate([_spread(count, levels) for count in counts])
 
 
+def _hundredths_mm(lengths: ArrayLike) -> bytes:
+    """Lengths [m] as integers, which mathematical libraries that differ in the last digit agree on."""
+    return np.rint(1e5 * np.asarray(lengths, dtype=np.float64)).astype("<i4").tobytes()
+
+
 def _spread(count: int, levels: int) -> np.ndarray:
     """Levels [count]: all in turn, and those that a last turn has no room for at equal distances."""
     rest = count % levels
@@ -117,20 +144,11 @@ def build_terrain(config: TerrainConfig) -> Terrain:
     """Build the grid that `config` describes; the same config gives the same ground everywhere.
 
     Raises:
-        ConfigError: an unknown type, proportions without a positive sum, a tile of broken cells or
-            too small for its features.
+        ConfigError: it cannot be built, as `check_terrain` says.
     """
-    known = make_tile_types(config)
-    proportions = _checked_proportions(config, list(known))
-    types = list(proportions)
-    check_sizes(config, types)
+    proportions = check_terrain(config)
+    types, known = list(proportions), make_tile_types(config)
     size, levels = config.tile_size, config.num_levels
-    for key in ("cell_size", "height_map_cell"):
-        cell = getattr(config, key)
-        if abs(round(size / cell) * cell - size) > 1e-6 * size:
-            raise ConfigError(
-                "terrain.tile_size", size, f"a multiple of terrain.{key} ({cell:g} m)"
-            )
     names = list(known)
     tiles = [
         [
@@ -149,19 +167,3 @@ def build_terrain(config: TerrainConfig) -> Terrain:
     heights = heights.round(5).astype(np.float32)
     shares = np.array([proportions[name] for name in types])
     return Terrain(config, types, shares, tiles, heights)
-
-
-def _checked_proportions(config: TerrainConfig, known: list[str]) -> dict[str, float]:
-    """The types with a positive share, and their shares."""
-    proportions = config.proportions or {"flat": 1.0}
-    for name in proportions:
-        if name not in known:
-            raise ConfigError(
-                "terrain.proportions", name, f"one of {', '.join(known)}", choices=known
-            )
-    chosen = {name: share for name, share in proportions.items() if share > 0}
-    if not chosen or min(proportions.values()) < 0:
-        raise ConfigError(
-            "terrain.proportions", dict(proportions), "shares >= 0 with a positive sum"
-        )
-    return chosen

@@ -37,11 +37,16 @@ class Flat:
     fractal_height: tuple[float, float]
     """Peak-to-peak height [m] at difficulty 0 and 1."""
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.size / 2 - RIM
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
-        spawn, peak = self.size / 2 - RIM, lerp(self.fractal_height, difficulty)
+        spawn, peak = self.spawn_radius, lerp(self.fractal_height, difficulty)
         if peak == 0.0:
             return Tile(spawn_radius=spawn)
-        heights = peak * fractal(self.points, rng) * rim_fade(self.size, self.points)
+        heights = fractal(self.points, rng) * rim_fade(self.size, self.points)
+        heights *= peak / heights.max()  # the highest point may have been near the rim
         return Tile(patch=heights, spawn_radius=spawn, feature=centimetres(peak))
 
 
@@ -64,10 +69,14 @@ class Rough:
     roughness: tuple[float, float]
     """Peak-to-peak height [m] at difficulty 0 and 1."""
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.size / 2 - RIM
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         peak = lerp(self.roughness, difficulty)
         heights = peak * random_heights(self.points, rng) * rim_fade(self.size, self.points)
-        spawn, feature = self.size / 2 - RIM, centimetres(peak)
+        spawn, feature = self.spawn_radius, centimetres(peak)
         return Tile(patch=heights, spawn_radius=spawn, feature=feature)
 
 
@@ -85,6 +94,10 @@ class Slope:
     roughness: float = 0.0
     """Peak-to-peak height [m] of random heights on top."""
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.platform / 2 - 0.3
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         slope = lerp(self.slope, difficulty)
         run = self.size / 2 - RIM - distance_from_middle(self.size, self.points)
@@ -94,7 +107,7 @@ class Slope:
             noise = random_heights(self.points, rng) - 0.5
             heights += self.roughness * noise * rim_fade(self.size, self.points)
         sunken = bool(heights.min() < 0.0)
-        spawn, feature = self.platform / 2 - 0.3, f"{math.degrees(math.atan(slope)):.3g} deg"
+        spawn, feature = self.spawn_radius, f"{math.degrees(math.atan(slope)):.3g} deg"
         return Tile(patch=heights, sunken=sunken, spawn_radius=spawn, feature=feature)
 
 
@@ -109,11 +122,15 @@ class Wave:
     count: int = 3
     """Waves from rim to rim."""
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.size / 2 - 2 * RIM
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         reach = self.size / 2 - RIM
         axis = np.linspace(-self.size / 2, self.size / 2, self.points).clip(-reach, reach)
         wave = 0.5 - 0.5 * np.cos(2 * np.pi * self.count * (axis + reach) / (2 * reach))
         height = lerp(self.amplitude, difficulty)
         heights = 0.5 * height * np.add.outer(wave, wave) * rim_fade(self.size, self.points)
-        spawn, feature = self.size / 2 - 2 * RIM, centimetres(height)
+        spawn, feature = self.spawn_radius, centimetres(height)
         return Tile(patch=heights, spawn_radius=spawn, feature=feature)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,10 @@ from legged_ppo.terrain.tile import RIM, Box, Tile, centimetres, lerp
 
 _DEPTH = 0.3
 """Thickness [m] of solid ground below the lowest surface."""
+_STONE_CELL = (0.025, 0.05)
+"""Finest and coarsest cells [m] of stepping stones; half the finest for gaps under 10 cm."""
+_STONE_ERROR = 0.004
+"""Error [m] of a stone or a gap that coarser, faster cells are worth."""
 
 
 def _square(half: float, bottom: float, top: float) -> Box:
@@ -43,24 +48,28 @@ class Stairs:
         """Steps between the platform and the rim."""
         return int((self.size / 2 - RIM - self.platform / 2) / self.tread + 1e-6)
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.platform / 2 - 0.5
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         riser, steps = lerp(self.riser, difficulty), self.steps
         inner = self.size / 2 - RIM - steps * self.tread
-        spawn = self.platform / 2 - 0.5
+        spawn, feature = self.spawn_radius, centimetres(riser)
         if not self.ascending:
             # One box on the other, from the widest step to the platform.
             boxes = [
                 _square(inner + (steps - 1 - k) * self.tread, 0.0, (k + 1) * riser)
                 for k in range(steps)
             ]
-            return Tile(boxes, spawn_radius=spawn, feature=centimetres(riser))
+            return Tile(boxes, spawn_radius=spawn, feature=feature)
         floor = -steps * riser - _DEPTH
         boxes = [_square(inner, floor, -steps * riser)]
         for k in range(1, steps):
             edge = inner + k * self.tread
             boxes += _ring(edge - self.tread, edge, floor, (k - steps) * riser)
         boxes += _ring(inner + (steps - 1) * self.tread, self.size / 2, floor, 0.0)
-        return Tile(boxes, sunken=True, spawn_radius=spawn, feature=centimetres(riser))
+        return Tile(boxes, sunken=True, spawn_radius=spawn, feature=feature)
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,10 @@ class Curbs:
     """Height [m] of the highest obstacle at difficulty 0 and 1; the lowest has half of it."""
     count: int = 16
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.platform / 2 - 0.3
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         height = lerp(self.height, difficulty)
         reach = self.size / 2 - RIM
@@ -83,7 +96,7 @@ class Curbs:
             (x0, y0), (x1, y1) = (centre - half).tolist(), (centre + half).tolist()
             boxes.append(Box((x0, y0, 0.0), (x1, y1, height * (1.0 - 0.5 * i / self.count))))
         kept = [part for box in boxes for part in _outside(box, self.platform / 2)]
-        return Tile(kept, spawn_radius=self.platform / 2 - 0.3, feature=centimetres(height))
+        return Tile(kept, spawn_radius=self.spawn_radius, feature=centimetres(height))
 
 
 def _outside(box: Box, half: float) -> list[Box]:
@@ -115,6 +128,10 @@ class Gaps:
     depth: float
     """Depth [m] of the moats."""
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.platform / 2 - 0.4
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         width, floor = lerp(self.width, difficulty), -self.depth - _DEPTH
         reach = self.size / 2 - RIM
@@ -123,7 +140,7 @@ class Gaps:
         boxes.append(_square(self.platform / 2, -self.depth, 0.0))
         boxes += _ring(self.platform / 2 + width, middle + width / 2, -self.depth, 0.0)
         boxes += _ring(middle + 1.5 * width, self.size / 2, -self.depth, 0.0)
-        spawn, feature = self.platform / 2 - 0.4, centimetres(width)
+        spawn, feature = self.spawn_radius, centimetres(width)
         return Tile(boxes, sunken=True, spawn_radius=spawn, feature=feature)
 
 
@@ -136,11 +153,15 @@ class Pit:
     depth: tuple[float, float]
     """Depth [m] at difficulty 0 and 1."""
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.platform / 2 - 0.3
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         depth = lerp(self.depth, difficulty)
         half, floor = self.platform / 2 + 0.5, -depth - _DEPTH
         boxes = [_square(half, floor, -depth), *_ring(half, self.size / 2, floor, 0.0)]
-        spawn, feature = self.platform / 2 - 0.3, centimetres(depth)
+        spawn, feature = self.spawn_radius, centimetres(depth)
         return Tile(boxes, sunken=True, spawn_radius=spawn, feature=feature)
 
 
@@ -157,48 +178,78 @@ class Hurdles:
     thickness: float = 0.1
     """m"""
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.platform / 2 - 0.4
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         height, edge = lerp(self.height, difficulty), self.platform / 2 + 0.2
         boxes = []
         while edge + self.thickness <= self.size / 2 - RIM:
             boxes += _ring(edge, edge + self.thickness, 0.0, height)
             edge += self.spacing
-        return Tile(boxes, spawn_radius=self.platform / 2 - 0.4, feature=centimetres(height))
+        return Tile(boxes, spawn_radius=self.spawn_radius, feature=centimetres(height))
 
 
 @dataclass(frozen=True)
 class SteppingStones:
     """Square stones with gaps between them, around the platform.
 
-    A height field: as boxes the stones of ten levels would be a thousand geoms. Stones and gaps are
-    rounded to its cells; its walls lean by one cell.
+    A height field: as boxes the stones of ten levels would be a thousand geoms, and slower (docs/terrain.md).
+    Its cells are such (2.5 to 5 cm) that stones and gaps are whole numbers of them, to 4 mm. The walls
+    lean into the gaps by one cell: what is configured is the opening at the top.
     """
 
     size: float
     platform: float
-    points: int
-    """Grid points along an edge."""
     stone: tuple[float, float]
     """Edge [m] of a stone at difficulty 0 and 1."""
     gap: tuple[float, float]
-    """Gap [m] between stones at difficulty 0 and 1."""
+    """Gap [m] between the tops of stones at difficulty 0 and 1."""
     depth: float
     """Depth [m] of the gaps."""
 
+    @property
+    def spawn_radius(self) -> float:
+        return self.platform / 2 - 0.3
+
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
-        cell = self.size / (self.points - 1)
-        stone = max(round(lerp(self.stone, difficulty) / cell), 1)
-        # The walls lean outwards on both sides of a gap, so that one of k cells is k - 1 wide at half depth.
-        gap = max(round(lerp(self.gap, difficulty) / cell), 1) + 1
-        index = np.arange(self.points)
+        wanted = lerp(self.stone, difficulty), lerp(self.gap, difficulty)
+        cells, stone, gap = _fitting_cells(self.size, *wanted)
+        cell, spawn = self.size / cells, self.spawn_radius
+        if gap == 0:
+            return Tile(spawn_radius=spawn, feature=centimetres(0.0))
+        index = np.arange(cells + 1)
         on_stone = (index + int(rng.integers(stone + gap))) % (stone + gap) <= stone
         heights = np.where(np.logical_and.outer(on_stone, on_stone), 0.0, -self.depth)
-        centre = np.abs(np.linspace(-self.size / 2, self.size / 2, self.points))
-        distance = np.maximum.outer(centre, centre)
-        land = (distance <= self.platform / 2 + 1e-6) | (distance >= self.size / 2 - RIM - 1e-6)
+        middle = np.abs(np.linspace(-self.size / 2, self.size / 2, cells + 1))
+        distance, slack = np.maximum.outer(middle, middle), cell - 1e-6
+        land = distance <= self.platform / 2 + slack
+        land |= distance >= self.size / 2 - RIM - slack
         return Tile(
             patch=np.where(land, 0.0, heights),
             sunken=True,
-            spawn_radius=self.platform / 2 - 0.3,
-            feature=centimetres((gap - 1) * cell),
+            spawn_radius=spawn,
+            feature=centimetres(gap * cell),
         )
+
+
+def _fitting_cells(size: float, stone: float, gap: float) -> tuple[int, int, int]:
+    """Cells of a tile's edge, a stone and a gap, of which whole numbers make these lengths [m].
+
+    The coarsest that do so to `_STONE_ERROR`, or else the best. A gap has three cells or more, so that there
+    is a floor between its walls, or two where that would need cells under 1.25 cm.
+    """
+    finest = min(max(gap / 4, _STONE_CELL[0] / 2), _STONE_CELL[0])
+    coarsest = min(max(gap / 3, 1.25 * finest), _STONE_CELL[1])
+    best = (math.inf, 0, 0, 0)
+    for cells in range(math.ceil(size / coarsest - 1e-9), math.floor(size / finest + 1e-9) + 1):
+        cell = size / cells
+        across, opening = max(round(stone / cell), 1), round(gap / cell)
+        if opening == 1:  # too narrow for two walls
+            opening = 2 if gap > cell else 0
+        error = max(abs(across * cell - stone), abs(opening * cell - gap))
+        best = min(best, (error, cells, across, opening))
+        if error < _STONE_ERROR:
+            break
+    return best[1:]

@@ -10,6 +10,9 @@ RIM = 0.5
 """Width [m] of the flat rim at height 0 along the edges of every tile. Robots that cross an edge re-enter
 at the opposite one, so a robot's feet and the ground on both sides must fit."""
 
+_THINNEST = 1e-6
+"""Thickness [m] under which a box holds nothing; MuJoCo takes none of thickness 0."""
+
 
 @dataclass(frozen=True)
 class Box:
@@ -19,6 +22,11 @@ class Box:
     """Smallest x, y, z [m]."""
     high: tuple[float, float, float]
     """Largest x, y, z [m]."""
+
+    @property
+    def empty(self) -> bool:
+        """Without thickness along some axis, as a step of height 0 is."""
+        return any(b - a < _THINNEST for a, b in zip(self.low, self.high, strict=True))
 
 
 @dataclass(frozen=True)

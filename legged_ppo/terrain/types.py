@@ -6,15 +6,19 @@ from typing import Protocol
 
 import numpy as np
 
-from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import TerrainConfig
 from legged_ppo.terrain.slopes import Flat, Rough, Slope, Wave
 from legged_ppo.terrain.steps import Curbs, Gaps, Hurdles, Pit, Stairs, SteppingStones
-from legged_ppo.terrain.tile import RIM, Tile
+from legged_ppo.terrain.tile import Tile
 
 
 class TileType(Protocol):
     """Makes the ground of one tile."""
+
+    @property
+    def spawn_radius(self) -> float:
+        """Robots start within this distance [m] of the middle, along each axis."""
+        ...
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         """The tile at a difficulty in [0, 1]; harder means higher, wider or steeper features."""
@@ -22,11 +26,7 @@ class TileType(Protocol):
 
 
 def make_tile_types(config: TerrainConfig) -> dict[str, TileType]:
-    """Every known terrain type.
-
-    Raises:
-        ConfigError: a tile is too small for its features.
-    """
+    """Every known terrain type."""
     c, size, platform = config, config.tile_size, config.platform
     points = round(size / c.cell_size) + 1
 
@@ -44,7 +44,7 @@ def make_tile_types(config: TerrainConfig) -> dict[str, TileType]:
         "stairs_down": Stairs(size, platform, c.stair_tread, riser, ascending=False),
         "curbs": Curbs(size, platform, pair(c.curb_height)),
         "stepping_stones": SteppingStones(
-            size, platform, points, pair(c.stone_size), pair(c.stone_gap), c.gap_depth
+            size, platform, pair(c.stone_size), pair(c.stone_gap), c.gap_depth
         ),
         "gaps": Gaps(size, platform, pair(c.gap_width), c.gap_depth),
         "pits": Pit(size, platform, pair(c.pit_depth)),
@@ -52,28 +52,3 @@ def make_tile_types(config: TerrainConfig) -> dict[str, TileType]:
         "wave": Wave(size, points, pair(c.wave_height)),
     }
     return types
-
-
-def check_sizes(config: TerrainConfig, types: list[str]) -> None:
-    """Raise ConfigError where a tile cannot hold the features of one of these types."""
-    c = config
-    open_ground = c.platform if set(types) - {"flat", "rough", "wave"} else 0.0
-    features = {
-        "stairs_up": 2 * c.stair_tread,
-        "stairs_down": 2 * c.stair_tread,
-        "curbs": 2.0,
-        "stepping_stones": max(a + b for a, b in zip(c.stone_size, c.stone_gap, strict=True)),
-        "gaps": 2 * max(c.gap_width) + 0.5,
-        "pits": 0.5,
-        "hurdles": 0.5,
-    }
-    for name in types:
-        ring = features.get(name, 0.5)
-        least = open_ground + 2 * (RIM + ring)
-        if c.tile_size < least - 1e-9:
-            raise ConfigError(
-                "terrain.tile_size",
-                c.tile_size,
-                f"at least {least:g} m, which a tile of {name} needs for its platform of "
-                f"{open_ground:g} m, features of {ring:g} m and rim of {RIM:g} m on each side",
-            )

@@ -14,6 +14,7 @@ import random
 import shutil
 import zipfile
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ import legged_ppo
 from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.loading import to_config
 from legged_ppo.config.schema import Config
+from legged_ppo.env.environment import Environment
 from legged_ppo.models.actor_critic import ActorCritic
 
 FORMAT = "legged_ppo checkpoint 2"
@@ -41,7 +43,9 @@ def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with open(temporary, "wb") as file:
-            torch.save({"format": FORMAT, "versions": _versions(), **payload}, file)
+            saved = datetime.now(UTC).isoformat(timespec="seconds")
+            header = {"format": FORMAT, "versions": _versions(), "saved": saved}
+            torch.save(header | payload, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
@@ -65,7 +69,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: the file is missing, damaged, not a checkpoint of ours, or would run code.
     """
-    expected = "a checkpoint written by train_phase1.py"
+    expected = f"a {FORMAT!r}, as train_phase1.py writes it"
     if not Path(path).is_file():
         raise ConfigError("checkpoint", str(path), f"{expected}: there is no such file")
     try:
@@ -76,8 +80,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile):
         reason = "this file is damaged or of another kind"
         raise ConfigError("checkpoint", str(path), f"{expected}: {reason}") from None
-    if not isinstance(payload, dict) or payload.get("format") != FORMAT:
-        reason = "this file is of another kind or version"
+    found = payload.get("format") if isinstance(payload, dict) else None
+    if found != FORMAT:
+        reason = f"this file is a {found!r}" if found else "this file is of another kind"
         raise ConfigError("checkpoint", str(path), f"{expected}: {reason}")
     return payload
 
@@ -111,6 +116,44 @@ def load_policy(path: str | Path) -> tuple[ActorCritic, Config, dict[str, Any]]:
     policy.load_state_dict(checkpoint["policy"])
     policy.requires_grad_(False)
     return policy, config, checkpoint["counters"]
+
+
+def load_weights(path: str | Path, config: Config, env: Environment) -> dict[str, torch.Tensor]:
+    """A checkpoint's policy, statistics of the observations included, for a new run of `config`.
+
+    Raises:
+        ConfigError: a bad checkpoint, or a policy of other inputs, outputs or layers.
+    """
+    checkpoint = load_checkpoint(path)
+    weights: dict[str, torch.Tensor] = checkpoint["policy"]
+    wanted = ActorCritic(env.obs_dims, env.num_actions, config.policy).state_dict()
+    for name in sorted(wanted.keys() | weights.keys()):
+        shapes = [tuple(each[name].shape) if name in each else None for each in (weights, wanted)]
+        if shapes[0] != shapes[1]:
+            expected = f"a policy with this run's inputs and layers ({name}: {shapes[0]}, needed {shapes[1]})"
+            raise ConfigError("--init-from", str(path), expected)
+    return weights
+
+
+def differences(
+    checkpoint: dict[str, Any], config: Config, path: str | Path
+) -> dict[str, tuple[Any, Any]]:
+    """The keys in which `config` differs from the one that the checkpoint was written under, with both
+    values."""
+    before, now = _leaves(asdict(checkpoint_config(checkpoint, path))), _leaves(asdict(config))
+    keys = sorted(before.keys() | now.keys())
+    return {k: (before.get(k), now.get(k)) for k in keys if before.get(k) != now.get(k)}
+
+
+def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one of dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found |= _leaves(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
 
 
 def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+from legged_ppo.config.schema import Config
 
 
 @dataclass(frozen=True)
@@ -16,8 +19,22 @@ class Rule:
     advice: str
     warmup: int = 0
     """Iterations at the start of a run in which the figure is not judged."""
+    until: float = math.inf
+    """Iteration after which it is not judged any more."""
 
 
+_COLLAPSE = Rule(
+    "Policy/mean_std",
+    lambda std: std < 0.1,
+    20,
+    "exploration has collapsed: raise ppo.entropy_coef or policy.min_std",
+)
+_STANDSTILL = Rule(
+    "Policy/clip_fraction",
+    lambda f: f < 0.05,
+    50,
+    "the policy hardly moves: raise ppo.learning_rate or ppo.num_epochs",
+)
 RULES = (
     Rule(
         "Policy/approx_kl",
@@ -37,12 +54,7 @@ RULES = (
         10,
         "most of the batch is clipped: lower ppo.learning_rate or ppo.num_epochs",
     ),
-    Rule(
-        "Policy/clip_fraction",
-        lambda f: f < 0.05,
-        50,
-        "the policy hardly moves: raise ppo.learning_rate or ppo.num_epochs",
-    ),
+    _STANDSTILL,
     Rule(
         "Policy/explained_variance",
         lambda v: v < 0.5,
@@ -51,12 +63,7 @@ RULES = (
         "or give it policy.critic_privileged=true",
         warmup=50,
     ),
-    Rule(
-        "Policy/mean_std",
-        lambda std: std < 0.1,
-        20,
-        "exploration has collapsed: raise ppo.entropy_coef or policy.min_std",
-    ),
+    _COLLAPSE,
     Rule(
         "Sim/nonfinite_resets",
         lambda rate: rate > 1e-5,
@@ -72,6 +79,31 @@ RULES = (
 )
 
 
+def rules_for(config: Config, num_actions: int, total_iterations: int) -> tuple[Rule, ...]:
+    """The rules that mean something for this recipe."""
+    left_out = []
+    ppo = config.ppo
+    if ppo.num_epochs == 1 and ppo.num_minibatches == 1 and not ppo.sequences_per_minibatch:
+        left_out.append(_STANDSTILL)  # every ratio of the only minibatch is 1
+    added = []
+    if config.policy.distribution == "categorical":
+        left_out.append(_COLLAPSE)  # a policy that knows the right action has no spread
+        added.append(_sudden_certainty(num_actions, total_iterations))
+    return (*(rule for rule in RULES if rule not in left_out), *added)
+
+
+def _sudden_certainty(num_actions: int, total_iterations: int) -> Rule:
+    """Choices among so many actions that are made up within the first quarter of the run."""
+    lowest = 0.1 * math.log(num_actions)
+    return Rule(
+        "Loss/entropy",
+        lambda entropy: entropy < lowest,
+        10,
+        "exploration ended early: raise ppo.entropy_coef or lower ppo.learning_rate",
+        until=total_iterations / 4,
+    )
+
+
 @dataclass
 class HealthMonitor:
     """Counts unhealthy iterations in a row; each rule speaks once until its figure was healthy again."""
@@ -84,7 +116,8 @@ class HealthMonitor:
         lines = []
         for i, rule in enumerate(self.rules):
             value = metrics.get(rule.metric)
-            sick = value is not None and iteration > rule.warmup and rule.unhealthy(value)
+            judged = rule.warmup < iteration <= rule.until
+            sick = judged and value is not None and rule.unhealthy(value)
             self.streaks[i] = self.streaks.get(i, 0) + 1 if sick else 0
             if self.streaks[i] == rule.patience:
                 lines.append(

@@ -73,6 +73,12 @@ class RunDirectory:
             os.replace(temporary, self.metrics)
         self._point_newest()
 
+    def replace_config(self, config: Config, env_steps: int) -> None:
+        """From `env_steps` on the run goes on under `config`; the older one is kept beside it."""
+        current = self.root / "config.yaml"
+        os.replace(current, self.root / f"config_until_{env_steps}.yaml")
+        current.write_text(config_to_yaml(config))
+
     def save(self, payload: dict[str, Any], env_steps: int, keep: int) -> Path:
         """Write the step checkpoint and `latest`; delete step checkpoints beyond the newest `keep`."""
         path = self.checkpoints / f"phase1_step_{env_steps}.pth"
@@ -106,12 +112,14 @@ class RunDirectory:
 
 
 def find_checkpoint(resume: str, log_dir: str) -> Path:
-    """The file that `--resume PATH|latest` means.
+    """The file that `--resume PATH|latest` means; the path may be a run's folder.
 
     Raises:
         ConfigError: there is no such checkpoint.
     """
     path = Path(log_dir) / "checkpoints" / LATEST if resume == "latest" else Path(resume)
+    if path.is_dir():
+        path = path / "checkpoints" / LATEST
     if not path.is_file():
         expected = f"a checkpoint file, or 'latest' with a run under {log_dir}/"
         raise ConfigError("--resume", resume, f"{expected} (there is no {path})")

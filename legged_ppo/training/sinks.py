@@ -32,7 +32,7 @@ class MetricSinks:
 
     def write(self, metrics: Metrics, env_steps: int) -> None:
         """Append one row; `metrics` holds `iteration` and `env_steps` too."""
-        self._file.write(json.dumps({k: _json_number(v) for k, v in metrics.items()}) + "\n")
+        self._file.write(json.dumps({k: json_number(v) for k, v in metrics.items()}) + "\n")
         self._file.flush()
         scalars = {name: value for name, value in metrics.items() if "/" in name}
         for name, value in scalars.items():
@@ -59,7 +59,7 @@ class MetricSinks:
                 warnings.warn(f"wandb did not finish: {error}", stacklevel=2)
 
 
-def _json_number(value: float) -> float | None:
+def json_number(value: float) -> float | None:
     """JSON has no NaN; a missing value is null."""
     return value if math.isfinite(value) else None
 

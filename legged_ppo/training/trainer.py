@@ -8,6 +8,7 @@ import resource
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import numpy as np
@@ -32,14 +33,17 @@ from legged_ppo.training.checkpoint import (
     to_device,
 )
 from legged_ppo.training.collector import Collector
-from legged_ppo.training.health import HealthMonitor
+from legged_ppo.training.health import HealthMonitor, rules_for
 from legged_ppo.training.interrupt import InterruptGuard
 from legged_ppo.training.reporter import Reporter, SilentReporter
 from legged_ppo.training.run_directory import BEST, FINAL, RunDirectory
-from legged_ppo.training.sinks import Metrics
+from legged_ppo.training.sinks import Metrics, json_number
+from legged_ppo.training.stopwatch import Stopwatch
 
 _EPISODE_WINDOW = 100
 """Episodes that `Train/*` and `Episode/*` are averaged over, at least."""
+_COUNTS = ("Sim/overflows",)
+"""Figures of the environment that are added up over the ranks; the others are averaged."""
 
 
 @dataclass
@@ -62,6 +66,7 @@ class Trainer:
         env: the environment that `config` describes.
         run: where its files go.
         checkpoint: what `load_checkpoint` returned, to go on with that run.
+        weights: of another run's policy, statistics of the observations included, to start from.
         judge: how policies are evaluated on the way, by which the best is kept; None neither evaluates
             nor keeps a best one.
     """
@@ -72,6 +77,7 @@ class Trainer:
         env: Environment,
         run: RunDirectory,
         checkpoint: dict[str, Any] | None = None,
+        weights: dict[str, torch.Tensor] | None = None,
         judge: Judge | None = judge,
     ) -> None:
         self.config, self.env, self.run, self.judge = config, env, run, judge
@@ -83,20 +89,22 @@ class Trainer:
         own_seed = distributed.seed_of_rank(seed + 1)
         self.generator = torch.Generator(device=device).manual_seed(own_seed)
         self.policy = ActorCritic(self.env.obs_dims, self.env.num_actions, config.policy).to(device)
+        if weights is not None:
+            self.policy.load_state_dict(weights)
         self._make_learner()
         self.average: AveragedModel | None = None
         if decay := config.training.average_decay:
             self.average = AveragedModel(self.policy, multi_avg_fn=get_ema_multi_avg_fn(decay))
         self.counters = Counters()
-        self.health = HealthMonitor()
         self.episodes: deque[list[float]] = deque()
-        if checkpoint is not None:
-            self._restore(checkpoint)
         robots = self.env.num_envs * distributed.world_size()
         self.steps_per_iteration = robots * config.ppo.rollout_length
         self.total_iterations = math.ceil(
             config.training.total_timesteps / self.steps_per_iteration
         )
+        self.health = HealthMonitor(rules_for(config, env.num_actions, self.total_iterations))
+        if checkpoint is not None:
+            self._restore(checkpoint)
 
     def _make_learner(self) -> None:
         """PPO, its buffer and the collector; where symmetry is used, of the robots and their twins."""
@@ -137,17 +145,19 @@ class Trainer:
 
         The state is saved in either case; an error leaves the last checkpoint as it was.
         """
+        metrics: Metrics = {}
         with InterruptGuard() as interrupt, self._make_reporter() as reporter:
             while self.counters.iteration < self.total_iterations:
                 if distributed.any_rank(interrupt.requested):
                     break
                 metrics = self._iterate()
-                self._checkpoint_if_due(metrics, reporter)
-                reporter.write(metrics)
+                metrics |= self._evaluate_if_due()
+                reporter.write(metrics)  # first: a checkpoint promises its iteration's row
+                self._checkpoint_if_due(reporter)
         if self.counters.iteration < self.total_iterations:
             self._save()
             return False
-        self._finish()
+        self._finish(metrics)
         return True
 
     def _make_reporter(self) -> Reporter | SilentReporter:
@@ -165,31 +175,31 @@ class Trainer:
     def _iterate(self) -> Metrics:
         """Collect, update, count; returns the iteration's metrics as plain numbers."""
         begin = time.perf_counter()
+        stopwatch = Stopwatch(self.env.device)
+        stopwatch.mark()
         progress = self.counters.env_steps / self.config.training.total_timesteps
         self.env.anneal(progress)
         with _SingleThread(self.env.device):
             next_value, sums = self.collector.collect(self.buffer)
-        collected = time.perf_counter()
+        stopwatch.mark()
         figures = self.ppo.update(self.buffer, next_value, progress) | self.env.metrics()
         self.policy.commit_statistics()
         if self.average is not None:
             self.average.update_parameters(self.policy)
-        device = self.env.device
-        values = torch.stack(
-            [torch.as_tensor(v, dtype=torch.float64, device=device) for v in figures.values()]
-        )
-        metrics = dict(zip(figures, distributed.mean(values).tolist(), strict=True))
+        metrics: Metrics = distributed.reduced(figures, _COUNTS, self.env.device)
         metrics |= self._episode_metrics(distributed.sum_(sums["episode"]).tolist())
         samples = self.steps_per_iteration
         step_means = [value / samples for value in distributed.sum_(sums["step"]).tolist()]
         metrics |= dict(zip(self.env.step_metrics, step_means, strict=True))
+        stopwatch.mark()
+        collection_time, learning_time = stopwatch.seconds()
         end = time.perf_counter()
         counters = self.counters
         counters.iteration += 1
         counters.env_steps += samples
         counters.train_wall_time_s += end - begin
-        metrics["Perf/collection_time"] = collected - begin
-        metrics["Perf/learning_time"] = end - collected
+        metrics["Perf/collection_time"] = collection_time
+        metrics["Perf/learning_time"] = learning_time
         metrics["Perf/total_fps"] = samples / (end - begin)
         return {
             "iteration": counters.iteration,
@@ -219,21 +229,28 @@ class Trainer:
             metrics["Track/progress"] = progress / commanded
         return metrics
 
-    def _checkpoint_if_due(self, metrics: Metrics, reporter: Reporter | SilentReporter) -> None:
+    def _evaluate_if_due(self) -> Metrics:
         training, counters = self.config.training, self.counters
         last = counters.iteration >= self.total_iterations
-        evaluation_freq = training.evaluation_freq or training.checkpoint_freq
-        evaluate = last or counters.env_steps >= counters.next_evaluation
-        if evaluate:
-            counters.next_evaluation = _next_multiple(counters.env_steps, evaluation_freq)
-            if (last or counters.iteration > 1) and self.judge is not None:
-                metrics |= self._evaluate(self.judge)
-        if last or counters.env_steps >= counters.next_checkpoint:
-            counters.next_checkpoint = _next_multiple(counters.env_steps, training.checkpoint_freq)
-            self._save()
-            report = self.env.curriculum_report()
-            if report is not None:
-                reporter.write_curriculum(report, counters.env_steps)
+        if not last and counters.env_steps < counters.next_evaluation:
+            return {}
+        frequency = training.evaluation_freq or training.checkpoint_freq
+        counters.next_evaluation = _next_multiple(counters.env_steps, frequency)
+        if self.judge is None or not (last or counters.iteration > 1):
+            return {}
+        return self._evaluate(self.judge)
+
+    def _checkpoint_if_due(self, reporter: Reporter | SilentReporter) -> None:
+        counters = self.counters
+        last = counters.iteration >= self.total_iterations
+        if not last and counters.env_steps < counters.next_checkpoint:
+            return
+        frequency = self.config.training.checkpoint_freq
+        counters.next_checkpoint = _next_multiple(counters.env_steps, frequency)
+        self._save()
+        report = self.env.curriculum_report()
+        if report is not None:
+            reporter.write_curriculum(report, counters.env_steps)
 
     def _evaluate(self, judge: Judge) -> Metrics:
         """Judge the policy (its average, if one is kept) on fixed seeds; the best so far is kept as
@@ -256,7 +273,7 @@ class Trainer:
         self.counters.train_wall_time_s += time.perf_counter() - begin
         return verdict.metrics
 
-    def _finish(self) -> None:
+    def _finish(self, metrics: Metrics) -> None:
         if not distributed.is_main():
             return
         checkpoints, counters = self.run.checkpoints, self.counters
@@ -273,7 +290,13 @@ class Trainer:
                 "best_score": counters.best_score,
                 "num_envs": self.config.training.num_envs,
                 "seed": self.config.training.seed,
-                "robot": self.config.subject,
+                "trained_on": self.config.subject,
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "final": {
+                    name: json_number(value)
+                    for name, value in metrics.items()
+                    if "/" in name and not name.startswith("Perf/")
+                },
             },
         )
 
@@ -322,6 +345,9 @@ class Trainer:
         if not (known and same_device and len(ranks) == distributed.world_size()):
             # Physics and generators of another kind cannot go on: new episodes, at the old levels.
             self.env.load_progress([state["env"] for state in ranks])
+            # Not the random numbers of the run's beginning once more.
+            seed = self.config.training.seed + 1 + self.counters.env_steps
+            self.generator.manual_seed(distributed.seed_of_rank(seed))
             self.buffer.strata = self.collector.env.strata
             self.collector.restart()
             return

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from legged_ppo.command_line import EXIT_BAD_INPUT
 from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.loading import CONFIG_DIR, config_to_yaml, load_config
 from legged_ppo.config.schema import Config
+from legged_ppo.training import cli
 
 QUICKSTART = CONFIG_DIR / "phase1_quickstart.yaml"
 
@@ -95,6 +97,23 @@ def test_unknown_key_in_a_file_names_the_file(tmp_path: Path) -> None:
 def test_bad_value_names_key_value_and_what_is_allowed(override: str, parts: list[str]) -> None:
     text = message(QUICKSTART, override)
     assert all(part in text for part in parts), text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "parts"),
+    [
+        (["terrain.tile_size=3"], ["terrain.tile_size", "3.0", "at least"]),
+        (["terrain.platform=0.5"], ["terrain.platform", "0.5", "at least"]),
+        (["terrain.height_map_cell=0.3"], ["terrain.tile_size", "multiple", "height_map_cell"]),
+    ],
+)
+def test_ground_that_cannot_be_built_is_refused_with_the_recipe(
+    overrides: list[str], parts: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = str(CONFIG_DIR / "phase1_fast.yaml")
+    assert cli.main(["--config", recipe, "--print-config", *overrides]) == EXIT_BAD_INPUT
+    captured = capsys.readouterr()
+    assert all(part in captured.err for part in parts) and not captured.out
 
 
 def test_missing_file_and_other_formats_are_told_apart(tmp_path: Path) -> None:

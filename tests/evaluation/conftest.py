@@ -11,6 +11,7 @@ import torch
 
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_env
+from legged_ppo.evaluation import gl_backend
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.training.checkpoint import save_checkpoint
 
@@ -60,3 +61,12 @@ def make_checkpoint(
         return path
 
     return make
+
+
+@pytest.fixture
+def backend() -> str:
+    """An OpenGL back end that draws; tests that need one are skipped without."""
+    try:
+        return gl_backend.use_working_backend()
+    except gl_backend.RenderingUnavailable as error:
+        pytest.skip(str(error))

@@ -8,9 +8,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from legged_ppo.config.schema import TerrainConfig
+from legged_ppo.env import factory
 from legged_ppo.evaluation import evaluate_cli, gl_backend, options, play_cli
+from legged_ppo.evaluation.evaluator import evaluation_config
+from legged_ppo.terrain import __main__ as gallery_cli
+from legged_ppo.terrain.grid import Terrain, build_terrain
+from legged_ppo.training import cli as train_cli
+from legged_ppo.training.checkpoint import load_policy
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,7 +62,15 @@ def test_evaluate_prints_a_table_and_writes_the_documented_json(
     assert "flat" in printed
     assert "level 1: 5 cm" in printed
     content = json.loads(file.read_text())
-    assert list(content) == ["checkpoint", "env_steps", "overall", "terrain"]
+    assert list(content) == [
+        "checkpoint",
+        "env_steps",
+        "overall",
+        "terrain",
+        "terrain_fingerprint",
+    ]
+    config = evaluation_config(load_policy(checkpoint)[1])
+    assert content["terrain_fingerprint"] == build_terrain(config.terrain).fingerprint
     assert content["checkpoint"] == str(checkpoint)
     assert content["env_steps"] == 4096
     assert content["overall"]["episodes"] == 4
@@ -70,6 +86,31 @@ def test_overrides_change_the_conditions(checkpoint: Path, tmp_path: Path) -> No
     assert content["overall"]["time_to_fall_s"] == pytest.approx(0.5)
 
 
+def test_another_terrain_seed_is_other_ground_of_the_same_kind(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grounds = []
+
+    def watch(config: TerrainConfig) -> Terrain:
+        grounds.append(build_terrain(config))
+        return grounds[-1]
+
+    monkeypatch.setattr(factory, "build_terrain", watch)
+    file = tmp_path / "figures.json"
+    arguments = ["--checkpoint", str(checkpoint), "--envs", "8", "--json", str(file)]
+    figures = []
+    for override in ([], ["terrain.seed=1"], ["terrain.seed=2"]):
+        assert evaluate_cli.main([*arguments, "task.episode_length_s=0.5", *override]) == 0
+        figures.append(json.loads(file.read_text()))
+    trained, same, other = grounds
+    assert np.array_equal(trained.heights, same.heights)  # 1 is the seed of the training
+    assert figures[0] == figures[1] != figures[2]
+    rough = trained.types.index("rough")
+    assert np.abs(trained.heights[rough] - other.heights[rough]).mean() > 0.002
+    features = [each["terrain"]["rough"]["features"] for each in figures]
+    assert features[0] == features[2] == {"0": "1 cm", "1": "5 cm"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -77,8 +118,10 @@ def test_overrides_change_the_conditions(checkpoint: Path, tmp_path: Path) -> No
         (["task.max_tilt=-1"], "task.max_tilt: got -1"),
         (["task.max_tilt=steep"], "task.max_tilt"),
         (["task.commands.lin_vel_x=[0,fast]"], "task.commands.lin_vel_x"),
+        (["terrain.proportions={roguh: 1}"], "did you mean 'rough'"),
         (["terrain=swamp"], "one of course, documented, flat, full, mild"),
         (["policy.gru_hidden=8"], "a key of robot, terrain, sim, task"),
+        (["gym.success_return=1"], "a key of robot, terrain, sim, task"),
         (["task.observations.scandots.x=[0.1]"], "as the policy of"),
         (["terrain"], "key=value"),
         (["--json", "nowhere/figures.json"], "in a folder that exists"),
@@ -152,8 +195,24 @@ def test_a_recording_without_a_gl_back_end_says_what_to_install_and_succeeds(
     assert not video.exists()
 
 
-@pytest.mark.parametrize("argument", ["--command=1,2", "--episodes=0", "--seed=-1", "--gif-fps=x"])
-def test_wrong_option_values_exit_with_code_2(argument: str) -> None:
+@pytest.mark.parametrize(
+    ("cli", "arguments", "told"),
+    [
+        (play_cli, ["--command=1,2"], "not three numbers"),
+        (play_cli, ["--episodes=0"], "0 is not above 0"),
+        (play_cli, ["--seed=-1"], "-1 is negative"),
+        (play_cli, ["--gif-fps=x"], "--gif-fps"),
+        (evaluate_cli, ["--level", "-1"], "-1 is negative"),
+        (evaluate_cli, ["--nonsense", "3"], "--nonsense"),
+        (gallery_cli, ["--gallery", "out.png", "--levels", "0"], "0 is not above 0"),
+        (train_cli, ["--config"], "expected one argument"),
+    ],
+)
+def test_wrong_option_values_are_one_line_and_exit_code_2(
+    cli, arguments: list[str], told: str, capsys
+) -> None:
     with pytest.raises(SystemExit) as end:
-        play_cli.main([argument])
+        cli.main(arguments)
     assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and told in error

@@ -15,7 +15,7 @@ from legged_ppo.evaluation.evaluator import (
     evaluate_policy,
     evaluation_config,
 )
-from legged_ppo.evaluation.statistics import summarize, wilson_interval
+from legged_ppo.evaluation.statistics import interval_name, ratio_figure, summarize, wilson_interval
 from legged_ppo.sim.mujoco_c import MujocoC
 
 FIGURES = [
@@ -23,10 +23,15 @@ FIGURES = [
     "success_rate",
     "success_ci95",
     "displacement_m",
+    "displacement_ci95",
     "time_to_fall_s",
+    "time_to_fall_ci95",
     "lin_vel_error",
+    "lin_vel_error_ci95",
     "yaw_rate_error",
+    "yaw_rate_error_ci95",
     "cost_of_transport",
+    "cost_of_transport_ci95",
 ]
 
 
@@ -45,6 +50,29 @@ def test_wilson_interval_has_the_published_values(
     assert wilson_interval(successes, trials) == pytest.approx((low, high), abs=1e-4)
 
 
+def test_the_interval_of_a_mean_is_the_normal_one_and_needs_two_episodes() -> None:
+    values = np.array([1.0, 2.0, 4.0, 9.0])
+    half = 1.959964 * values.std(ddof=1) / 2.0
+    assert ratio_figure(values, np.ones(4)) == (4.0, pytest.approx([4.0 - half, 4.0 + half]))
+    assert ratio_figure(values[:1], np.ones(1)) == (1.0, None)
+    assert ratio_figure(values, np.zeros(4)) == (None, None)
+
+
+def test_the_interval_of_a_pooled_mean_covers_the_truth_in_95_of_100_evaluations() -> None:
+    """Episodes of different lengths and different errors: those of many steps weigh more."""
+    rng = np.random.default_rng(0)
+    covered = 0
+    for _ in range(2000):
+        steps = rng.integers(50, 1000, 100).astype(np.float64)
+        errors = steps * rng.gamma(
+            2.0, 0.1, 100
+        )  # each episode has an error of its own, 0.2 in the mean
+        _, interval = ratio_figure(errors, steps)
+        assert interval is not None
+        covered += interval[0] < 0.2 < interval[1]
+    assert 0.92 < covered / 2000 < 0.965  # 0.005 is the standard deviation of this share
+
+
 def test_the_same_seed_gives_the_same_figures_and_another_seed_others(config, make_policy) -> None:
     policy = make_policy(config)
     first, again, other = (
@@ -56,19 +84,25 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(config, ma
 
 def test_figures_are_given_overall_and_by_terrain_type_and_level(config, make_policy) -> None:
     result = evaluate_policy(make_policy(config), config, 10, seed=1, num_envs=4)
-    assert list(result) == ["overall", "terrain"]
+    assert list(result) == ["overall", "terrain", "terrain_fingerprint"]
     assert list(result["terrain"]) == ["flat", "rough"]
     groups = [result["overall"]]
     for group in result["terrain"].values():
         assert list(group) == ["all", "levels", "features"]
-        assert list(group["levels"]) == ["0", "1"]
         assert sum(g["episodes"] for g in group["levels"].values()) == group["all"]["episodes"]
         groups += [group["all"], *group["levels"].values()]
-    assert result["terrain"]["flat"]["features"] == {"0": "", "1": ""}
+    assert list(result["terrain"]["rough"]["levels"]) == ["0", "1"]
+    assert list(result["terrain"]["flat"]["levels"]) == ["0"]  # the same plane at both levels
+    assert result["terrain"]["flat"]["features"] == {"0": ""}
     low, high = (f"{100 * height:g} cm" for height in config.terrain.roughness)
     assert result["terrain"]["rough"]["features"] == {"0": low, "1": high}
     assert all(list(figures) == FIGURES for figures in groups)
     assert result["overall"]["episodes"] == 10  # three rounds: 4 + 4 + 2
+    for figures in groups:
+        for name in FIGURES[3::2]:
+            if figures[name] is not None and figures["episodes"] > 1:
+                low, high = figures[interval_name(name)]
+                assert low <= figures[name] <= high
 
 
 def test_evaluation_leaves_the_recipe_and_the_global_generator_alone(config, make_policy) -> None:
@@ -118,6 +152,25 @@ def test_a_fall_ends_the_measurement_of_its_robot_alone(config) -> None:
     expected = float((position - start[0]).norm())
     assert episodes.displacement[0] == pytest.approx(expected, abs=1e-4)
     assert summarize(episodes)["time_to_fall_s"] == pytest.approx((fall_step * env.dt + 4.5) / 4)
+
+
+def test_forward_displacement_is_along_the_heading_of_the_start(config) -> None:
+    """A robot that walks backwards, round a corner or sideways gets as little forward as that."""
+    env = make_env(evaluation_config(config), 4, 3)
+    env.start_episodes_together()
+    yaw, start = env.yaw.clone(), env.position.clone()
+    meter = EpisodeMeter(env)
+    ahead = torch.stack([torch.cos(yaw), torch.sin(yaw)], dim=1)
+    left = torch.stack([-torch.sin(yaw), torch.cos(yaw)], dim=1)
+    forward, sideways = torch.tensor([1.0, -1.0, 0.0, 0.3]), torch.tensor([0.0, 0.0, 2.0, -0.4])
+    result = env.step(torch.zeros(4, env.num_actions))
+    env.yaw = env.yaw + 1.0  # where they look in the end does not count
+    here = env.simulator.state.base_pos[:, :2]
+    here[:] = start + env.wrapped + forward[:, None] * ahead + sideways[:, None] * left
+    meter.add(env, result)
+    episodes = meter.episodes(env)
+    np.testing.assert_allclose(episodes.forward, forward.numpy(), atol=1e-5)
+    np.testing.assert_allclose(episodes.displacement, [1.0, 1.0, 2.0, 0.5], atol=1e-5)
 
 
 def test_the_measured_sums_are_those_of_a_plain_loop(config) -> None:

@@ -16,14 +16,6 @@ from legged_ppo.evaluation.scene import RobotScene, build_render_model
 from legged_ppo.evaluation.video import TOUR, Segment, _scripted, render_episodes
 
 
-@pytest.fixture
-def backend() -> str:
-    try:
-        return gl_backend.use_working_backend()
-    except gl_backend.RenderingUnavailable as error:
-        pytest.skip(str(error))
-
-
 def test_the_back_end_asked_for_comes_first_and_a_window_only_with_a_display() -> None:
     assert gl_backend.candidates({}) == ["egl", "osmesa"]
     assert gl_backend.candidates({"MUJOCO_GL": "osmesa"}) == ["osmesa", "egl"]

@@ -2,8 +2,12 @@
 
 import importlib.util
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+from unittest.mock import MagicMock, patch
 
 import gymnasium
 import imageio.v2 as imageio
@@ -13,15 +17,15 @@ import torch
 
 from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.loading import load_config
-from legged_ppo.config.schema import GymConfig
+from legged_ppo.config.schema import Config, GymConfig
 from legged_ppo.env.factory import make_training_env
-from legged_ppo.evaluation import evaluate_cli, play_cli
+from legged_ppo.evaluation import evaluate_cli, gym_video, loading, play_cli, returns
 from legged_ppo.evaluation.gl_backend import RenderingUnavailable
 from legged_ppo.evaluation.gym_video import record_gym_episodes
 from legged_ppo.evaluation.returns import evaluate_returns
 from legged_ppo.interop.gymnasium import OBSERVATION, GymnasiumEnv
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.training.checkpoint import load_policy
+from legged_ppo.training.checkpoint import load_policy, save_checkpoint
 from legged_ppo.training.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,21 +92,32 @@ def test_scaled_rewards_leave_returns_as_they_are() -> None:
     torch.testing.assert_close(totals[1], totals[0], rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("processes", [False, True])
-@pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1", "BipedalWalker-v3"])
+@pytest.mark.parametrize(
+    ("name", "processes"),
+    [
+        ("CartPole-v1", False),
+        ("CartPole-v1", True),
+        ("Pendulum-v1", False),
+        ("BipedalWalker-v3", True),
+        ("LunarLander-v3", False),
+        ("Hopper-v5", False),
+        ("CarRacing-v3", False),
+    ],
+)
 def test_a_saved_state_goes_on_as_if_nothing_had_happened(name: str, processes: bool) -> None:
     settings = {"normalize_reward": True, "processes": processes}
     one, other = make(name, **settings), make(name, **settings)
     g = torch.Generator().manual_seed(0)
-    actions = torch.rand(70, 3, one.num_actions, generator=g)
+    half = 3 if name == "CarRacing-v3" else 35  # through the ends of several episodes of CartPole
+    actions = torch.rand(2 * half, 3, one.num_actions, generator=g)
     one.reset()
-    for action in actions[:35]:  # through the ends of several episodes of CartPole
+    for action in actions[:half]:
         one.step(action)
     other.reset()
     other.load_state_dict(one.state_dict())
-    for action in actions[35:]:
+    for action in actions[half:]:
         a, b = one.step(action), other.step(action)
-        assert torch.equal(a.obs[OBSERVATION], b.obs[OBSERVATION])
+        assert all(torch.equal(a.obs[key], b.obs[key]) for key in one.obs_dims)
         assert torch.equal(a.reward, b.reward) and torch.equal(a.terminated, b.terminated)
         assert torch.equal(a.info["episode"], b.info["episode"])
     one.close()
@@ -160,17 +175,20 @@ def overrides(log_dir: Path, iterations: int) -> list[str]:
         "training.evaluation_episodes=3",
         "training.report_episodes=3",
         "training.run_name=run",
+        "training.num_envs=8",
         "ppo.rollout_length=64",
-        "ppo.num_epochs=2",
+        "ppo.num_epochs=1",
         "ppo.schedule=constant",
     ]
 
 
-def test_a_resumed_run_equals_one_that_went_through(tmp_path: Path) -> None:
+@pytest.mark.parametrize("recipe", ["cartpole_novel_gru", "lunarlander_ppo", "lunarlander_a2c"])
+def test_a_resumed_run_equals_one_that_went_through(recipe: str, tmp_path: Path) -> None:
+    path = str(ROOT / "configs" / "gym" / f"{recipe}.yaml")
     for name, parts in (("through", [6]), ("parted", [4, 6])):
         for i, iterations in enumerate(parts):
             resume = ["--resume", "latest"] if i else []
-            command = ["--config", RECIPE, *resume, *overrides(tmp_path / name, iterations)]
+            command = ["--config", path, *resume, *overrides(tmp_path / name, iterations)]
             assert main(command) == 0
     runs = [tmp_path / name / "run" for name in ("through", "parted")]
     rows = [json.loads((run / "metrics.jsonl").read_text().splitlines()[-1]) for run in runs]
@@ -183,7 +201,8 @@ def test_a_resumed_run_equals_one_that_went_through(tmp_path: Path) -> None:
         assert torch.equal(a, b)
     overall = json.loads((runs[0] / "evaluation.json").read_text())["overall"]
     assert overall["episodes"] == 3
-    assert overall["mean_return"] == pytest.approx(overall["mean_length"])
+    if recipe == "cartpole_novel_gru":
+        assert overall["mean_return"] == pytest.approx(overall["mean_length"])
     assert (runs[0] / "plots" / "learning_curves.png").stat().st_size > 10_000
 
 
@@ -213,11 +232,139 @@ def test_evaluation_counts_whole_episodes_of_the_policy_it_is_given() -> None:
     assert first == evaluate_returns(policy, config, 7, seed=3, stochastic=True)["overall"]
     # Random pushes last some 20 steps.
     assert 10 < first["mean_return"] < 45 and first["success_rate"] < 0.5
+    half = 1.96 * first["std_return"] / 6**0.5
+    assert first["return_ci95"] == pytest.approx(
+        [first["mean_return"] - half, first["mean_return"] + half], rel=1e-4
+    )
+    assert first["length_ci95"] == first["return_ci95"]  # CartPole pays 1 a step
     torch.nn.init.zeros_(policy.head.logits.weight)
     with torch.no_grad():
         policy.head.logits.bias.copy_(torch.tensor([0.0, 9.0]))
     always_right = evaluate_returns(policy, config, 7, seed=3)["overall"]
     assert 8 <= always_right["min_return"] <= always_right["max_return"] <= 11
+
+
+class Endless(gymnasium.Env[np.ndarray, np.int64]):
+    """Draws itself, pays 1 a step, and ends only by action 1."""
+
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 50}
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
+    action_space = gymnasium.spaces.Discrete(2)
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        return np.zeros(4, np.float32), {}
+
+    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        return np.zeros(4, np.float32), 1.0, bool(action), False, {}
+
+    def render(self) -> Any:
+        return np.zeros((16, 16, 3), np.uint8)
+
+
+@pytest.fixture
+def endless() -> tuple[ActorCritic, Config]:
+    """A policy that never does what would end the episode."""
+    if "Endless-v0" not in gymnasium.registry:
+        gymnasium.register("Endless-v0", Endless)
+    config = load_config(RECIPE, ["gym.id=Endless-v0", "gym.observe=[]"])
+    env = make_training_env(config, 1, seed=1)
+    policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
+    torch.nn.init.zeros_(policy.head.logits.weight)
+    with torch.no_grad():
+        policy.head.logits.bias.copy_(torch.tensor([9.0, 0.0]))
+    return policy, config
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """An untrained policy for CartPole."""
+    config = load_config(RECIPE)
+    env = make_training_env(config, 1, seed=1)
+    torch.manual_seed(0)
+    policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
+    payload = {
+        "config": asdict(config),
+        "obs_dims": env.obs_dims,
+        "num_actions": env.num_actions,
+        "policy": policy.state_dict(),
+        "counters": {"iteration": 1, "env_steps": 512},
+    }
+    save_checkpoint(tmp_path / "cartpole.pth", payload)
+    return tmp_path / "cartpole.pth"
+
+
+def test_an_evaluation_takes_another_return_as_success(checkpoint: Path, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    arguments = ["--checkpoint", str(checkpoint), "--envs", "3", "--json", str(file)]
+    for wanted, rate in ((1, 1.0), (10_000, 0.0)):
+        assert evaluate_cli.main([*arguments, f"gym.success_return={wanted}"]) == 0
+        assert json.loads(file.read_text())["overall"]["success_rate"] == rate
+
+
+@pytest.mark.parametrize(
+    ("override", "told"),
+    [
+        ("task.max_tilt=0.5", "a key of gym"),
+        ("terrain=flat", "a key of gym"),
+        ("gym.observe=[0]", "as the policy of"),
+        ("gym.id=CartPole-v0", "as the policy of"),
+        ("gym.processes=true", "as the policy of"),
+        ("gym.succes_return=1", "did you mean 'gym.success_return'"),
+    ],
+)
+@pytest.mark.parametrize("cli", [evaluate_cli, play_cli])
+def test_overrides_that_nothing_would_read_are_refused(
+    cli, checkpoint: Path, capsys, override: str, told: str
+) -> None:
+    assert cli.main(["--checkpoint", str(checkpoint), override]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+
+
+def test_episodes_that_never_end_are_cut_and_told_of(endless, monkeypatch, capsys) -> None:
+    policy, config = endless
+    monkeypatch.setattr(returns, "_MAX_STEPS", 40)
+    figures = evaluate_returns(policy, config, 2, seed=0)["overall"]
+    assert figures["unfinished"] == 2 and figures["max_return"] == 40.0
+    assert record_gym_episodes(policy, config, [], episodes=1) == 40.0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 and all("had not ended after 40 steps" in line for line in lines)
+    config.gym.kwargs["max_episode_steps"] = 60  # the environment's own limit counts
+    figures = evaluate_returns(policy, config, 2, seed=0)["overall"]
+    assert figures["unfinished"] == 0 and figures["max_return"] == 60.0
+    assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("gif_fps", "frames"), [(None, 60), (20, 24), (100, 120)])
+def test_a_gif_has_the_frames_asked_for_and_plays_in_real_time(
+    endless, tmp_path: Path, gif_fps: int | None, frames: int
+) -> None:
+    policy, config = endless
+    config.gym.kwargs["max_episode_steps"] = 60  # at 50 steps a second
+    gif, video = tmp_path / "walk.gif", tmp_path / "walk.mp4"
+    written: dict[Path, int] = {gif: 0, video: 0}
+
+    @contextmanager
+    def count(path: Path, fps: int) -> Iterator[Any]:
+        assert fps == (gif_fps if gif_fps and path == gif else 50)
+        stream = MagicMock()
+        yield stream
+        written[path] = stream.append_data.call_count
+
+    with patch.object(gym_video, "open_stream", count):
+        record_gym_episodes(policy, config, [video, gif], episodes=1, gif_fps=gif_fps)
+    assert written == {gif: frames, video: 60}
+
+
+def test_play_hands_the_rate_of_a_gif_on(endless, tmp_path: Path, monkeypatch) -> None:
+    asked = MagicMock(return_value=0.0)
+    monkeypatch.setattr(gym_video, "record_gym_episodes", asked)
+    monkeypatch.setattr(loading, "load_for_evaluation", lambda _: (*endless, {"env_steps": 0}, "x"))
+    assert play_cli.main(["--gif", str(tmp_path / "walk.gif"), "--gif-fps", "7"]) == 0
+    assert asked.call_args.kwargs["gif_fps"] == 7
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import GymConfig
 from legged_ppo.env.factory import make_training_env
 from legged_ppo.interop.gymnasium import FrameSkip, GymnasiumEnv
-from legged_ppo.interop.pictures import pack_pictures
+from legged_ppo.interop.pictures import are_pictures, pack_pictures, picture_shape
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.trunks import IMAGE
 from legged_ppo.training.run_directory import RunDirectory
@@ -51,13 +51,38 @@ def test_pictures_are_shrunk_by_areas_and_weighed_by_luminance() -> None:
     observed = np.zeros((2, 80, 72, 3), np.uint8)
     observed[0, :40, :, 1] = 100
     observed[1, ::2] = 50
-    plain = pack_pictures(GymConfig(), observed)
+    space = gymnasium.spaces.Box(0, 255, (80, 72, 3), np.uint8)
+    plain = pack_pictures(GymConfig(), space, observed)
     assert plain.shape == (2, 3, 80, 72) and plain.is_contiguous()
     assert torch.equal(plain[0, 1], torch.as_tensor(observed[0, :, :, 1]))
-    small = pack_pictures(GymConfig(image_size=40, grayscale=True), observed)
+    small = pack_pictures(GymConfig(image_size=40, grayscale=True), space, observed)
     assert small.shape == (2, 1, 40, 40) and small.dtype == torch.uint8
     assert (small[0, 0, :20] == 59).all() and (small[0, 0, 20:] == 0).all()  # 0.587 * 100
     assert (small[1] == 25).all()  # every other line, and weights of 1 together
+
+
+@pytest.mark.parametrize(
+    ("shape", "wanted"),
+    [((48, 40), (1, 48, 40)), ((4, 48, 40), (4, 48, 40)), ((48, 40, 4), (4, 48, 40))],
+)
+def test_gray_pictures_and_stacked_frames_are_pictures_too(
+    shape: tuple[int, ...], wanted: tuple[int, ...]
+) -> None:
+    space = gymnasium.spaces.Box(0, 255, shape, np.uint8)
+    config = GymConfig(grayscale=True)  # of colours, which there are none of
+    observed = np.random.default_rng(0).integers(0, 255, (2, *shape), np.uint8)
+    packed = pack_pictures(config, space, observed)
+    assert picture_shape(config, space) == wanted == tuple(packed.shape[1:])
+    first = (
+        observed[:, :, :, 1] if shape[-1] == 4 else observed[:, 1] if len(shape) == 3 else observed
+    )
+    assert torch.equal(packed[:, min(1, wanted[0] - 1)], torch.as_tensor(first))
+
+
+def test_bytes_of_another_kind_are_refused() -> None:
+    with pytest.raises(ConfigError, match="stacked frames"):
+        are_pictures(gymnasium.spaces.Box(0, 255, (4, 84, 84, 3), np.uint8))
+    assert not are_pictures(gymnasium.spaces.Box(0, 255, (128,), np.uint8)), "Atari's memory"
 
 
 def test_an_episode_ends_with_its_own_last_picture() -> None:

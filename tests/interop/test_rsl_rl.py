@@ -145,3 +145,59 @@ def test_our_trainer_learns_on_an_environment_of_rsl_rl(tmp_path: Path) -> None:
     saved = load_checkpoint(run.checkpoints / LATEST)
     resumed = Trainer(config, env, run, saved, judge=None)
     assert resumed.counters.iteration == ITERATIONS and resumed.collector.starts.all()
+
+
+class Drifting:
+    """A cart of legged_gym's interface: it drifts, actions push it back; `version` 2 returns extras instead of
+    privileged observations."""
+
+    num_envs, num_actions, max_episode_length, device = 64, 1, 20, "cpu"
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.place = torch.zeros(self.num_envs, 1)
+        self.episode_length_buf = torch.zeros(self.num_envs, dtype=torch.int64)
+
+    def reset(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.place, 2.0 * self.place
+
+    def get_observations(self) -> Any:
+        extras = {"observations": {"critic": 2.0 * self.place}}
+        return self.place if self.version == 1 else (self.place, extras)
+
+    def step(self, actions: torch.Tensor) -> tuple[Any, ...]:
+        self.place = self.place + 0.1 + 0.1 * actions.clamp(-3.0, 3.0)
+        self.episode_length_buf += 1
+        reward = -self.place[:, 0].abs()
+        fell, late = (
+            self.place[:, 0].abs() > 3.0,
+            self.episode_length_buf >= self.max_episode_length,
+        )
+        done = fell | late
+        self.place = self.place * ~done[:, None]
+        self.episode_length_buf *= ~done
+        extras = {"time_outs": late & ~fell, "episode": {"place": self.place.mean()}}
+        if self.version == 1:
+            return self.place, 2.0 * self.place, reward, done, extras
+        extras["observations"] = {"critic": 2.0 * self.place}
+        return self.place, reward, done, extras
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_environments_of_older_interfaces_are_learned_from(version: int, tmp_path: Path) -> None:
+    foreign = Drifting(version)
+    env = FromRslRl(foreign)
+    assert env.obs_dims == {"policy": 1, "privileged": 1}
+    config = make_config(
+        f"training.log_dir={tmp_path}",
+        "training.num_envs=64",
+        f"training.total_timesteps={30 * 64 * STEPS}",
+        "policy.gru_hidden=8",
+    )
+    run = RunDirectory.create(config, "foreign")
+    trainer = Trainer(config, env, run, judge=None)
+    assert len(foreign.episode_length_buf.unique()) > 10, "clocks are spread"
+    assert trainer.train()
+    rows = [json.loads(line) for line in run.metrics.open()]
+    assert abs(rows[-1]["Env/place"]) < 0.5 * abs(rows[0]["Env/place"])
+    assert rows[-1]["Train/mean_reward"] > 0.5 * rows[0]["Train/mean_reward"]

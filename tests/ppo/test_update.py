@@ -13,6 +13,7 @@ import torch
 from legged_ppo.config.schema import PolicyConfig, PPOConfig
 from legged_ppo.env.environment import Environment
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.ppo.losses import ppo_losses
 from legged_ppo.ppo.precision import network_precision
 from legged_ppo.ppo.rollout_buffer import Minibatch, RolloutBuffer
 from legged_ppo.ppo.update import PPO
@@ -234,6 +235,28 @@ def test_restored_optimizer_and_schedule_continue_bit_for_bit(make_env: MakeEnv)
         ppo.update(copy.deepcopy(learner.buffer), next_value, progress=0.5)
     assert restored.learning_rate == learner.ppo.learning_rate
     assert torch.equal(parameters_of(restored), parameters_of(learner.ppo))
+
+
+def test_one_pass_over_one_minibatch_is_a2c(make_env: MakeEnv) -> None:
+    learner = make_learner(make_env, num_epochs=1, num_minibatches=1, value_clip_range=None)
+    learner.iterate(1)
+    ppo, buffer, c = learner.ppo, learner.buffer, learner.ppo.config
+    ppo._estimate_advantages(buffer, learner.collect())
+    batch = buffer.gather(torch.arange(buffer.num_chunks * buffer.learned_envs))
+
+    def gradient_of(loss: torch.Tensor) -> torch.Tensor:
+        return torch.cat([g.flatten() for g in torch.autograd.grad(loss, ppo.parameters)])
+
+    distribution, values = ppo.evaluate(batch)
+    gain = (batch.advantages * distribution.log_prob(batch.actions)).mean()
+    error = (values - batch.returns).square().mean()
+    entropy = distribution.entropy().mean()
+    a2c = gradient_of(c.value_coef * error - gain - c.entropy_coef * entropy)
+    distribution, values = ppo.evaluate(batch)
+    losses = ppo_losses(
+        distribution, values, batch, c.clip_range, None, c.value_coef, c.entropy_coef
+    )
+    torch.testing.assert_close(gradient_of(losses.total), a2c, rtol=1e-4, atol=1e-6)
 
 
 def test_runs_with_the_same_seeds_are_bit_identical(make_env: MakeEnv) -> None:

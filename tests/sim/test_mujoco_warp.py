@@ -126,22 +126,23 @@ def test_both_engines_agree_on_every_terrain_type(
     for simulator in pair:
         start(simulator, settled)
     c, w = pair
+    # A robot that is wedged between stones presses on walls of a height field, where this engine
+    # keeps four contacts a pair of geoms and C all of them.
+    column = torch.arange(count) % TILES // LEVELS
+    free = column != terrain.types.index("stepping_stones")
     for step in range(20):
         for simulator in pair:
             simulator.step(wiggle(robot, count, step))
         if step == 0:
-            assert distance(c.state, w.state).max() < 1e-5
+            assert distance(c.state, w.state)[free].max() < 1e-5
+            assert distance(c.state, w.state)[~free].max() < 5e-3
             force = (c.state.foot_force - w.state.foot_force).abs().amax(1)
-            assert force.median() < 1e-2 and force.max() < 5.0  # of some 40 N
+            assert force.median() < 1e-2 and force[free].max() < 5.0  # of some 40 N
             assert torch.equal(c.state.penalized_contact, w.state.penalized_contact)
-    apart = distance(c.state, w.state).view(rounds, -1, LEVELS)
+    apart = distance(c.state, w.state)
     assert apart.median() < 5e-5
-    # A robot that is wedged between stones presses on walls of a height field, where this engine
-    # keeps four contacts a pair of geoms and C all of them; it may be thrown out.
-    wedged = terrain.types.index("stepping_stones")
-    assert apart[:, [i for i in range(len(terrain.types)) if i != wedged]].max() < 0.01
-    stones = apart[:, wedged]
-    assert stones.median() < 1e-3 and stones.max() < 0.5 and (stones > 0.01).sum() <= 1
+    assert apart[free].max() < 0.01
+    assert apart[~free].median() < 5e-3 and apart[~free].max() < 0.1
     assert w.metrics()["Sim/overflows"] == 0
 
 

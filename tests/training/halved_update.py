@@ -1,10 +1,12 @@
-"""Run by torchrun from test_distributed.py: one update of each rank's half of a rollout, and of the whole.
+"""Run by torchrun from test_distributed.py: updates of each rank's half of a rollout, and of the whole.
 
 torchrun --nproc_per_node=2 tests/training/halved_update.py FOLDER
 """
 
+import copy
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -15,6 +17,7 @@ from legged_ppo.ppo.rollout_buffer import RolloutBuffer
 from legged_ppo.ppo.update import PPO
 
 T, N, ACTIONS, WIDTH = 8, 12, 3, 5
+UPDATES = 5
 FIELDS = [
     "starts",
     "actions",
@@ -27,9 +30,9 @@ FIELDS = [
 ]
 
 
-def whole_rollout(policy: ActorCritic) -> tuple[RolloutBuffer, torch.Tensor]:
+def whole_rollout(policy: ActorCritic, seed: int) -> tuple[RolloutBuffer, torch.Tensor]:
     """T steps of N environments that the policy could have made, and the next values [N]."""
-    g = torch.Generator().manual_seed(5)
+    g = torch.Generator().manual_seed(seed)
     buffer = RolloutBuffer(T, T, N, ACTIONS, torch.device("cpu"))
     state = policy.initial_state(N, buffer.device)
     for t in range(T):
@@ -57,6 +60,26 @@ def part_of(whole: RolloutBuffer, robots: slice) -> RolloutBuffer:
     return part
 
 
+def update(ppo: PPO, robots: slice, seed: int) -> dict[str, Any]:
+    """One update of these environments of a rollout; what it leaves."""
+    policy = ppo.policy
+    with torch.no_grad():
+        whole, next_value = whole_rollout(policy, seed)
+    if policy.normalizer is not None:
+        policy.normalizer.pending.zero_()
+    policy.normalize({"proprioception": whole.obs["proprioception"][0, robots]}, observe=True)
+    metrics = ppo.update(part_of(whole, robots), next_value[robots], progress=0.0)
+    policy.commit_statistics()
+    averaged = ("Loss/surrogate", "Loss/value", "Policy/approx_kl", "Loss/learning_rate")
+    figures = {name: metrics[name] for name in averaged} | {"robots": len(range(N)[robots])}
+    return {
+        "gradients": [p.grad for p in policy.parameters()],
+        "statistics": dict(policy.normalizer.named_buffers()) if policy.normalizer else {},
+        "learning_rate": metrics["Loss/learning_rate"],
+        "metrics": distributed.reduced(figures, ("robots",), torch.device("cpu")),
+    }
+
+
 def main(folder: Path) -> None:
     with distributed.process_group():
         rank, ranks = distributed.rank(), distributed.world_size()
@@ -66,23 +89,12 @@ def main(folder: Path) -> None:
         policy = ActorCritic(
             dims, ACTIONS, PolicyConfig(gru_hidden=16, actor_hidden=[8], scandots_latent=0)
         )
-        with torch.no_grad():
-            whole, next_value = whole_rollout(policy)
-        if policy.normalizer is not None:
-            policy.normalizer.pending.zero_()
-        policy.normalize({"proprioception": whole.obs["proprioception"][0, robots]}, observe=True)
         config = PPOConfig(
-            rollout_length=T, bptt_length=T, num_epochs=1, num_minibatches=1, schedule="adaptive"
+            rollout_length=T, bptt_length=T, num_epochs=2, num_minibatches=1, schedule="adaptive"
         )
         ppo = PPO(policy, config, torch.Generator().manual_seed(1))
-        metrics = ppo.update(part_of(whole, robots), next_value[robots], progress=0.0)
-        policy.commit_statistics()
-        result = {
-            "gradients": [p.grad for p in policy.parameters()],
-            "statistics": dict(policy.normalizer.named_buffers()) if policy.normalizer else {},
-            "learning_rate": metrics["Loss/learning_rate"],
-        }
-        torch.save(result, folder / f"{ranks}_{rank}.pt")
+        results = [copy.deepcopy(update(ppo, robots, 5 + i)) for i in range(UPDATES)]
+        torch.save(results, folder / f"{ranks}_{rank}.pt")
     # A thread of gloo that outlives the group can abort the process as the interpreter ends.
     names = [task.joinpath("comm").read_text() for task in Path("/proc/self/task").iterdir()]
     assert not any("gloo" in name for name in names), names

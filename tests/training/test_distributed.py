@@ -1,12 +1,16 @@
 """Training in two processes on gloo: the same gradients, one log, and checkpoints for any number."""
 
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
+
+from legged_ppo import distributed
 
 ROOT = Path(__file__).resolve().parents[2]
 ROBOTS, LENGTH = 24, 16
@@ -57,19 +61,30 @@ def robots_by_level(folder: Path) -> torch.Tensor:
     return torch.cat(levels).bincount(minlength=10)
 
 
-def test_two_halves_give_the_gradient_of_the_whole(tmp_path: Path) -> None:
+def test_two_halves_learn_as_the_whole(tmp_path: Path) -> None:
     script = ROOT / "tests" / "training" / "halved_update.py"
     for ranks in (1, 2):
         result = launch(ranks, script, str(tmp_path))
         assert result.returncode == 0, result.stderr
     whole, *halves = (torch.load(tmp_path / f"{name}.pt") for name in ("1_0", "2_0", "2_1"))
-    assert max(gradient.abs().max() for gradient in whole["gradients"]) > 1e-2
+    rates = [update["metrics"]["Loss/learning_rate"] for update in whole]
+    assert len(set(rates)) > 1, "the rate was never adapted"
     for half in halves:
-        for one, other in zip(whole["gradients"], half["gradients"], strict=True):
-            torch.testing.assert_close(other, one, rtol=0, atol=1e-5)
-        for name, value in whole["statistics"].items():
-            torch.testing.assert_close(half["statistics"][name], value, rtol=1e-5, atol=1e-6)
-        assert half["learning_rate"] == whole["learning_rate"]
+        assert len(half) == len(whole) > 1
+        for one, other in zip(whole, half, strict=True):
+            same_update(one, other)
+
+
+def same_update(whole: dict[str, Any], half: dict[str, Any]) -> None:
+    assert max(gradient.abs().max() for gradient in whole["gradients"]) > 1e-2
+    for one, other in zip(whole["gradients"], half["gradients"], strict=True):
+        torch.testing.assert_close(other, one, rtol=0, atol=1e-5)
+    for name, value in whole["statistics"].items():
+        torch.testing.assert_close(half["statistics"][name], value, rtol=1e-5, atol=1e-6)
+    assert half["learning_rate"] == whole["learning_rate"]
+    # Losses and KL are averaged over the ranks, numbers of robots added up.
+    assert half["metrics"] == pytest.approx(whole["metrics"], rel=1e-4, abs=1e-6)
+    assert half["metrics"]["robots"] == whole["metrics"]["robots"]
 
 
 def test_two_processes_train_resume_and_hand_over_to_one(tmp_path: Path) -> None:
@@ -92,7 +107,35 @@ def test_two_processes_train_resume_and_hand_over_to_one(tmp_path: Path) -> None
 
     train(1, parted, 7, "--resume", checkpoint)
     assert len(rows(parted)) == 7
-    assert robots_by_level(parted).sum() == ROBOTS
+    before = robots_by_level(parted)
+    assert before.sum() == ROBOTS
+
+    train(2, parted, 8, "--resume", checkpoint, "task.episode_length_s=20")
+    assert len(rows(parted)) == 8
+    saved = torch.load(checkpoint, weights_only=True)["ranks"]
+    assert [len(rank["env"]["curriculum"]["levels"]) for rank in saved] == [ROBOTS // 2] * 2
+    assert torch.equal(robots_by_level(parted), before)  # shared out; nobody's episode ended
+
+
+def test_gathered_states_come_to_the_cpu_whatever_gpu_they_were_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    places = []
+
+    def load(file: io.BytesIO, **kwargs: Any) -> Any:
+        places.append(kwargs["map_location"])
+        return original(file, **kwargs)
+
+    def gather(sent: bytes, found: list[bytes]) -> None:
+        found[:] = [sent, sent]
+
+    original = torch.load
+    monkeypatch.setattr(torch, "load", load)
+    monkeypatch.setattr(torch.distributed, "gather_object", gather)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    states = distributed.gather({"x": torch.arange(3)})
+    assert [state["x"].tolist() for state in states] == [[0, 1, 2]] * 2
+    assert places == ["cpu", "cpu"]
 
 
 def test_robots_must_divide_evenly(tmp_path: Path) -> None:

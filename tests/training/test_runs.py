@@ -3,19 +3,25 @@
 import json
 import os
 import pickle
+import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import mujoco
 import pytest
 import torch
 
+from legged_ppo.config.loading import load_config
+from legged_ppo.ppo.update import PPO
+from legged_ppo.sim.capacity import Capacity
 from legged_ppo.training.checkpoint import load_checkpoint, load_policy, save_checkpoint
-from legged_ppo.training.cli import main
-from legged_ppo.training.health import HealthMonitor
+from legged_ppo.training.cli import main, sizes
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = str(ROOT / "configs" / "phase1_quickstart.yaml")
@@ -98,7 +104,9 @@ def test_a_run_leaves_what_the_documentation_promises(finished: Path) -> None:
     steps = 20 * NUM_ENVS * LENGTH
     assert {"phase1_latest.pth", "phase1_best.pth", "phase1_final.pth"} <= names
     assert f"phase1_step_{steps}.pth" in names
-    assert json.loads((run / "summary.json").read_text())["env_steps"] == steps
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["env_steps"] == steps and summary["final"]["Train/mean_episode_length"] > 0
+    assert "Eval/success_rate" in summary["final"] and "+00:00" in summary["finished"]
     assert (finished / "checkpoints").resolve() == (run / "checkpoints").resolve()
     assert list(run.glob("events.out.tfevents.*"))
     assert (run / "plots" / "curriculum.png").stat().st_size > 5000
@@ -165,6 +173,48 @@ def test_resume_of_a_finished_run_says_so(finished: Path, capsys: pytest.Capture
     assert train("--resume", "latest", *overrides(finished, 20)) == 0
     assert "complete" in capsys.readouterr().out
     assert files(finished) == before
+
+
+def test_a_resume_without_a_recipe_goes_on_under_the_runs_own(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(finished / "run", tmp_path / "run")
+    step = 10 * NUM_ENVS * LENGTH
+    (tmp_path / "run" / "checkpoints" / f"phase1_step_{2 * step}.pth").unlink()
+    checkpoint = tmp_path / "run" / "checkpoints" / f"phase1_step_{step}.pth"
+    assert main(["--resume", str(checkpoint)]) == 0
+    assert rows(tmp_path) == rows(finished) and "until now" not in capsys.readouterr().out
+    assert not list((tmp_path / "run").glob("config_until_*"))
+    # What changes is told and written down.
+    assert main(["--resume", str(checkpoint), "ppo.gamma=0.5"]) == 0
+    assert "ppo.gamma: 0.99 until now, 0.5 from here on" in capsys.readouterr().out
+    assert rows(tmp_path)[:10] == rows(finished)[:10]
+    assert rows(tmp_path)[10:] != rows(finished)[10:]
+    configs = [tmp_path / "run" / name for name in (f"config_until_{step}.yaml", "config.yaml")]
+    assert [load_config(path).ppo.gamma for path in configs] == [0.99, 0.5]
+    assert main([]) == 2 and "--config" in capsys.readouterr().err
+
+
+def test_a_new_run_can_start_from_another_ones_policy(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    best = finished / "run" / "checkpoints" / "phase1_best.pth"
+    still = ["ppo.learning_rate=1e-12", "ppo.schedule=constant", "training.average_decay=0"]
+    # Another robot, on other ground and in another number.
+    others = ["terrain=flat", "terrain.curriculum.rule=none", "robot.kp=25", "training.num_envs=12"]
+    run = overrides(tmp_path, 1, *still, *others)
+    assert train("--init-from", str(best), *run) == 0
+    first, started = (
+        load_policy(path)[0].state_dict()
+        for path in (best, tmp_path / "run" / "checkpoints" / "phase1_final.pth")
+    )
+    weights = [name for name in first if "normalizer" not in name and "statistics" not in name]
+    for name in weights:
+        torch.testing.assert_close(started[name].float(), first[name].float(), atol=1e-6, rtol=1e-3)
+    wider = overrides(tmp_path / "wider", 1, "policy.gru_hidden=17")
+    assert train("--init-from", str(best), *wider) == 2
+    assert "--init-from" in capsys.readouterr().err and not (tmp_path / "wider").exists()
+    assert train("--init-from", str(best), "--resume", "latest", *run) == 2
 
 
 def test_the_first_interrupt_saves_and_exits_130(tmp_path: Path) -> None:
@@ -287,19 +337,57 @@ def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(
     assert not temporary.is_symlink()
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nSee"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("Failed to allocate 123456 bytes on device 'cuda:0'"),
+    ],
+    ids=["torch", "cublas", "warp"],
+)
+def test_out_of_memory_ends_the_run_with_its_sizes_and_the_last_checkpoint_intact(
+    error: Exception,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture,
+) -> None:
+    folder = tmp_path / "run" / "checkpoints"
+    before: dict[Path, bytes] = {}
+    update = PPO.update
+
+    def update_or_fail(*args: Any) -> Any:
+        before.update({path: path.read_bytes() for path in folder.glob("*.pth")})
+        if before:
+            raise error
+        return update(*args)
+
+    monkeypatch.setattr(PPO, "update", update_or_fail)
+    step = f"training.checkpoint_freq={NUM_ENVS * LENGTH}"
+    assert train(*overrides(tmp_path, 4, step)) == 1
+    first, sizes, advice = capsys.readouterr().err.splitlines()
+    assert first == f"error: out of memory: {str(error).splitlines()[0]}"
+    assert f"training.num_envs={NUM_ENVS} ppo.rollout_length={LENGTH}" in sizes
+    assert advice.startswith("lower training.num_envs") and "sim.contacts" in advice
+    assert folder / "phase1_latest.pth" in before
+    assert {path: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_out_of_memory_tells_what_the_physics_planned() -> None:
+    model = mujoco.MjModel.from_xml_string(
+        "<mujoco><worldbody><body><freejoint/><geom size='1'/></body></worldbody></mujoco>"
+    )
+    simulator = SimpleNamespace(capacity=Capacity(8, 58, 4), model=model)
+    env = SimpleNamespace(simulator=simulator, num_envs=300_000)
+    line = sizes(load_config(RECIPE, []), cast(Any, env))
+    assert "sim.contacts=8 sim.constraints=58 sim.convex_pairs=4" in line
+    planned = re.search(r"300000 robots, planned at ([0-9.]+) GB", line)
+    assert planned is not None and float(planned[1]) > 0.1
+
+
 def test_help_answers_without_importing_torch() -> None:
     code = (
         "import sys; from legged_ppo.training.cli import make_parser; make_parser().format_help();"
         "assert not {'torch', 'mujoco', 'hydra'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-
-
-def test_advice_comes_once_per_illness() -> None:
-    monitor = HealthMonitor()
-    said = [monitor.check({"Policy/approx_kl": 0.3}, i) for i in range(1, 10)]
-    assert [len(lines) for lines in said] == [0, 0, 1, 0, 0, 0, 0, 0, 0]
-    assert "ppo.learning_rate" in said[2][0]
-    assert monitor.check({"Policy/approx_kl": 0.01}, 10) == []
-    again = [monitor.check({"Policy/approx_kl": 0.3}, i) for i in range(11, 14)]
-    assert [len(lines) for lines in again] == [0, 0, 1]

@@ -47,7 +47,6 @@ def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
     monkeypatch.setattr(collector, "rows_of", lambda mask: torch.arange(len(mask)))
     overrides = [
         "+preset=debug",
-        "ppo.schedule=cosine",
         "sim.engine=mujoco_warp",
         "sim.contacts=48",
         "sim.constraints=160",
@@ -59,6 +58,7 @@ def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
         "task.commands.resample_time_s=0.1",
     ]
     config = load_config(CONFIG_DIR / "phase1_fast.yaml", overrides)
+    assert config.ppo.schedule == "adaptive"
     env = make_env(config, config.training.num_envs, seed=0)
     return Trainer(config, env, RunDirectory(tmp_path / "run"), judge=None)
 

@@ -1,0 +1,166 @@
+"""legged_ppo."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from legged_ppo.config.schema import Config, PolicyConfig, PPOConfig, TrainingConfig
+from legged_ppo.env.environment import Observations, StepResult
+from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.ppo.rollout_buffer import RolloutBuffer
+from legged_ppo.ppo.update import PPO
+from legged_ppo.training.checkpoint import checkpoint_config, load_checkpoint
+from legged_ppo.training.collector import Collector
+from legged_ppo.training.run_directory import RunDirectory
+from legged_ppo.training.trainer import Trainer
+
+from .script import (
+    ACTIONS,
+    EPOCHS,
+    GAMMA,
+    HIDDEN,
+    INPUTS,
+    ITERATIONS,
+    MINIBATCHES,
+    ROBOTS,
+    SAVED_AFTER,
+    STEPS,
+    Findings,
+    Minibatches,
+    Script,
+    flat,
+)
+
+_POLICY = PolicyConfig(gru_hidden=HIDDEN, actor_hidden=[8], scandots_latent=0)
+_PPO = PPOConfig(
+    rollout_length=STEPS,
+    bptt_length=STEPS,
+    num_epochs=EPOCHS,
+    num_minibatches=MINIBATCHES,
+    gamma=GAMMA,
+    normalize_advantages=False,
+    schedule="adaptive",
+)
+_SAMPLES = STEPS * ROBOTS
+_RUN = "probe"
+
+
+class Ours:
+    name = "legged_ppo"
+
+    def play(self, script: Script) -> Findings:
+        torch.manual_seed(0)
+        policy = ActorCritic({"observation": INPUTS}, ACTIONS, _POLICY)
+        generator = torch.Generator().manual_seed(0)
+        ppo = PPO(policy, _PPO, generator)
+        collector = Collector(_Env(script), policy, generator, contextlib.nullcontext)
+        buffer = RolloutBuffer(STEPS, STEPS, ROBOTS, ACTIONS, torch.device("cpu"))
+        probe = {"observation": torch.ones(1, INPUTS)}
+        before = policy.normalize(probe)["observation"]
+        next_value, _ = collector.collect(buffer)
+        moved = (policy.normalize(probe)["observation"] - before).abs().max()
+        every = buffer.gather(torch.arange(ROBOTS))
+        distribution, values = ppo.evaluate(every)
+        error = (distribution.log_prob(every.actions) - every.log_probs).abs().max().detach()
+        ppo._estimate_advantages(buffer, next_value)
+        count = ppo.minibatches_per_epoch(buffer)
+        epochs = [
+            [_columns(ids) for ids in buffer.minibatch_ids(count, generator)] for _ in range(EPOCHS)
+        ]
+        return Findings(
+            float(error), values.detach(), buffer.advantages.clone(), epochs, float(moved)
+        )
+
+    def uneven(self) -> Minibatches:
+        return self.play(Script.random()).minibatches
+
+    def train_and_save(
+        self, script: Script, folder: Path, saved: Callable[[], None]
+    ) -> torch.Tensor:
+        training = TrainingConfig(
+            num_envs=ROBOTS,
+            total_timesteps=ITERATIONS * _SAMPLES,
+            checkpoint_freq=SAVED_AFTER * _SAMPLES,
+            log_dir=str(folder),
+            run_name=_RUN,
+            wandb="disabled",
+        )
+        config = Config(policy=_POLICY, ppo=_PPO, training=training)
+        run = RunDirectory.create(config, "")
+        return _trained(Trainer(config, _Env(script), run, judge=None))
+
+    def load_and_train(
+        self, script: Script, folder: Path, loaded: Callable[[], None]
+    ) -> torch.Tensor:
+        path = folder / _RUN / "checkpoints" / f"phase1_step_{SAVED_AFTER * _SAMPLES}.pth"
+        checkpoint = load_checkpoint(path)
+        config = checkpoint_config(checkpoint, path)
+        run = RunDirectory.of_checkpoint(path)
+        assert run is not None
+        trainer = Trainer(config, _Env(script), run, checkpoint, judge=None)
+        loaded()
+        return _trained(trainer)
+
+
+class _Env:
+    """The script as an `Environment`, over and over."""
+
+    device, num_envs, num_actions = torch.device("cpu"), ROBOTS, ACTIONS
+    obs_dims = {"observation": INPUTS}  # noqa: RUF012
+    episode_metrics, step_metrics = ["count", "return", "length"], ["reward"]
+    strata, mirror = None, None
+
+    def __init__(self, script: Script) -> None:
+        self.script, self.t = script, 0
+
+    def reset(self) -> Observations:
+        return {"observation": self.script.obs[0]}
+
+    def step(self, actions: torch.Tensor) -> StepResult:
+        s, t = self.script, self.t
+        self.t = (t + 1) % STEPS
+        obs = s.obs[t + 1]
+        final = torch.where(s.ended[t][:, None], s.final_obs[t], obs)
+        return StepResult(
+            {"observation": obs},
+            s.rewards[t],
+            s.terminated[t],
+            s.truncated[t],
+            {"observation": final},
+            {"episode": torch.zeros(3), "step": s.rewards[t].sum()[None]},
+        )
+
+    def anneal(self, progress: float) -> None: ...
+
+    def metrics(self) -> dict[str, torch.Tensor]:
+        return {}
+
+    def curriculum_report(self) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"t": self.t}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.t = state["t"]
+
+    def load_progress(self, states: list[dict[str, Any]]) -> None: ...
+
+
+def _trained(trainer: Trainer) -> torch.Tensor:
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert trainer.train()
+    return flat(trainer.policy)
+
+
+def _columns(robots: torch.Tensor) -> frozenset[int]:
+    """All samples of these robots."""
+    return frozenset((torch.arange(STEPS)[:, None] * ROBOTS + robots).flatten().tolist())
+
+
+SUBJECT = Ours()

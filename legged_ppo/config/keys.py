@@ -1,0 +1,74 @@
+"""The names of all keys, and overrides of those that are dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from legged_ppo.config.errors import ConfigError
+from legged_ppo.config.schema import Config
+
+COMMAND_LINE = "command line"
+"""Source of an error in an override."""
+
+
+def known_keys(cls: type = Config, prefix: str = "") -> dict[str, str]:
+    """Every key of the schema with the name of its type."""
+    known: dict[str, str] = {}
+    for field in fields(cls):
+        name = f"{prefix}{field.name}"
+        kind = field.default_factory if callable(field.default_factory) else None
+        if is_dataclass(kind):
+            known[name] = "section"
+            known |= known_keys(kind, f"{name}.")
+        else:
+            known[name] = str(field.type)
+    return known
+
+
+def dictionaries() -> dict[str, str]:
+    """The keys that are dictionaries, such as terrain.proportions, below which the schema has no names."""
+    return {key: kind for key, kind in known_keys().items() if kind.startswith("dict")}
+
+
+def is_overridden(key: str, overrides: Sequence[str]) -> bool:
+    """Whether one of the overrides changes this key or an entry of it."""
+    given = (override.lstrip("+~").partition("=")[0] for override in overrides)
+    return any(name == key or name.startswith(f"{key}.") for name in given)
+
+
+def dictionary_override(override: str) -> tuple[str, Any] | None:
+    """Key and value of an override of a dictionary or of an entry of one; None for any other override.
+
+    A dictionary (`terrain.proportions={flat: 1}`) replaces the one there was, an entry
+    (`terrain.proportions.rough=0.5`) is set or added: in training and evaluation alike, unlike in Hydra,
+    which merges the former and refuses the latter where there was no such entry.
+
+    Raises:
+        ConfigError: the value is of another type.
+    """
+    key, separator, text = override.lstrip("+").partition("=")
+    known, parent = dictionaries(), key.rpartition(".")[0]
+    if override.startswith("~") or not separator or not {key, parent} & known.keys():
+        return None
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+    except HydraException:
+        raise _wrong(key, text, known) from None
+    value = parsed.value()
+    entries = value if key in known else {key: value}
+    if parsed.is_sweep_override() or not isinstance(entries, dict):
+        raise _wrong(key, text, known)
+    numbers = known.get(key, known.get(parent)) == "dict[str, float]"
+    if numbers and not all(type(each) in (int, float) for each in entries.values()):
+        raise _wrong(key, text, known)
+    return key, value
+
+
+def _wrong(key: str, text: str, known: dict[str, str]) -> ConfigError:
+    expected = "a mapping of names, as in '{flat: 1, rough: 0.5}'" if key in known else "a number"
+    return ConfigError(key, text, expected, source=COMMAND_LINE)

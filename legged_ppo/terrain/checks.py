@@ -1,0 +1,79 @@
+"""Whether a terrain can be built: cheap to ask, so that a recipe is refused before anything is made."""
+
+from __future__ import annotations
+
+from legged_ppo.config.errors import ConfigError
+from legged_ppo.config.schema import TerrainConfig
+from legged_ppo.terrain.tile import RIM
+from legged_ppo.terrain.types import TileType, make_tile_types
+
+
+def check_terrain(config: TerrainConfig) -> dict[str, float]:
+    """The types that robots start on, and their shares.
+
+    Raises:
+        ConfigError: an unknown type, proportions without a positive sum, a tile of broken cells or too
+            small for its features, a platform too small to start on.
+    """
+    known = make_tile_types(config)
+    shares = _checked_proportions(config, list(known))
+    chosen = {name: known[name] for name in shares}
+    _check_sizes(config, list(chosen))
+    _check_platform(config, chosen)
+    for key in ("cell_size", "height_map_cell"):
+        size, cell = config.tile_size, getattr(config, key)
+        if abs(round(size / cell) * cell - size) > 1e-6 * size:
+            raise ConfigError(
+                "terrain.tile_size", size, f"a multiple of terrain.{key} ({cell:g} m)"
+            )
+    return shares
+
+
+def _checked_proportions(config: TerrainConfig, known: list[str]) -> dict[str, float]:
+    """The types with a positive share, and their shares."""
+    proportions = config.proportions or {"flat": 1.0}
+    for name in proportions:
+        if name not in known:
+            raise ConfigError(
+                "terrain.proportions", name, f"one of {', '.join(known)}", choices=known
+            )
+    chosen = {name: share for name, share in proportions.items() if share > 0}
+    if not chosen or min(proportions.values()) < 0:
+        raise ConfigError(
+            "terrain.proportions", dict(proportions), "shares >= 0 with a positive sum"
+        )
+    return chosen
+
+
+def _check_sizes(config: TerrainConfig, types: list[str]) -> None:
+    """A tile must hold the features of each of these types."""
+    c = config
+    open_ground = c.platform if set(types) - {"flat", "rough", "wave"} else 0.0
+    features = {
+        "stairs_up": 2 * c.stair_tread,
+        "stairs_down": 2 * c.stair_tread,
+        "curbs": 2.0,
+        "stepping_stones": max(a + b for a, b in zip(c.stone_size, c.stone_gap, strict=True)),
+        "gaps": 2 * max(c.gap_width) + 0.5,
+        "pits": 0.5,
+        "hurdles": 0.5,
+    }
+    for name in types:
+        ring = features.get(name, 0.5)
+        least = open_ground + 2 * (RIM + ring)
+        if c.tile_size < least - 1e-9:
+            raise ConfigError(
+                "terrain.tile_size",
+                c.tile_size,
+                f"at least {least:g} m, which a tile of {name} needs for its platform of "
+                f"{open_ground:g} m, features of {ring:g} m and rim of {RIM:g} m on each side",
+            )
+
+
+def _check_platform(config: TerrainConfig, types: dict[str, TileType]) -> None:
+    """Robots must start on it, with all feet."""
+    name = min(types, key=lambda each: types[each].spawn_radius)
+    radius = types[name].spawn_radius
+    if radius < -1e-9:
+        expected = f"at least {config.platform - 2 * radius:g} m, for robots to start on {name}"
+        raise ConfigError("terrain.platform", config.platform, expected)

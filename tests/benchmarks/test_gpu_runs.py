@@ -1,0 +1,95 @@
+"""Benchmarks for a GPU lose nothing but the part that fails."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[2]
+BENCHMARKS = ROOT / "benchmarks"
+OPTIONS = ["--config", "recipe.yaml", "--timeout", "5"]
+
+
+@pytest.fixture
+def throughput(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module("throughput")
+
+
+def test_a_size_that_does_not_fit_gets_a_row_that_says_so(
+    throughput: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*_: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB\nSee")
+
+    monkeypatch.setattr(throughput, "run", run)
+    rows = tmp_path / "rows.json"
+    assert throughput.main([*OPTIONS, "--envs", "64", "--json", str(rows)]) == 1
+    expected = "out of memory: CUDA out of memory. Tried to allocate 9 GiB"
+    assert json.loads(rows.read_text()) == {"num_envs": 64, "error": expected}
+
+
+def test_each_size_has_its_own_process_and_the_file_is_written_after_each(
+    throughput: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, written = tmp_path / "rows.json", []
+
+    def child(command: list[str], timeout: float) -> Any:
+        written.append(json.loads(rows.read_text()) if rows.is_file() else [])
+        options = dict(zip(command[2:16:2], command[3:16:2], strict=True))
+        assert command[16:] == ["a=1"] and options["--config"] == "recipe.yaml"
+        if options["--envs"] == "2":
+            raise subprocess.TimeoutExpired(command, timeout)
+        if options["--envs"] == "1":
+            Path(options["--json"]).write_text(json.dumps({"num_envs": 1, "env_fps": 5.0}))
+        return subprocess.CompletedProcess(command, 0 if options["--envs"] == "1" else -9)
+
+    monkeypatch.setattr(subprocess, "run", child)
+    assert throughput.main([*OPTIONS, "--envs", "1,2,3", "--json", str(rows), "a=1"]) == 1
+    measured = {"num_envs": 1, "env_fps": 5.0}
+    late = {"num_envs": 2, "error": "no result within 5.0 s"}
+    assert written == [[], [measured], [measured, late]]
+    killed = {"num_envs": 3, "error": "exit code -9"}
+    assert json.loads(rows.read_text()) == [measured, late, killed]
+
+
+STAND_IN = """#!/bin/sh
+case "$1" in
+*gpu_table.py) exec {python} "$@" ;;
+*throughput.py) {python} -c "import legged_ppo" || exit 7
+    case "$*" in *terrain=flat*) echo '{rows}' >"$OUT/throughput_flat.json" ;; esac; exit 1 ;;
+-c | *gru.py) echo "gru figures" ;;
+*) exit 3 ;;
+esac
+"""
+
+
+def test_the_script_prints_what_there_is_when_parts_fail(tmp_path: Path) -> None:
+    rows = [
+        {"num_envs": 4096, "env_fps": 12.5, "device": "card"},
+        {"num_envs": 8192, "error": "no"},
+    ]
+    stand_in = tmp_path / "python"
+    stand_in.write_text(STAND_IN.format(python=sys.executable, rows=json.dumps(rows)))
+    stand_in.chmod(0o755)
+    out = tmp_path / "out"
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    environment |= {"PYTHON": str(stand_in), "OUT": str(out)}
+    end = subprocess.run(
+        [str(BENCHMARKS / "gpu.sh"), "cpu"], env=environment, capture_output=True, text=True
+    )
+    assert "throughput_full: exit code 1" in end.stdout and "learner: exit code 3" in end.stdout
+    table = (out / "table.txt").read_text()
+    assert end.stdout.endswith(table)
+    assert "flat: device card" in table and "4,096" in table and "12.500" in table
+    assert "8,192  no" in table and "full: no size was measured" in table
+    assert "gru figures" in table

@@ -1,0 +1,161 @@
+"""What only a GPU can show: nothing waits for it, its graphs compute the same physics, its memory stays."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import warp as wp
+
+from legged_ppo.config.loading import CONFIG_DIR, load_config
+from legged_ppo.device import find_device
+from legged_ppo.env.factory import make_env
+from legged_ppo.sim.mujoco_warp import MujocoWarp
+from legged_ppo.training.run_directory import RunDirectory
+from legged_ppo.training.trainer import Trainer
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
+
+ROBOTS = 512
+OVERRIDES = [
+    f"training.num_envs={ROBOTS}",
+    "training.wandb=disabled",
+    "terrain=full",
+    "terrain.num_levels=3",
+    "terrain.max_initial_level=2",
+    "task.episode_length_s=1.0",
+    "task.commands.resample_time_s=0.3",
+]
+SIZES = ["sim.contacts=64", "sim.constraints=200", "sim.convex_pairs=64"]
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+    """With buffers as planned, after the iterations in which libraries load and allocators settle."""
+    config = load_config(CONFIG_DIR / "phase1_fast.yaml", OVERRIDES)
+    env = make_env(config, ROBOTS, seed=0, device=find_device("auto"))
+    run = RunDirectory(tmp_path_factory.mktemp("gpu") / "run")
+    trainer = Trainer(config, env, run, judge=None)
+    for _ in range(10):
+        trainer._iterate()
+    return trainer
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Torch raises where Python would wait for the device."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def device_memory() -> tuple[int, int]:
+    """Bytes in tensors, and in use on the device by anyone."""
+    gc.collect()
+    torch.cuda.synchronize()
+    free, total = torch.cuda.mem_get_info()
+    return torch.cuda.memory_allocated(), total - free
+
+
+def test_neither_a_rollout_nor_an_update_waits_for_the_device(trainer: Trainer) -> None:
+    assert trainer.env.device.type == "cuda" and trainer.config.ppo.schedule == "adaptive"
+    with no_waiting():
+        next_value, sums = trainer.collector.collect(trainer.buffer)
+    with no_waiting():
+        trainer.ppo.update(trainer.buffer, next_value, progress=0.5)
+    assert sums["episode"][0] > 0  # resets were among it
+
+
+def test_memory_stays_as_it_is_and_no_contact_is_lost(trainer: Trainer) -> None:
+    tensors, everything = device_memory()
+    metrics = [trainer._iterate() for _ in range(50)]
+    assert [m["Sim/overflows"] for m in metrics] == [0.0] * 50
+    tensors_after, everything_after = device_memory()
+    assert tensors_after == tensors
+    assert everything_after <= everything
+
+
+def test_the_parts_of_an_iteration_are_timed_on_the_device(trainer: Trainer) -> None:
+    metrics = trainer._iterate()
+    parts = metrics["Perf/collection_time"] + metrics["Perf/learning_time"]
+    whole = trainer.steps_per_iteration / metrics["Perf/total_fps"]
+    assert min(metrics["Perf/collection_time"], metrics["Perf/learning_time"]) > 0.02 * whole
+    assert parts == pytest.approx(whole, rel=0.05)
+
+
+def test_captured_physics_is_the_same_as_launched_physics(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load_config(CONFIG_DIR / "phase1_fast.yaml", [*OVERRIDES, *SIZES])
+    device = find_device("auto")
+
+    def simulator() -> MujocoWarp:
+        env = make_env(config, ROBOTS, seed=0, device=device)
+        env.reset()
+        assert isinstance(env.simulator, MujocoWarp)
+        return env.simulator
+
+    captured = simulator()
+    monkeypatch.setattr(MujocoWarp, "_capture", lambda *_: None)
+    monkeypatch.setattr(MujocoWarp, "_run", launched)
+    eager = simulator()
+    state = {name: value.clone() for name, value in flat(captured.state_dict()).items()}
+    for engine in (captured, eager):
+        engine.load_state_dict(captured.state_dict())
+    assert all(torch.equal(v, state[k]) for k, v in flat(eager.state_dict()).items())
+    start = captured.state_dict()["persistent"]["qpos"][:, :3]
+    targets = captured.state_dict()["targets"]
+    generator = torch.Generator(device).manual_seed(0)
+    for _ in range(5):
+        noise = torch.randn(targets.shape, generator=generator, device=device)
+        for engine in (captured, eager):
+            engine.step(targets + 0.3 * noise)
+    positions = [e.state_dict()["persistent"]["qpos"][:, :3] for e in (captured, eager)]
+    apart = (positions[0] - positions[1]).norm(dim=1)
+    # Contacts come in another order each time, so the last digits differ, and of a few robots more.
+    assert float(apart.median()) < 5e-5 and float(apart.quantile(0.95)) < 1e-2
+    assert float((positions[0] - start).norm(dim=1).median()) > 1e-3  # they moved
+
+
+def test_the_triton_kernels_compute_the_gru(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton")
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+    triton_gru = importlib.import_module("gru_triton").triton_gru
+    cell_loop = importlib.import_module("gru").cell_loop
+    torch.manual_seed(0)
+    with torch.device("cuda"):
+        gru, state = torch.nn.GRU(20, 128), torch.randn(1, 37, 128, requires_grad=True)
+        x, starts, pull = torch.randn(6, 37, 20), torch.rand(6, 37) < 0.2, torch.randn(6, 37, 128)
+    leaves = [state, *gru.parameters()]
+    results = []
+    for way in (triton_gru, cell_loop):
+        out = way(gru, x, state, starts)
+        results.append([out, *torch.autograd.grad((out * pull).sum(), leaves)])
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-4)
+
+
+def launched(engine: MujocoWarp, launch: Callable[[], None]) -> None:
+    """In place of a graph: the kernels one by one, between torch's work before and after."""
+    graph = engine._graphs[launch.__name__]
+    if graph is not None:
+        wp.capture_launch(graph, stream=wp.stream_from_torch(torch.cuda.current_stream()))
+        return
+    torch.cuda.synchronize()
+    with wp.ScopedDevice(wp.device_from_torch(engine.device)):
+        launch()
+    wp.synchronize_device(wp.device_from_torch(engine.device))
+
+
+def flat(state: dict[str, Any], prefix: str = "") -> dict[str, torch.Tensor]:
+    found: dict[str, torch.Tensor] = {}
+    for name, value in state.items():
+        path = f"{prefix}{name}"
+        found |= flat(value, f"{path}/") if isinstance(value, dict) else {path: value}
+    return found
