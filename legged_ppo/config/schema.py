@@ -302,6 +302,8 @@ class RandomizationConfig:
     """Range of the factor on kd."""
     motor_strength: list[float] = field(default_factory=lambda: [0.9, 1.1])
     """Range of the factor on every joint torque."""
+    armature_scale: list[float] = field(default_factory=list)
+    """Range of the factor on every joint's armature, of which the critic is not told."""
     latency_s: list[float] = field(default_factory=list)
     """Range of the delay [s] from action to joint target, within one control step."""
     push_interval_s: float = 8.0

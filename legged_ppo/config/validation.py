@@ -26,6 +26,10 @@ _RANGE_OR_EMPTY: Check = (
     lambda x: not x or (len(x) == 2 and x[0] <= x[1]),
     "[low, high] with low <= high, or [] for none",
 )
+_POSITIVE_RANGE_OR_EMPTY: Check = (
+    lambda x: not x or (len(x) == 2 and 0 < x[0] <= x[1]),
+    "[low, high] with 0 < low <= high, or [] for none",
+)
 _OPTIONAL_POSITIVE: Check = (lambda x: x is None or x > 0, "a number > 0, or null")
 
 
@@ -109,6 +113,7 @@ _CHECKS: dict[str, Check] = {
     "task.randomization.kp_scale": _RANGE_OR_EMPTY,
     "task.randomization.kd_scale": _RANGE_OR_EMPTY,
     "task.randomization.motor_strength": _RANGE_OR_EMPTY,
+    "task.randomization.armature_scale": _POSITIVE_RANGE_OR_EMPTY,
     "task.randomization.latency_s": _RANGE_OR_EMPTY,
     "task.randomization.push_interval_s": _NOT_NEGATIVE,
     "task.randomization.push_velocity": _NOT_NEGATIVE,

@@ -18,7 +18,7 @@ _COLUMNS = {
     "kd_scale": 1,
     "motor_strength": 1,
 }
-"""`PhysicalParameters` and their widths, side by side in one tensor."""
+"""The `PhysicalParameters` that the critic is told, and their widths, side by side in one tensor."""
 NUM_PRIVILEGED = sum(_COLUMNS.values())
 """Width of `privileged`."""
 _CENTRE = (0.8, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
@@ -46,12 +46,14 @@ class Randomization:
         self._low, self._span = self._ranges()
         centre, scale = torch.tensor([_CENTRE, _SCALE], device=generator.device)
         self._centre, self._scale = centre, scale
+        self.armature = self._draw_armature()
         self._set(self._draw_parameters())
         self.latency = self._draw_latency()
         self.push_clock = uniform((0.0, max(config.push_interval_s, 0.0)), (num_envs,), generator)
 
     def resample(self, mask: torch.Tensor) -> None:
         """Draw new parameters for the masked robots [N] bool."""
+        self.armature = torch.where(mask, self._draw_armature(), self.armature)
         self._set(torch.where(mask[:, None], self._draw_parameters(), self._values))
         latency = self._draw_latency()
         if latency is not None and self.latency is not None:
@@ -87,9 +89,13 @@ class Randomization:
         state = {"parameters": self._values.clone(), "push_clock": self.push_clock.clone()}
         if self.latency is not None:
             state["latency"] = self.latency.clone()
+        if self.config.armature_scale:
+            state["armature"] = self.armature.clone()
         return state
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        if self.config.armature_scale:
+            self.armature = state["armature"].clone()
         self._set(state["parameters"].clone())
         self.push_clock = state["push_clock"].clone()
         if self.latency is not None:
@@ -116,9 +122,16 @@ class Randomization:
         self._values = values
         parts = dict(zip(_COLUMNS, values.split(list(_COLUMNS.values()), dim=1), strict=True))
         self.parameters = PhysicalParameters(
-            **{n: part if _COLUMNS[n] > 1 else part[:, 0] for n, part in parts.items()}
+            **{n: part if _COLUMNS[n] > 1 else part[:, 0] for n, part in parts.items()},
+            armature_scale=self.armature,
         )
         self.privileged = (values - self._centre) * self._scale
+
+    def _draw_armature(self) -> torch.Tensor:
+        """[N], 1 without a range: then nothing is drawn."""
+        if not self.config.armature_scale:
+            return torch.ones(self._n, device=self._generator.device)
+        return uniform(self.config.armature_scale, (self._n,), self._generator)
 
     def _draw_latency(self) -> torch.Tensor | None:
         """Delays in substeps, [N] int64."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,7 @@ def collect_episodes(
             env.place(*env.terrain.place(*place))
         noise = torch.Generator(env.device).manual_seed(round_seed + 1) if stochastic else None
         parts.append(run_episodes(policy, env, noise))
+        _warn_of_overflows(env)
     return concatenate(parts), env.terrain
 
 
@@ -146,6 +148,17 @@ def run_episodes(
         if not bool(meter.alive.any()):
             break
     return meter.episodes(env)
+
+
+def _warn_of_overflows(env: LocomotionEnv) -> None:
+    """Figures of robots that sank into the ground are no figures."""
+    lost = int(env.simulator.metrics().get("Sim/overflows", 0))
+    if lost:
+        print(
+            f"contacts of {lost} of {env.num_envs} robots did not fit into the physics' buffers: raise "
+            "sim.contacts, sim.constraints and sim.convex_pairs",
+            file=sys.stderr,
+        )
 
 
 class EpisodeMeter:

@@ -12,35 +12,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import mujoco
-import mujoco_warp as mjw
+import numpy as np
 import torch
-import warp as wp
 
 from legged_ppo.robots.spec import RobotSpec
-from legged_ppo.sim.layout import RANDOMIZED
+from legged_ppo.sim.memory import predicted_bytes
 from legged_ppo.sim.rotations import from_yaw
 from legged_ppo.sim.simulator import Simulator
 from legged_ppo.terrain.grid import Terrain
 from legged_ppo.terrain.height_map import HeightMap
-from legged_ppo.terrain.slots import MODEL_FIELDS
 
 if TYPE_CHECKING:
     from legged_ppo.sim.mujoco_warp import MujocoWarp
 
 _QUANTILE = 0.999
-_CONSTRAINT_MARGIN, _POOL_MARGIN = 1.25, 1.5
-_SAMPLE = {"cpu": (16, 40), "cuda": (1024, 200)}
-"""Robots and control steps of the rollout."""
+_MARGIN = 1.25
+_SAMPLE = {"cpu": (8, 40), "cuda": (100, 200)}
+"""Robots on each terrain type and control steps of the rollout."""
 _FLAIL = 1.0
 """Half range [rad] of its joint targets about the default pose."""
-
-
-PER_WORLD = (
-    *RANDOMIZED,
-    *("body_subtreemass", "body_invweight0", "dof_invweight0", "actuator_acc0"),
-    *MODEL_FIELDS,
-)
-"""Model fields that every world has its own of: randomized ones, what follows from them, the ground."""
 
 
 @dataclass(frozen=True)
@@ -56,26 +46,8 @@ class Capacity:
     """pairs of one of the robot's geoms and a height field"""
 
     def nbytes(self, model: mujoco.MjModel, num_envs: int) -> int:
-        """Device memory [B] of `num_envs` worlds: their data, their own fields of the model and the convex
-        collider's scratch space."""
-
-        def arrays(worlds: int) -> int:
-            with wp.ScopedDevice("cpu"):
-                sizes = dict(
-                    nconmax=self.contacts, nccdmax=self.convex_pairs, njmax=self.constraints
-                )
-                data = mjw.make_data(model, worlds, **sizes)
-            return sum(a.capacity for part in (data, data.contact, data.efc) for a in _arrays(part))
-
-        few, more = arrays(2), arrays(4)
-        own = 4 * sum(getattr(model, name).size for name in PER_WORLD)
-        return few + (more - few) // 2 * (num_envs - 2) + (own + self._scratch(model)) * num_envs
-
-    def _scratch(self, model: mujoco.MjModel) -> int:
-        """Bytes per robot that the expanding-polytope algorithm takes in each step."""
-        iterations = model.opt.ccd_iterations
-        vertices, faces, horizon = 10 + 2 * iterations, 6 + 5 * iterations, 24
-        return self.convex_pairs * (16 * vertices + 20 * faces + 4 * horizon)
+        """`predicted_bytes` of so many robots."""
+        return predicted_bytes(model, self, num_envs)
 
 
 _GENEROUS = Capacity(contacts=128, constraints=400, convex_pairs=128)
@@ -88,38 +60,62 @@ def plan_capacity(
     terrain: Terrain,
     device: torch.device,
 ) -> Capacity:
-    """Measure what flailing robots on every tile need; the 99.9th percentile and a margin.
+    """Measure what flailing robots need on the terrain type that asks for most, so that all robots may
+    be there: the 99.9th percentile over that type's robots and steps, and a margin.
 
     Args:
         make: builds the simulator of some number of robots.
     """
-    count, steps = _SAMPLE[device.type]
-    simulator = make(count, _GENEROUS)
+    each, steps = _SAMPLE[device.type]
+    types = len(terrain.types)
+    simulator = make(each * types, _GENEROUS)
     generator = torch.Generator(device=device).manual_seed(0)
-    scatter(simulator, robot, terrain, generator)
+    tiles = sample_tiles(types, terrain.num_levels, each).to(device)
+    scatter(simulator, robot, terrain, tiles, generator)
     default = torch.as_tensor(robot.default_joint_pos, dtype=torch.float32, device=device)
-    pooled, rows = [], []
+    used = []
     for _ in range(steps):
-        flail = torch.rand(count, robot.num_joints, generator=generator, device=device) * 2 - 1
-        simulator.step(default + _FLAIL * flail)
-        contacts, constraints = simulator.usage()
-        pooled.append(contacts)
-        rows.append(constraints)
-    most_contacts = float(torch.stack(pooled).quantile(_QUANTILE))
-    most_rows = float(torch.cat(rows).float().quantile(_QUANTILE))
-    size = math.ceil(_POOL_MARGIN * most_contacts)
-    fields = any(tile.patch is not None for column in terrain.tiles for tile in column)
-    return Capacity(size, math.ceil(_CONSTRAINT_MARGIN * most_rows), size if fields else 1)
+        flail = torch.rand(len(tiles), robot.num_joints, generator=generator, device=device)
+        simulator.step(default + _FLAIL * (2 * flail - 1))
+        used.append(simulator.usage())
+    by_type = (
+        torch.stack(used, dim=1).unflatten(2, (each, types)).float()
+    )  # [2, steps, each, types]
+    most = by_type.flatten(1, 2).quantile(_QUANTILE, dim=1).amax(1)
+    contacts, constraints = (math.ceil(_MARGIN * value) for value in most.tolist())
+    return Capacity(contacts, constraints, min(contacts, _most_convex_pairs(simulator.model)))
+
+
+def sample_tiles(types: int, levels: int, each: int) -> torch.Tensor:
+    """Tiles [each * types], as of `Simulator.assign`, of as many robots on every terrain type in turn: on its
+    top level, and on others at equal distances below."""
+    robot = torch.arange(each * types)
+    below = robot // types * max(levels // each, 1) % levels
+    return robot % types * levels + levels - 1 - below
+
+
+def _most_convex_pairs(model: mujoco.MjModel) -> int:
+    """Pairs of geoms of a robot and its tile that the collider for general convex shapes can meet: all with a
+    height field, and those of a box and anything but a sphere or a capsule."""
+    kind = mujoco.mjtGeom
+    mine = model.geom_type[model.geom_conaffinity != 0]
+    ground = model.geom_type[model.geom_contype != 0]
+    fields, boxes = ((ground == int(k)).sum() for k in (kind.mjGEOM_HFIELD, kind.mjGEOM_BOX))
+    others = (~np.isin(mine, [int(kind.mjGEOM_SPHERE), int(kind.mjGEOM_CAPSULE)])).sum()
+    return max(1, int(len(mine) * fields + others * boxes))
 
 
 def scatter(
-    simulator: Simulator, robot: RobotSpec, terrain: Terrain, generator: torch.Generator
+    simulator: Simulator,
+    robot: RobotSpec,
+    terrain: Terrain,
+    tile: torch.Tensor,
+    generator: torch.Generator,
 ) -> None:
-    """Put the robots all over the grid, upright, in any direction."""
+    """Put the robots all over their tiles [N], upright, in any direction."""
     n, device = simulator.num_envs, simulator.device
     unit = torch.rand(n, 3, generator=generator, device=device)
-    columns, levels = len(terrain.types), terrain.num_levels
-    tile = torch.arange(n, device=device) % (columns * levels)
+    levels = terrain.num_levels
     corner = torch.stack([tile // levels, tile % levels], dim=1)
     place = (corner + unit[:, :2]) * terrain.config.tile_size
     ring = torch.linspace(-0.4, 0.4, 5, device=device)
@@ -138,7 +134,3 @@ def scatter(
         dim=1,
     )
     simulator.reset(everyone, qpos, torch.zeros(n, 6 + robot.num_joints, device=device))
-
-
-def _arrays(part: object) -> list[wp.array]:
-    return [value for value in vars(part).values() if isinstance(value, wp.array)]

@@ -19,6 +19,7 @@ RANDOMIZED = (
     "body_ipos",
     "actuator_gainprm",
     "actuator_biasprm",
+    "dof_armature",
 )
 """Model fields that hold one value per robot."""
 _FOOT_SENSORS = 9
@@ -43,6 +44,7 @@ class Layout:
         self._feet = [model.geom(name).id - self._ground_geoms for name in robot.config.foot_geoms]
         self._mass = float(model.body_mass[self._base])
         self._inertia = torch.as_tensor(model.body_inertia[self._base], device=device)
+        self._armature = torch.as_tensor(model.dof_armature, device=device)
         self._com = torch.as_tensor(model.body_ipos[self._base], device=device)
         self.rest_qpos = self._rest(model)  # [nq] float32, the default pose at spawn height
         self.rest_qvel = torch.zeros(model.nv, device=device)
@@ -113,6 +115,7 @@ class Layout:
         put(fields["body_ipos"][:, base], self._com + p.com_shift)
         kp = (config.kp * p.kp_scale * p.motor_strength)[:, None]
         kd = (config.kd * p.kd_scale * p.motor_strength)[:, None]
+        put(fields["dof_armature"], self._armature * p.armature_scale[:, None])
         put(fields["actuator_gainprm"][:, :, 0], kp)
         put(fields["actuator_biasprm"][:, :, 1], -kp)
         put(fields["actuator_biasprm"][:, :, 2], -kd)

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import copy
 import gc
+import hashlib
 from collections.abc import Callable
 from dataclasses import asdict
+from types import SimpleNamespace
 from typing import Any
 
 import mujoco
@@ -19,14 +21,17 @@ import warp as wp
 
 from legged_ppo.config.schema import SimConfig
 from legged_ppo.robots.spec import RobotSpec
-from legged_ppo.sim.capacity import PER_WORLD, Capacity, plan_capacity
+from legged_ppo.sim.capacity import Capacity, plan_capacity
+from legged_ppo.sim.constants import DERIVED, DerivedConstants
 from legged_ppo.sim.layout import RANDOMIZED, Layout
+from legged_ppo.sim.memory import PER_WORLD, array_bytes, scratch_bytes
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
 from legged_ppo.sim.warp_kernels import choose_targets, write_rows
 from legged_ppo.terrain.grid import Terrain
 from legged_ppo.terrain.slots import MODEL_FIELDS, TileSlots
 
+wp.config.log_level = wp.LOG_WARNING  # no banner, no line for every kernel that it loads
 _PERSISTENT = ("qpos", "qvel", "qacc_warmstart", "ctrl", "time")
 """Data fields that one step hands to the next."""
 _LOST_CONTACTS = (
@@ -61,17 +66,11 @@ class MujocoWarp:
         device: torch.device,
         capacity: Capacity,
     ) -> None:
-        wp.config.quiet = True
         wp.init()
         self.num_envs, self.device, self.config, self.capacity = num_envs, device, config, capacity
-        self.model = copy.copy(model)
-        # The engine has no automatic reset to switch off, and refuses the flag.
-        self.model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+        self.model = _accepted(model)
         self._layout = Layout(self.model, robot, device)
-        planned = asdict(capacity) | {"memory_gb": capacity.nbytes(model, num_envs) / 2**30}
-        self._plan = {
-            f"Sim/planned_{k}": torch.tensor(v, device=device) for k, v in planned.items()
-        }
+        self._constants = DerivedConstants(self.model, device)
         self._default_ctrl = torch.as_tensor(
             robot.default_joint_pos, dtype=torch.float32, device=device
         )
@@ -84,10 +83,14 @@ class MujocoWarp:
             self._allocate()
             self.assign(torch.zeros(num_envs, dtype=torch.int64, device=device))
             wp.synchronize_device(self._warp_device)
-            self._substeps = self._captured(self._launch_substeps)
-            self._restart = self._captured(self._launch_restart)
-            self._set_const = self._captured(lambda: mjw.set_const(self._m, self._d, restore=False))
-        self._set_const()  # or the constants would change in the last digit at the first randomization
+            launches = (self._launch_substeps, self._launch_restart)
+            self._graphs = {launch.__name__: self._capture(launch) for launch in launches}
+        planned = asdict(capacity) | {"memory_gb": self._bytes() / 2**30}
+        self._plan = {
+            f"Sim/planned_{k}": torch.tensor(v, device=device) for k, v in planned.items()
+        }
+        # Or they would change in the last digit at the first randomization.
+        self._constants.write(self._fields, self._derived)
         everyone = torch.ones(num_envs, dtype=torch.bool, device=device)
         self.state = self._read_state()
         qpos = self._layout.rest_qpos.repeat(num_envs, 1)
@@ -107,6 +110,7 @@ class MujocoWarp:
         )
         fields = {name: wp.to_torch(getattr(self._m, name)) for name in RANDOMIZED}
         self._fields = self._layout.of_robot(fields)
+        self._derived = {name: wp.to_torch(getattr(self._m, name)) for name in DERIVED}
         self._ground = {name: wp.to_torch(getattr(self._m, name)) for name in MODEL_FIELDS}
         self._ground["geom_pos"] = wp.to_torch(self._d.geom_xpos)  # of static geoms: written once
         self._persistent = {name: wp.to_torch(getattr(self._d, name)) for name in _PERSISTENT}
@@ -131,7 +135,7 @@ class MujocoWarp:
         self._targets.copy_(joint_targets)
         if latency is not None:
             self._latency.copy_(latency)
-        self._substeps()
+        self._run(self._launch_substeps)
         self.state = self._read_state()
 
     def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
@@ -139,7 +143,7 @@ class MujocoWarp:
 
     def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
         self._layout.write_parameters(self._fields, mask, parameters)
-        self._set_const()
+        self._constants.write(self._fields, self._derived)
 
     def push(self, velocity: torch.Tensor) -> None:
         self._qvel[:, :2] += velocity
@@ -150,11 +154,24 @@ class MujocoWarp:
         offset = torch.nn.functional.pad(shift, (0, 1))
         state.base_pos, state.foot_pos = state.base_pos + offset, state.foot_pos + offset[:, None]
 
-    def usage(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Contacts (or candidate pairs, where more) per robot of the last substep, over all robots, and
-        constraint rows [N] of each."""
-        found = torch.maximum(wp.to_torch(self._d.ncollision), wp.to_torch(self._d.nacon))
-        return found[0] / self.num_envs, wp.to_torch(self._d.nefc).clone()
+    def usage(self) -> torch.Tensor:
+        """[2, N] of each robot's last substep: contacts, or pairs whose bounds touch where they are more, and
+        constraint rows. It waits for the device."""
+        d, room = self._d, self._d.naconmax
+        with self._scope():
+            # The pairs again: the step does not keep whose they were.
+            kinds = {"pair": wp.vec2i, "pairid": wp.vec2i, "worldid": wp.int32}
+            found = {f"collision_{k}": wp.empty(room, dtype=kind) for k, kind in kinds.items()}
+            d.ncollision.zero_()
+            mjw.nxn_broadphase(self._m, d, SimpleNamespace(**found))
+
+        def per_robot(worlds: wp.array, count: wp.array) -> torch.Tensor:
+            used = wp.to_torch(worlds)[: int(wp.to_torch(count))]
+            return torch.bincount(used, minlength=self.num_envs)
+
+        pairs = per_robot(found["collision_worldid"], d.ncollision)
+        contacts = per_robot(d.contact.worldid, d.nacon)
+        return torch.stack([torch.maximum(pairs, contacts), wp.to_torch(d.nefc)])
 
     def metrics(self) -> dict[str, torch.Tensor]:
         """Robots whose contacts did not fit into the buffers since the last call, and the plan: sizes
@@ -174,7 +191,7 @@ class MujocoWarp:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         for name, value in state["fields"].items():
             self._fields[name].copy_(value)
-        self._set_const()
+        self._constants.write(self._fields, self._derived)
         for name, value in state["persistent"].items():
             self._persistent[name].copy_(value)
         self._targets.copy_(state["targets"])
@@ -187,7 +204,7 @@ class MujocoWarp:
         self._new_qpos.copy_(qpos)
         self._new_qvel.copy_(qvel)
         self._targets.copy_(torch.where(chosen, self._default_ctrl, self._targets))
-        self._restart()
+        self._run(self._launch_restart)
         old, new = self.state, self._read_state()
         self.state = SimState(
             **{
@@ -228,11 +245,22 @@ class MujocoWarp:
         mjw.sensor_pos(m, d)
         mjw.sensor_vel(m, d)
 
-    def _captured(self, launch: Callable[[], None]) -> Callable[[], None]:
-        """`launch` as a CUDA graph that runs in order with torch's work; on a CPU as it is."""
+    def _run(self, launch: Callable[[], None]) -> None:
+        """Launch in order with torch's work: a graph where there is one, else on the engine's device, as
+        Warp's own choice on a machine with a GPU is that."""
+        graph = self._graphs[launch.__name__]
+        if graph is None:
+            with self._scope():
+                launch()
+        else:
+            stream = wp.stream_from_torch(torch.cuda.current_stream(self.device))
+            wp.capture_launch(graph, stream=stream)
+
+    def _capture(self, launch: Callable[[], None]) -> wp.Graph | None:
+        """`launch` as a CUDA graph; None on a CPU, which has none."""
         device = self._warp_device
         if not device.is_cuda:
-            return launch
+            return None
         # Torch's default stream cannot be captured, so this happens on one of its own.
         with wp.ScopedStream(wp.Stream(device)):
             launch()  # compiles the kernels, which a capture must not
@@ -244,12 +272,17 @@ class MujocoWarp:
                     launch()
             finally:
                 gc.enable()
+        return capture.graph
 
-        def replay() -> None:
-            stream = wp.stream_from_torch(torch.cuda.current_stream(self.device))
-            wp.capture_launch(capture.graph, stream=stream)
+    def _scope(self) -> wp.ScopedStream | wp.ScopedDevice:
+        """Where Warp launches what comes after torch's work."""
+        if self._warp_device.is_cuda:
+            return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(self.device)))
+        return wp.ScopedDevice(self._warp_device)
 
-        return replay
+    def _bytes(self) -> int:
+        held = array_bytes(self._m, self._d)
+        return held + scratch_bytes(self.model, self.capacity, self.num_envs)
 
     @property
     def _warp_device(self) -> wp.Device:
@@ -262,30 +295,60 @@ class MujocoWarp:
         return self._layout.state(qpos, qvel, self._sensors.clone(), self._torque.clone(), ~sound)
 
 
+def _accepted(model: mujoco.MjModel) -> mujoco.MjModel:
+    """A copy that the engine takes: it has no automatic reset to switch off, and refuses the flag."""
+    model = copy.copy(model)
+    model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
+    return model
+
+
 def make_planned(
     robot: RobotSpec, terrain: Terrain, config: SimConfig, num_envs: int, device: torch.device
 ) -> MujocoWarp:
     """The engine with buffers of the configured sizes, or where there are none of measured ones.
 
-    Prints the sizes and the memory that they will take.
+    Prints the sizes and the memory that they will take, and measures, once a process for each ground: an
+    evaluation on the training's has its sizes.
     """
-
     slots = TileSlots(terrain)
     model = build_model(robot, slots.add_to, config)
 
     def make(count: int, capacity: Capacity) -> MujocoWarp:
         return MujocoWarp(model, slots, robot, config, count, device, capacity)
 
-    if config.contacts:
-        capacity = Capacity(config.contacts, config.constraints, config.convex_pairs)
-    else:
-        capacity = plan_capacity(make, robot, terrain, device)
+    key = _fingerprint(model, slots, config, device)
+    if key not in _plans:
+        if config.contacts:
+            capacity = Capacity(config.contacts, config.constraints, config.convex_pairs)
+        else:
+            capacity = plan_capacity(make, robot, terrain, device)
+        _announce(capacity, _accepted(model), num_envs, device)
+        _plans[key] = capacity
+    return make(num_envs, _plans[key])
+
+
+_plans: dict[bytes, Capacity] = {}
+"""Sizes, by the `_fingerprint` of what they follow from."""
+
+
+def _fingerprint(
+    model: mujoco.MjModel, slots: TileSlots, config: SimConfig, device: torch.device
+) -> bytes:
+    packed = np.empty(mujoco.mj_sizeModel(model), np.uint8)
+    mujoco.mj_saveModel(model, None, packed)
+    parts = [packed, *slots.tables(model).values(), np.array(repr((config, device)))]
+    return hashlib.sha256(b"".join(part.tobytes() for part in parts)).digest()
+
+
+def _announce(
+    capacity: Capacity, model: mujoco.MjModel, num_envs: int, device: torch.device
+) -> None:
+    size = capacity.nbytes(model, num_envs) / 2**30
     pairs = np.count_nonzero(model.geom_contype) * np.count_nonzero(model.geom_conaffinity)
     print(
-        f"MuJoCo Warp on {device}: {num_envs} robots, {capacity.nbytes(model, num_envs) / 2**30:.2f} GB, "
+        f"MuJoCo Warp on {device}: {num_envs} robots, arrays of {size:.2f} GB, "
         f"{pairs} pairs of geoms each; "
         f"sim.contacts={capacity.contacts} sim.constraints={capacity.constraints} "
         f"sim.convex_pairs={capacity.convex_pairs}",
         flush=True,
     )
-    return make(num_envs, capacity)

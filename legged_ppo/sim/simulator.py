@@ -57,6 +57,8 @@ class PhysicalParameters:
     kp_scale: torch.Tensor
     kd_scale: torch.Tensor
     motor_strength: torch.Tensor
+    armature_scale: torch.Tensor
+    """of every joint's armature, the motors' inertia"""
 
     def rows(self, which: slice) -> PhysicalParameters:
         """Those of some robots."""

@@ -88,6 +88,7 @@ def test_unknown_key_in_a_file_names_the_file(tmp_path: Path) -> None:
         ("policy.init_std=5", ["policy.init_std", "5", "max_std"]),
         ("policy={distribution: beta, init_std: 3.0}", ["policy.init_std", "3.0", "beta"]),
         ("task.randomization.latency_s=[0,1]", ["latency_s", "within one control step"]),
+        ("task.randomization.armature_scale=[0,1]", ["armature_scale", "0 < low <= high"]),
         ("task.commands.lin_vel_x=[1,-1]", ["lin_vel_x", "low <= high"]),
         ("robot=b7", ["robot", "'b7'", "a1, go2"]),
         ("scandots=legged_gym", ["'legged_gym'", "+scandots=legged_gym", "command line"]),

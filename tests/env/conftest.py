@@ -110,5 +110,7 @@ def busy(quiet: Config) -> Config:
     task.observations.noise = True
     task.commands.heading, task.commands.resample_time_s = True, 0.3
     task.rewards = RewardConfig(**dict.fromkeys(TERMS, 0.1), air_time_target=0.01)
-    task.randomization = RandomizationConfig(latency_s=[0.0, 0.02], push_interval_s=0.4)
+    task.randomization = RandomizationConfig(
+        latency_s=[0.0, 0.02], push_interval_s=0.4, armature_scale=[0.5, 2.0]
+    )
     return quiet

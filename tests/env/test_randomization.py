@@ -21,6 +21,7 @@ OFF = RandomizationConfig(
     kp_scale=[],
     kd_scale=[],
     motor_strength=[],
+    armature_scale=[],
     latency_s=[],
     push_interval_s=0.0,
     init_joint_pos=0.0,
@@ -64,7 +65,8 @@ def test_a_range_is_filled_and_an_empty_one_leaves_the_nominal_value(draw: Draw,
 
 def test_only_masked_robots_draw_anew(draw: Draw) -> None:
     ranges = {name: [0.1, 2.0] for name in NOMINAL}
-    randomization = draw(RandomizationConfig(**ranges, latency_s=[0.0, 0.02]))
+    delays = {"latency_s": [0.0, 0.02], "armature_scale": [0.5, 2.0]}
+    randomization = draw(RandomizationConfig(**ranges, **delays))
     before = {k: v.clone() for k, v in randomization.state_dict().items()}
     told = randomization.privileged.clone()
     mask = torch.arange(500) < 250
@@ -74,6 +76,22 @@ def test_only_masked_robots_draw_anew(draw: Draw) -> None:
         if name != "push_clock":
             assert not torch.equal(value[mask], before[name][mask]), name
     assert torch.equal((randomization.privileged != told).any(1), mask)
+
+
+def test_armatures_are_drawn_within_their_range_and_without_one_not_at_all(draw: Draw) -> None:
+    drawn = draw(replace(OFF, armature_scale=[0.5, 2.0]))
+    values = drawn.parameters.armature_scale
+    assert 0.5 <= values.min() < 0.51 and 1.98 < values.max() <= 2.0
+    assert not drawn.privileged.any(), "the critic's inputs stay what they were"
+    resumed = draw(replace(OFF, armature_scale=[1.0, 1.0]))
+    resumed.load_state_dict(drawn.state_dict())
+    assert torch.equal(resumed.parameters.armature_scale, values)
+    off = draw(OFF)
+    assert torch.equal(off.parameters.armature_scale, torch.ones(500))
+    expected = torch.Generator().manual_seed(0)
+    for width in (8, 1):  # parameters, push clocks
+        torch.rand(500, width, generator=expected)
+    assert torch.equal(off._generator.get_state(), expected.get_state())
 
 
 def test_latency_is_drawn_in_whole_substeps_of_its_range(draw: Draw) -> None:
@@ -141,6 +159,7 @@ CHANGES = [
     ("kp_scale", [1.0, 1.0], [0.8, 0.8]),
     ("kd_scale", [1.0, 1.0], [1.5, 1.5]),
     ("motor_strength", [1.0, 1.0], [0.8, 0.8]),
+    ("armature_scale", [1.0, 1.0], [2.0, 2.0]),
     ("latency_s", [0.0, 0.0], [0.01, 0.01]),
     ("push_velocity", 0.0, 1.0),
     ("init_joint_pos", 0.0, 0.1),

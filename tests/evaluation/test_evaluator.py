@@ -16,6 +16,7 @@ from legged_ppo.evaluation.evaluator import (
     evaluation_config,
 )
 from legged_ppo.evaluation.statistics import interval_name, ratio_figure, summarize, wilson_interval
+from legged_ppo.sim.mujoco_c import MujocoC
 
 FIGURES = [
     "episodes",
@@ -236,3 +237,14 @@ def test_stochastic_evaluation_samples_the_actions(config, make_policy) -> None:
     mode, _ = collect_episodes(policy, config, 2, seed=4)
     sampled, _ = collect_episodes(policy, config, 2, seed=4, stochastic=True)
     assert sampled.work.sum() > 2 * mode.work.sum()
+
+
+def test_contacts_that_were_lost_are_told(config, make_policy, monkeypatch, capsys) -> None:
+    policy = make_policy(config)
+    evaluate_policy(policy, config, 2, seed=1)
+    assert capsys.readouterr().err == ""
+    lost = {"Sim/overflows": torch.tensor(1)}
+    monkeypatch.setattr(MujocoC, "metrics", lambda _: lost)
+    evaluate_policy(policy, config, 2, seed=1)
+    told = capsys.readouterr().err
+    assert "contacts of 1 of 2 robots did not fit" in told and told.count("\n") == 1

@@ -102,7 +102,8 @@ def test_captured_physics_is_the_same_as_launched_physics(monkeypatch: pytest.Mo
         return env.simulator
 
     captured = simulator()
-    monkeypatch.setattr(MujocoWarp, "_captured", launched)
+    monkeypatch.setattr(MujocoWarp, "_capture", lambda *_: None)
+    monkeypatch.setattr(MujocoWarp, "_run", launched)
     eager = simulator()
     state = {name: value.clone() for name, value in flat(captured.state_dict()).items()}
     for engine in (captured, eager):
@@ -140,16 +141,16 @@ def test_the_triton_kernels_compute_the_gru(monkeypatch: pytest.MonkeyPatch) -> 
         torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-4)
 
 
-def launched(engine: MujocoWarp, launch: Callable[[], None]) -> Callable[[], None]:
+def launched(engine: MujocoWarp, launch: Callable[[], None]) -> None:
     """In place of a graph: the kernels one by one, between torch's work before and after."""
-
-    def run() -> None:
-        torch.cuda.synchronize()
-        with wp.ScopedDevice(wp.device_from_torch(engine.device)):
-            launch()
-        wp.synchronize_device(wp.device_from_torch(engine.device))
-
-    return run
+    graph = engine._graphs[launch.__name__]
+    if graph is not None:
+        wp.capture_launch(graph, stream=wp.stream_from_torch(torch.cuda.current_stream()))
+        return
+    torch.cuda.synchronize()
+    with wp.ScopedDevice(wp.device_from_torch(engine.device)):
+        launch()
+    wp.synchronize_device(wp.device_from_torch(engine.device))
 
 
 def flat(state: dict[str, Any], prefix: str = "") -> dict[str, torch.Tensor]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+import mujoco
 import numpy as np
 import pytest
 import torch
@@ -82,7 +83,7 @@ def pose(
 def nominal(num_envs: int, **changes: float) -> PhysicalParameters:
     one = torch.ones(num_envs)
     values = {"friction": 0.8, "added_mass": 0.0, "kp_scale": 1.0, "kd_scale": 1.0}
-    values |= {"motor_strength": 1.0, "com_shift": 0.0} | changes
+    values |= {"motor_strength": 1.0, "armature_scale": 1.0, "com_shift": 0.0} | changes
     com_shift = values.pop("com_shift") * torch.tensor([1.0, 0.0, 0.0]).repeat(num_envs, 1)
     return PhysicalParameters(
         com_shift=com_shift, **{name: value * one for name, value in values.items()}
@@ -263,6 +264,30 @@ def test_low_friction_makes_the_feet_of_the_masked_robots_slip(build: Build) -> 
     assert slipped[MASKED].min() > slipped[~MASKED].max() + 0.05
 
 
+def test_an_armature_is_added_to_the_inertia_of_the_masked_robots_joints(build: Build) -> None:
+    simulator, untouched = build(4), build(4)
+    simulator.randomize(MASKED, nominal(4, armature_scale=3.0))
+    models = [simulator.groups[0].batch.get_model(i) for i in range(4)]
+    plain = models[0].dof_armature
+    assert plain[6:].all() and not plain[:6].any()
+    for model, masked in zip(models, MASKED.tolist(), strict=True):
+        more = inertia_diagonal(model) - inertia_diagonal(untouched.groups[0].model)
+        np.testing.assert_allclose(more, 2.0 * plain * masked, atol=1e-8)
+    for each in (simulator, untouched):
+        walk(each, range(3))
+    assert_same_state(simulator, untouched, ~MASKED)
+    changed = simulator.state.joint_vel != untouched.state.joint_vel
+    assert changed[MASKED].all()
+
+
+def inertia_diagonal(model: mujoco.MjModel) -> np.ndarray:
+    """[nv], in the model's own pose."""
+    data, dense = mujoco.MjData(model), np.zeros((model.nv, model.nv))
+    mujoco.mj_forward(model, data)
+    mujoco.mj_fullM(model, data, dense)
+    return np.diag(dense)
+
+
 def test_only_the_masked_robots_get_new_parameters(build: Build) -> None:
     simulator, untouched = build(4), build(4)
     for each in (simulator, untouched):
@@ -318,7 +343,7 @@ def test_kneeling_touches_with_the_thighs_alone_and_a_foot_does_not_count(
 def test_a_loaded_state_continues_bit_for_bit(build: Build) -> None:
     latency = torch.tensor([0, 4, 2, 1])
     simulator = build(4)
-    simulator.randomize(MASKED, nominal(4, added_mass=1.0, friction=0.5, motor_strength=0.9))
+    simulator.randomize(MASKED, nominal(4, added_mass=1.0, friction=0.5, armature_scale=1.5))
     walk(simulator, range(10), latency)
     saved = simulator.state_dict()
     walk(simulator, range(10, 20), latency)
