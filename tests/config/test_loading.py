@@ -111,8 +111,11 @@ def test_bad_value_names_key_value_and_what_is_allowed(override: str, parts: lis
         (["terrain.num_levels=1", "terrain.max_initial_level=0"], ["curriculum.rule", "one level"]),
         (["terrain=flat", "terrain.curriculum.rule=progress"], ["curriculum.rule", "one level"]),
         (
-            ["terrain.proportions={stairs_up: 1, rough: 1}"]
-            + ["terrain.stair_height=[0.1,0.1]", "terrain.roughness=[0,0]"],
+            [
+                "terrain.proportions={stairs_up: 1, rough: 1}",
+                "terrain.stair_height=[0.1,0.1]",
+                "terrain.roughness=[0,0]",
+            ],
             ["curriculum.rule", "the same on all"],
         ),
         (["terrain.curriculum.promote=1.5"], ["curriculum.promote", "at most 1"]),

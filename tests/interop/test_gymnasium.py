@@ -188,7 +188,8 @@ def test_a_resumed_run_equals_one_that_went_through(recipe: str, tmp_path: Path)
     for name, parts in (("through", [6]), ("parted", [4, 6])):
         for i, iterations in enumerate(parts):
             resume = ["--resume", "latest"] if i else []
-            command = ["--config", path, *resume, *overrides(tmp_path / name, iterations)]
+            more = [] if path == RECIPE else ["training.report=false"]
+            command = ["--config", path, *resume, *overrides(tmp_path / name, iterations), *more]
             assert main(command) == 0
     runs = [tmp_path / name / "run" for name in ("through", "parted")]
     rows = [json.loads((run / "metrics.jsonl").read_text().splitlines()[-1]) for run in runs]
@@ -199,11 +200,11 @@ def test_a_resumed_run_equals_one_that_went_through(recipe: str, tmp_path: Path)
     finals = [load_policy(run / "checkpoints" / "phase1_final.pth")[0] for run in runs]
     for a, b in zip(*(policy.state_dict().values() for policy in finals), strict=True):
         assert torch.equal(a, b)
-    overall = json.loads((runs[0] / "evaluation.json").read_text())["overall"]
-    assert overall["episodes"] == 3
-    if recipe == "cartpole_novel_gru":
+    if path == RECIPE:
+        overall = json.loads((runs[0] / "evaluation.json").read_text())["overall"]
+        assert overall["episodes"] == 3
         assert overall["mean_return"] == pytest.approx(overall["mean_length"])
-    assert (runs[0] / "plots" / "learning_curves.png").stat().st_size > 10_000
+        assert (runs[0] / "plots" / "learning_curves.png").stat().st_size > 10_000
 
 
 def test_an_episode_is_recorded_as_the_environment_draws_itself(tmp_path: Path, capsys) -> None:
