@@ -32,7 +32,7 @@ def make_parser() -> argparse.ArgumentParser:
         "  python evaluate.py terrain=flat task.commands.lin_vel_x=[0.5,1.5]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    options.add_checkpoint_options(parser)
+    options.add_checkpoint_options(parser, "its level (default: all of them)")
     parser.add_argument(
         "--envs",
         type=command_line.positive,
@@ -111,7 +111,7 @@ def _run_by_terrain(
     from legged_ppo.evaluation.tables import figures_table, print_tables
     from legged_ppo.evaluation.terrain_report import write_terrain_report
 
-    place = options.place_of(arguments)
+    config, place = options.restricted(arguments, config)
     found, terrain = collect_episodes(policy, config, **_sampling(arguments), place=place)
     result = summarize_by_terrain(found, terrain)
     print_tables(figures_table(result))
@@ -141,7 +141,7 @@ def _warn_of_thin_cells(
     from legged_ppo.evaluation.cells import thin_cells_line
 
     line = thin_cells_line(episodes, terrain)
-    if line and arguments.terrain is None:
+    if line and arguments.level is None:
         print(line)
 
 
@@ -197,7 +197,7 @@ def _compare(arguments: argparse.Namespace) -> int:
             options.refuse(arguments, f"for {config.gym.id}: it is for robots", "compare")
         policy.to(device)
         conditions = conditions or config
-        place = options.place_of(arguments)
+        config, place = options.restricted(arguments, config)
         episodes, terrain = collect_episodes(policy, config, **_sampling(arguments), place=place)
         found.append((path, episodes))
     (first_path, first), (second_path, second) = found

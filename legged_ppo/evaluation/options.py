@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from legged_ppo.command_line import not_negative
 from legged_ppo.config.errors import ConfigError
 
+if TYPE_CHECKING:
+    from legged_ppo.config.schema import Config
 
-def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
+
+def add_checkpoint_options(parser: argparse.ArgumentParser, level_help: str) -> None:
     """--checkpoint, --log-dir, --seed, --stochastic and the overrides."""
     parser.add_argument(
         "--checkpoint",
@@ -31,9 +36,11 @@ def add_checkpoint_options(parser: argparse.ArgumentParser) -> None:
         "--stochastic", action="store_true", help="sample the actions instead of taking their mode"
     )
     parser.add_argument(
-        "--terrain", metavar="TYPE", help="only this terrain type of the checkpoint's grid"
+        "--terrain",
+        metavar="TYPE",
+        help="only this terrain type of the checkpoint's grid; terrain=full beside it has all types",
     )
-    parser.add_argument("--level", type=not_negative, metavar="L", help="its level (default: 0)")
+    parser.add_argument("--level", type=not_negative, metavar="L", help=level_help)
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -54,6 +61,24 @@ def place_of(arguments: argparse.Namespace) -> tuple[str, int] | None:
             raise ConfigError("--level", arguments.level, "--terrain TYPE beside it")
         return None
     return arguments.terrain, arguments.level or 0
+
+
+def restricted(
+    arguments: argparse.Namespace, config: Config
+) -> tuple[Config, tuple[str, int] | None]:
+    """The ground of --terrain without a level is all levels of that type; with one it is a place.
+
+    Raises:
+        ConfigError: a level without a type, or a type that is not in the grid.
+    """
+    place, name = place_of(arguments), arguments.terrain
+    if name is None or arguments.level is not None:
+        return config, place
+    shares = config.terrain.proportions or {"flat": 1.0}
+    types = [each for each, share in shares.items() if share > 0]
+    if name not in types:
+        raise ConfigError("--terrain", name, f"one of {', '.join(types)}", choices=types)
+    return replace(config, terrain=replace(config.terrain, proportions={name: 1.0})), None
 
 
 def refuse(arguments: argparse.Namespace, why: str, *names: str) -> None:

@@ -25,7 +25,7 @@ def make_parser() -> argparse.ArgumentParser:
         "  python play.py --video walk.mp4 --gif walk.gif terrain=mild",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    options.add_checkpoint_options(parser)
+    options.add_checkpoint_options(parser, "its level (default: 0)")
     parser.add_argument(
         "--episodes",
         type=command_line.positive,

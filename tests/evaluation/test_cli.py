@@ -111,6 +111,21 @@ def test_another_terrain_seed_is_other_ground_of_the_same_kind(
     assert features[0] == features[2] == {"0": "1 cm", "1": "5 cm"}
 
 
+def test_a_type_alone_is_all_of_its_levels(checkpoint: Path, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "figures.json"
+    short = ["--json", str(file), "--envs", "4", "task.episode_length_s=0.1"]
+    found = {}
+    for place in (["--terrain", "rough"], ["--terrain", "rough", "--level", "1"]):
+        assert evaluate_cli.main(["--checkpoint", str(checkpoint), *short, *place]) == 0
+        terrain = json.loads(file.read_text())["terrain"]
+        assert list(terrain) == ["rough"]
+        levels = terrain["rough"]["levels"]
+        found[len(place)] = {level: each["episodes"] for level, each in levels.items()}
+    assert found == {2: {"0": 2, "1": 2}, 4: {"1": 4}}
+    assert evaluate_cli.main(["--checkpoint", str(checkpoint), "--terrain", "ruogh"]) == 2
+    assert "did you mean 'rough'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
