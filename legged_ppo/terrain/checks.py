@@ -52,7 +52,7 @@ def check_curriculum(config: TerrainConfig, reach: float) -> None:
         expected = f"a share below terrain.curriculum.promote ({curriculum.promote:g})"
         raise ConfigError("terrain.curriculum.demote", curriculum.demote, expected)
     if curriculum.distance > reach:
-        expected = f"at most {reach:g} m, as far as an episode's fastest command leads"
+        expected = f"at most {reach:.1f} m, as far as an episode's fastest command leads"
         raise ConfigError("terrain.curriculum.distance", curriculum.distance, expected)
 
 
