@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 
 import torch
 
@@ -40,6 +41,7 @@ def make_training_env(
 ) -> Environment:
     """What the recipe trains on: robots, or a Gymnasium environment; see `make_env`."""
     if not config.gym.id:
+        _check_distance(config)
         return make_env(config, num_envs, seed, device)
     if importlib.util.find_spec("gymnasium") is None:
         raise ConfigError("gym.id", config.gym.id, f"nothing, or after {_INSTALL_GYM}: this")
@@ -58,6 +60,23 @@ def make_training_env(
             "policy.distribution", distribution, f"{expected} for the actions of {config.gym.id}"
         )
     return env
+
+
+def _check_distance(config: Config) -> None:
+    """A curriculum must be able to move robots up: not in `validate`, because evaluation has none.
+
+    Raises:
+        ConfigError: the fastest command does not lead as far as it asks for.
+    """
+    curriculum, commands = config.terrain.curriculum, config.task.commands
+    forward, sideways = (
+        max(map(abs, bounds)) for bounds in (commands.lin_vel_x, commands.lin_vel_y)
+    )
+    fastest = max([math.hypot(forward, sideways), *map(abs, commands.flat_velocity)])
+    reach = fastest * config.task.episode_length_s
+    if curriculum.rule != "none" and curriculum.distance > reach:
+        expected = f"at most {reach:.1f} m, as far as an episode's fastest command leads"
+        raise ConfigError("terrain.curriculum.distance", curriculum.distance, expected)
 
 
 def make_simulator(

@@ -29,14 +29,11 @@ def check_terrain(config: TerrainConfig) -> dict[str, float]:
     return shares
 
 
-def check_curriculum(config: TerrainConfig, reach: float) -> None:
+def check_curriculum(config: TerrainConfig) -> None:
     """A curriculum must be able to do something.
 
-    Args:
-        reach: distance [m] that a robot can be asked to walk in an episode.
-
     Raises:
-        ConfigError: there are no levels, or none that robots can leave or find harder.
+        ConfigError: there are no levels, or none that robots find harder.
     """
     rule, curriculum = config.curriculum.rule, config.curriculum
     highest = config.max_initial_level
@@ -51,9 +48,6 @@ def check_curriculum(config: TerrainConfig, reach: float) -> None:
     if curriculum.demote >= curriculum.promote:
         expected = f"a share below terrain.curriculum.promote ({curriculum.promote:g})"
         raise ConfigError("terrain.curriculum.demote", curriculum.demote, expected)
-    if curriculum.distance > reach:
-        expected = f"at most {reach:.1f} m, as far as an episode's fastest command leads"
-        raise ConfigError("terrain.curriculum.distance", curriculum.distance, expected)
 
 
 def _chosen_types(config: TerrainConfig) -> list[TileType]:

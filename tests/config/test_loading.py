@@ -120,7 +120,6 @@ def test_bad_value_names_key_value_and_what_is_allowed(override: str, parts: lis
         ),
         (["terrain.curriculum.promote=1.5"], ["curriculum.promote", "at most 1"]),
         (["terrain.curriculum.demote=0.9"], ["curriculum.demote", "below"]),
-        (["terrain.curriculum.distance=50"], ["curriculum.distance", "at most 17.9 m"]),
         (["terrain.max_initial_level=10"], ["max_initial_level", "below terrain.num_levels"]),
     ],
 )

@@ -18,6 +18,7 @@ PRESETS = sorted(path.stem for path in (CONFIG_DIR / "preset").glob("*.yaml"))
 def test_a_recipe_trains(recipe: str, tmp_path: Path) -> None:
     arguments = ["--config", str(CONFIG_DIR / f"{recipe}.yaml"), "+preset=debug"]
     small = ["training.num_envs=12", "training.total_timesteps=600", "task.episode_length_s=0.3"]
+    small.append("terrain.curriculum.distance=0")
     folder = [f"training.log_dir={tmp_path}", "training.run_name=run"]
     assert main([*arguments, *small, *folder]) == 0
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
@@ -62,3 +63,11 @@ def test_the_documented_recipe_has_the_documented_values() -> None:
     assert published.items() <= rewards.items()
     constants = ("sigma", "target", "limit")  # of terms that are switched off
     assert not [name for name in rewards.keys() - published if not name.endswith(constants)]
+
+
+def test_a_curriculum_that_nobody_could_climb_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    recipe = ["--config", str(CONFIG_DIR / "phase1_fast.yaml"), f"training.log_dir={tmp_path}"]
+    assert main([*recipe, "terrain.curriculum.distance=50"]) == 2
+    assert "at most 17.9 m" in capsys.readouterr().err and not list(tmp_path.iterdir())
