@@ -26,6 +26,7 @@ import torch
 from rsl_rl import algorithms as rsl_rl
 from tensordict import TensorDict
 
+from legged_ppo.allocator import keep_freed_memory
 from legged_ppo.config.schema import PolicyConfig, PPOConfig
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.ppo.rollout_buffer import RolloutBuffer
@@ -174,6 +175,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    keep_freed_memory()  # as the command lines do
     rows = []
     print(f"{'robots':>6} {'resets':>6} {'nets':>8} {'ours':>9} {'rsl_rl':>9}  ratio")
     for robots, reset_rate, nets in itertools.product(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from legged_ppo.allocator import keep_freed_memory
 from legged_ppo.config.errors import ConfigError
 
 EXIT_BAD_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
@@ -32,6 +33,7 @@ def run_command(
 ) -> int:
     """Parse and run; returns the exit code. Bad input gets one line and code 2."""
     arguments = parser.parse_intermixed_args(argv)
+    keep_freed_memory()
     try:
         return body(arguments)
     except ConfigError as error:

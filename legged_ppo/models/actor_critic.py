@@ -11,6 +11,7 @@ from torch import nn
 
 from legged_ppo.config.schema import PolicyConfig
 from legged_ppo.models.distributions import ActionDistribution, make_head
+from legged_ppo.models.linear import Linear
 from legged_ppo.models.mlp import mlp
 from legged_ppo.models.normalization import RunningNormalizer
 from legged_ppo.models.trunks import IMAGE, SCANDOTS, ObsDims, make_trunk
@@ -48,7 +49,7 @@ class ActorCritic(nn.Module):
         self.head = make_head(_width(config.actor_hidden, width), num_actions, config)
         width = self.trunk.critic_width
         self.critic = mlp(width, config.critic_hidden, config.activation)
-        self.value = nn.Linear(_width(config.critic_hidden, width), 1)
+        self.value = Linear(_width(config.critic_hidden, width), 1)
         nn.init.orthogonal_(self.value.weight, gain=1.0)
         nn.init.zeros_(self.value.bias)
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from legged_ppo.config.schema import PolicyConfig
+from legged_ppo.models.linear import Linear
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -252,9 +253,9 @@ def _log_beta(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
 
 
-def final_layer(width: int, outputs: int) -> nn.Linear:
+def final_layer(width: int, outputs: int) -> Linear:
     """A linear layer with small orthogonal weights, so that the first actions are near 0."""
-    layer = nn.Linear(width, outputs)
+    layer = Linear(width, outputs)
     nn.init.orthogonal_(layer.weight, gain=0.01)
     nn.init.zeros_(layer.bias)
     return layer

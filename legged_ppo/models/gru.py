@@ -21,58 +21,67 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from legged_ppo.models.linear import add_product_, product, transposed
 
-class GRUSequence(torch.autograd.Function):
-    """The recurrence alone, given the input projections."""
+
+class GRULayer(torch.autograd.Function):
+    """One layer over a sequence."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        projected: torch.Tensor,  # [T, B, 3H], W_i x + b_i (+ b_hr, b_hz)
+        inputs: torch.Tensor,  # [T, B, I]
         state: torch.Tensor,  # [B, H]
         keep: torch.Tensor,  # [T, B, 1], 1 - starts
-        weight: torch.Tensor,  # [3H, H]
+        weight_ih: torch.Tensor,  # [3H, I]
+        weight_hh: torch.Tensor,  # [3H, H]
+        bias: torch.Tensor,  # [3H], b_i (+ b_hr, b_hz)
         bias_n: torch.Tensor,  # [H], b_hn
     ) -> torch.Tensor:
-        steps, batch, width = projected.shape
-        hidden = width // 3
+        steps, batch, _ = inputs.shape
+        hidden = state.shape[1]
+        projected = _projected(inputs, weight_ih, bias)
         previous, candidates, outputs = projected.new_empty(3, steps, batch, hidden)
         # r, z and W_hn h + b_hn side by side, so that each step is one product added in place.
         recurrent = projected.clone()
         recurrent[..., 2 * hidden :] = bias_n
-        weight_t = weight.t()
         for t in range(steps):
             h = torch.mul(state, keep[t], out=previous[t])
-            recurrent[t].addmm_(h, weight_t)
+            add_product_(recurrent[t], h, weight_hh)
             recurrent[t, :, : 2 * hidden].sigmoid_()
             r, z, hn = recurrent[t].split(hidden, dim=1)
             n = torch.addcmul(projected[t, :, 2 * hidden :], r, hn, out=candidates[t])
             state = torch.lerp(_tanh_(n), h, z, out=outputs[t])
-        ctx.save_for_backward(previous, candidates, recurrent, keep, weight)
+        ctx.save_for_backward(inputs, previous, candidates, recurrent, keep, weight_ih, weight_hh)
         return outputs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        previous, candidates, recurrent, keep, weight = ctx.saved_tensors
+        inputs, previous, candidates, recurrent, keep, weight_ih, weight_hh = ctx.saved_tensors
         steps, batch, hidden = previous.shape
         r, z, recurrent_n = recurrent.split(hidden, dim=-1)
         factors = _gradient_factors(previous, candidates, r, z, recurrent_n)
         # Gradients of W_hn h, of the pre-activations of r and z, and of W_in x, side by side: the
         # first three blocks are those of the recurrent products, the last three of the projections.
         grads = torch.empty_like(factors)
-        rolled = torch.cat([weight[2 * hidden :], weight[: 2 * hidden]])  # rows n, r, z
+        rolled = torch.cat([weight_hh[2 * hidden :], weight_hh[: 2 * hidden]])  # rows n, r, z
         d_state = grad_outputs.new_zeros(batch, hidden)
         for t in range(steps - 1, -1, -1):
             dh = grad_outputs[t] + d_state
             torch.mul(factors[t], dh.unsqueeze(1), out=grads[t])
             products = grads[t].view(batch, 4 * hidden)[:, : 3 * hidden]
-            d_state = dh.mul_(z[t]).addmm_(products, rolled).mul_(keep[t])
+            d_state = add_product_(dh.mul_(z[t]), products, rolled.t()).mul_(keep[t])
         flat = grads.view(steps * batch, 4 * hidden)
-        d_rolled = flat[:, : 3 * hidden].t() @ previous.view(-1, hidden)
-        d_weight = torch.cat([d_rolled[hidden:], d_rolled[:hidden]])
-        d_projected = flat[:, hidden:].view(steps, batch, 3 * hidden)
-        return d_projected, d_state, None, d_weight, flat[:, :hidden].sum(0)
+        d_inputs = None
+        if ctx.needs_input_grad[0]:
+            d_inputs = product(flat[:, hidden:], weight_ih.t()).view_as(inputs)
+        rows = transposed(flat)
+        d_rolled = product(rows[: 3 * hidden], previous.view(-1, hidden).t())
+        d_weight_hh = torch.cat([d_rolled[hidden:], d_rolled[:hidden]])
+        d_weight_ih = product(rows[hidden:], inputs.reshape(steps * batch, -1).t())
+        d_bias_n, d_bias = rows.sum(1).split([hidden, 3 * hidden])
+        return d_inputs, d_state, None, d_weight_ih, d_weight_hh, d_bias, d_bias_n
 
 
 def _gradient_factors(
@@ -137,17 +146,18 @@ class GRU(nn.Module):
         Returns:
             outputs [T, B, H] and the state [layers, B, H] after the last step.
         """
-        keep = (~starts).to(inputs.dtype).unsqueeze(-1)
+        keep = (~starts).unsqueeze(-1)
+        dtype, device = inputs.dtype, inputs.device.type
+        if torch.is_autocast_enabled(device):
+            dtype = torch.get_autocast_dtype(device)
         after = []
         for layer in range(self.num_layers):
             weight_ih, weight_hh, bias_ih, bias_hh = self._parameters_of(layer)
             bias_gates, bias_n = bias_hh.split([2 * self.hidden_size, self.hidden_size])
             bias = bias_ih + nn.functional.pad(bias_gates, (0, self.hidden_size))
-            projected = nn.functional.linear(inputs, weight_ih, bias)
-            # Autocast, where it is on, has chosen the precision of the product.
-            rest = (x.to(projected.dtype) for x in (state[layer], keep, weight_hh, bias_n))
-            recurrence = GRUSequence.apply if torch.is_grad_enabled() else _run
-            inputs = recurrence(projected, *rest)
+            arguments = (inputs, state[layer], keep, weight_ih, weight_hh, bias, bias_n)
+            layer_ = GRULayer.apply if torch.is_grad_enabled() else _run
+            inputs = layer_(*(x.to(dtype) for x in arguments))
             after.append(inputs[-1].float())
         return inputs, torch.stack(after)
 
@@ -159,24 +169,31 @@ class GRU(nn.Module):
 
 
 def _run(
-    projected: torch.Tensor,
+    inputs: torch.Tensor,
     state: torch.Tensor,
     keep: torch.Tensor,
-    weight: torch.Tensor,
+    weight_ih: torch.Tensor,
+    weight_hh: torch.Tensor,
+    bias: torch.Tensor,
     bias_n: torch.Tensor,
 ) -> torch.Tensor:
-    """`GRUSequence.forward` without what the backward pass needs."""
-    gates = 2 * state.shape[-1]
-    weight_gates, weight_n = weight[:gates].t(), weight[gates:].t()
+    """`GRULayer.forward` without what the backward pass needs."""
+    gates = 2 * state.shape[1]
+    bias_products = nn.functional.pad(bias_n, (gates, 0))
     outputs = []
-    for t in range(len(projected)):
+    for t, projected in enumerate(_projected(inputs, weight_ih, bias)):
         h = state * keep[t]
-        gate = torch.addmm(projected[t, :, :gates], h, weight_gates).sigmoid_()
-        r, z = gate.chunk(2, dim=1)
-        n = torch.addcmul(projected[t, :, gates:], r, torch.addmm(bias_n, h, weight_n))
+        products = product(h, weight_hh, bias_products)
+        r, z = (projected[:, :gates] + products[:, :gates]).sigmoid_().chunk(2, dim=1)
+        n = torch.addcmul(projected[:, gates:], r, products[:, gates:])
         state = torch.lerp(_tanh_(n), h, z)
         outputs.append(state)
     return torch.stack(outputs)
+
+
+def _projected(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """W_i x + b of all steps at once, [T, B, 3H]."""
+    return product(inputs.flatten(0, 1), weight, bias).view(*inputs.shape[:2], -1)
 
 
 def _tanh_(x: torch.Tensor) -> torch.Tensor:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from legged_ppo.models.linear import Linear
+
 _KERNELS_AND_STRIDES = ((8, 4), (4, 2), (3, 1))
 SMALLEST_EDGE = 36
 """Height and width [pixels] below which nothing is left after the last convolution."""
@@ -29,7 +31,7 @@ class ImageEncoder(nn.Module):
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
         with torch.no_grad():
             width = self.convolutions(torch.zeros(1, *shape)).shape[1]
-        self.linear = nn.Sequential(nn.Linear(width, latent), nn.ReLU())
+        self.linear = nn.Sequential(Linear(width, latent), nn.ReLU())
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 nn.init.orthogonal_(module.weight, gain=2**0.5)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from legged_ppo.models.linear import Linear
+
 _ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
 
 
@@ -13,7 +15,7 @@ def mlp(
     """Linear layers with orthogonal weights (gain sqrt 2) and an activation after each."""
     layers: list[nn.Module] = []
     for width in [*hidden, *([outputs] if outputs is not None else [])]:
-        layer = nn.Linear(inputs, width)
+        layer = Linear(inputs, width)
         nn.init.orthogonal_(layer.weight, gain=2**0.5)
         nn.init.zeros_(layer.bias)
         layers += [layer, _ACTIVATIONS[activation]()]

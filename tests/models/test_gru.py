@@ -8,9 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from legged_ppo.models.gru import GRU, GRUSequence
+from legged_ppo.models.gru import GRU, GRULayer
 
 T, B, INPUTS, HIDDEN = 9, 5, 4, 6
+pytestmark = [
+    pytest.mark.usefixtures("products"),
+    pytest.mark.parametrize("products", ["pytorch", "onednn"], indirect=True),
+]
 assert_close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
 
 
@@ -67,19 +71,20 @@ def test_sequence_equals_single_steps_in_outputs_and_all_gradients(layers: int) 
     assert_close(gradients(whole, wrt), gradients(stepped, wrt))
 
 
-def test_recurrence_with_resets_passes_gradcheck_in_float64() -> None:
+def test_a_layer_with_resets_passes_gradcheck_in_float64() -> None:
     generator = torch.Generator().manual_seed(1)
-    steps, batch, hidden = 4, 3, 2
+    steps, batch, width, hidden = 4, 3, 3, 2
 
     def randn(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
 
     keep = (torch.rand(steps, batch, 1, generator=generator) > 0.4).double()
-    projected, state = randn(steps, batch, 3 * hidden), randn(batch, hidden)
-    weight, bias_n = randn(3 * hidden, hidden), randn(hidden)
+    inputs, state = randn(steps, batch, width), randn(batch, hidden)
+    weights = randn(3 * hidden, width), randn(3 * hidden, hidden)
+    biases = randn(3 * hidden), randn(hidden)
     assert 0 < keep[0].sum() < batch
     assert torch.autograd.gradcheck(
-        GRUSequence.apply, (projected, state, keep, weight, bias_n), atol=1e-7
+        GRULayer.apply, (inputs, state, keep, *weights, *biases), atol=1e-7
     )
 
 
