@@ -7,12 +7,13 @@ larger products on AMD's processors are oneDNN's; everywhere else all of it is P
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
+
+from legged_ppo.processor import is_amd
 
 _CALL_COST = 2**20
 """Multiplications of a product below which oneDNN's dearer call outweighs its speed"""
@@ -85,15 +86,8 @@ def _by_onednn(x: torch.Tensor, weight: torch.Tensor) -> bool:
     )
 
 
-def _is_amd() -> bool:
-    try:
-        return "AuthenticAMD" in Path("/proc/cpuinfo").read_text()
-    except OSError:  # not on Linux
-        return False
-
-
 PREFER_ONEDNN = (
     torch.backends.mkldnn.is_available()
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    and _is_amd()
+    and is_amd()
 )

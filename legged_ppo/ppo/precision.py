@@ -8,6 +8,15 @@ from typing import Any
 
 import torch
 
+from legged_ppo.processor import multiplies_bfloat16
+
+
+def advice(name: str, device: torch.device) -> str | None:
+    """A line on a precision that costs time here instead of saving it."""
+    if name == "bfloat16" and device.type == "cpu" and not multiplies_bfloat16():
+        return "ppo.precision=bfloat16: this CPU has no instructions for it; float32 is faster"
+    return None
+
 
 def network_precision(name: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
     """For every pass forward through the network."""

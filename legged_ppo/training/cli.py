@@ -199,10 +199,13 @@ def _on_main(make: Callable[[], RunDirectory]) -> RunDirectory:
 
 def _run_trainer(trainer: Trainer, config: Config) -> int:
     from legged_ppo import distributed
+    from legged_ppo.ppo.precision import advice
 
     run = trainer.run
     if distributed.is_main():
         print(f"run: {run.root}", flush=True)
+        if line := advice(config.ppo.precision, trainer.env.device):
+            print(line, flush=True)
     if not trainer.train():
         if distributed.is_main():
             print(f"stopped; go on with: --resume {run.checkpoints / 'phase1_latest.pth'}")

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 
+from legged_ppo import processor
 from legged_ppo.config.schema import PolicyConfig, PPOConfig
 from legged_ppo.env.environment import Environment
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.ppo.losses import ppo_losses
-from legged_ppo.ppo.precision import network_precision
+from legged_ppo.ppo.precision import advice, network_precision
 from legged_ppo.ppo.rollout_buffer import Minibatch, RolloutBuffer
 from legged_ppo.ppo.update import PPO
 from legged_ppo.training.collector import Collector
@@ -115,6 +116,15 @@ def test_in_bfloat16_every_ratio_is_one_within_a_percent(make_env: MakeEnv) -> N
     assert values.dtype == torch.float32
     with_full_precision, _, _ = learner.ppo.policy.sequence(batch.obs, batch.state, batch.starts)
     assert not torch.equal(with_full_precision.mode, distribution.mode)
+
+
+def test_a_precision_that_the_processor_lacks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processor, "_words", lambda: frozenset({"avx2"}))
+    assert "float32 is faster" in str(advice("bfloat16", torch.device("cpu")))
+    assert advice("float32", torch.device("cpu")) is None
+    assert advice("bfloat16", torch.device("cuda")) is None
+    monkeypatch.setattr(processor, "_words", lambda: frozenset({"avx2", "avx512_bf16"}))
+    assert advice("bfloat16", torch.device("cpu")) is None
 
 
 def test_tf32_is_for_the_network_alone_in_rollout_and_update(
