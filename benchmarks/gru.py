@@ -18,6 +18,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from legged_ppo.allocator import keep_freed_memory
 from legged_ppo.models.gru import GRU
 
 STEPS, INPUTS = 24, 80
@@ -126,6 +127,7 @@ def main() -> None:
     )
     parser.add_argument("--device", default="cpu")
     args = parser.parse_args()
+    keep_freed_memory()  # as the command lines do
     torch.set_default_device(args.device)
     print(
         f"{'batch':>6} {'hidden':>6} {'resets':>6}  {'way':28} {'fwd+bwd':>11}  ratio  {'memory MB':>9}"

@@ -1,7 +1,7 @@
 """What is learned on Gymnasium's tasks and how long it takes, ours and Stable-Baselines3's, seed by seed.
 
     pip install -c constraints.txt -e ".[gym]" stable-baselines3==2.9.2 sb3-contrib==2.9.2
-    python benchmarks/learning.py --task cartpole_novel [--seeds 5] [--json FILE]
+    python benchmarks/learning.py --task cartpole_novel [--seeds 1 2 3 4 5] [--alone] [--json FILE]
 
 Both are trained to the end and their final policies evaluated, deterministically, on the same number of
 episodes; the time is that of training alone, on one thread. The peer runs at the settings of rl-baselines3-zoo.
@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from gymnasium.wrappers import TransformObservation
 
+from legged_ppo.allocator import keep_freed_memory
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.env.factory import make_training_env
 from legged_ppo.evaluation.returns import evaluate_returns
@@ -190,14 +191,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--task", choices=TASKS, required=True)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
+    parser.add_argument("--alone", action="store_true", help="without the peer")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
+    keep_freed_memory()  # as the command lines do
     torch.set_num_threads(1)
     task = TASKS[arguments.task]
-    runners = {"legged_ppo": run_ours} | ({"peer": run_peer} if task.peer else {})
+    runners = {"legged_ppo": run_ours} | (
+        {"peer": run_peer} if task.peer and not arguments.alone else {}
+    )
     rows: list[dict[str, Any]] = []
-    for seed in range(1, arguments.seeds + 1):
+    for seed in arguments.seeds:
         for name, run in runners.items():
             value, seconds = run(task, seed)
             rows.append({"name": name, "seed": seed, "return": value, "seconds": seconds})

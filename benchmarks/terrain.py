@@ -19,6 +19,7 @@ from typing import Any
 import mujoco
 from throughput import physics_fps
 
+from legged_ppo.allocator import keep_freed_memory
 from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import Config, TerrainConfig
 from legged_ppo.env.factory import make_env
@@ -86,6 +87,7 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=8, help="training iterations beforehand")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     args = parser.parse_intermixed_args()
+    keep_freed_memory()  # as the command lines do
     trainers, result = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for name, terrain in grounds(args.levels).items():

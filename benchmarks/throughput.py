@@ -33,6 +33,7 @@ from unittest import mock
 import torch
 from machine import machine
 
+from legged_ppo.allocator import keep_freed_memory
 from legged_ppo.command_line import is_out_of_memory
 from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import Config
@@ -259,6 +260,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, help="seconds that each of several sizes may take")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     arguments = parser.parse_intermixed_args(argv)
+    keep_freed_memory()  # as the command lines do
     sizes = [int(n) for n in arguments.envs.split(",")] if arguments.envs else [None]
     rows = []
     for size in sizes:

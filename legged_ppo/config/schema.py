@@ -433,11 +433,11 @@ class PPOConfig:
     normalize_advantages: bool = True
     """Advantages to mean 0 and standard deviation 1 over the whole rollout."""
     symmetry: str = "none"
-    """Use of left-right symmetry: none, augmentation (every robot has a mirrored twin with a memory of its
-    own, and both are learned from) or loss (the policy's actions for the twin are drawn to the mirrored
-    ones for the robot)."""
+    """Use of left-right symmetry: none; loss (every robot has a mirrored twin with a memory of its own, and the
+    policy's actions for it are drawn to the mirrored ones for the robot); or augmentation (both are learned from
+    as well)."""
     symmetry_coef: float = 0.5
-    """Weight of that loss."""
+    """Weight of that loss, in either."""
     precision: str = "float32"
     """Of the network, in rollout and update alike: float32, tf32 (float32 whose products a GPU rounds to 10
     bits first) or bfloat16."""

@@ -144,10 +144,14 @@ class MirroredEnv:
     def mirror(self) -> None:
         return None
 
-    def couple(self, actions: torch.Tensor) -> torch.Tensor:
-        """Actions [2 N, A] in which the twins' are their robots', mirrored."""
+    def couple(
+        self, actions: torch.Tensor, log_probs: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Actions [2 N, A] in which the twins' are their robots', mirrored, and the log-probabilities [2 N] with
+        which they were drawn: the robots' for twins too, for that is whose they are."""
         own = actions[: self.env.num_envs]
-        return torch.cat([own, self._mirror.actions(own)])
+        coupled = torch.cat([own, self._mirror.actions(own)])
+        return coupled, log_probs[: self.env.num_envs].repeat(2)
 
     def reset(self) -> Observations:
         return self._with_twins(self.env.reset())

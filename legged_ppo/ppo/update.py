@@ -11,8 +11,15 @@ from legged_ppo import distributed
 from legged_ppo.config.schema import PPOConfig
 from legged_ppo.env.mirror import Reflection
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.distributions import ActionDistribution
 from legged_ppo.ppo.gae import gae
-from legged_ppo.ppo.losses import LOSS_METRICS, explained_variance, mirror_loss, ppo_losses
+from legged_ppo.ppo.losses import (
+    LOSS_METRICS,
+    Losses,
+    explained_variance,
+    mirror_loss,
+    ppo_losses,
+)
 from legged_ppo.ppo.precision import matmul_precision, network_precision
 from legged_ppo.ppo.rollout_buffer import Minibatch, RolloutBuffer
 from legged_ppo.ppo.schedules import (
@@ -33,7 +40,7 @@ class PPO:
     Args:
         generator: source of the minibatches' order, on the policy's device.
         mirror: of the actions; with it the second half of a buffer's environments are the mirrored twins of
-            the first, and the policy is drawn to treat both alike.
+            the first, and `symmetry` says what is learned from them.
     """
 
     def __init__(
@@ -113,7 +120,7 @@ class PPO:
         wanted = self.config.sequences_per_minibatch
         return max(1, round(total / wanted)) if wanted else self.config.num_minibatches
 
-    def evaluate(self, batch: Minibatch) -> tuple[Any, torch.Tensor]:
+    def evaluate(self, batch: Minibatch) -> tuple[ActionDistribution, torch.Tensor]:
         """Distribution and values [L, B] of the current policy on a minibatch."""
         with network_precision(self.config.precision, batch.starts.device):
             distribution, values, _ = self.policy.sequence(batch.obs, batch.state, batch.starts)
@@ -161,21 +168,14 @@ class PPO:
         self.optimizer.zero_grad(set_to_none=True)
         for part in torch.tensor_split(chunk_ids, min(c.gradient_accumulation, len(chunk_ids))):
             share = len(part) / len(chunk_ids)
-            batch = buffer.gather(part)
-            distribution, values = self.evaluate(batch)
-            losses = ppo_losses(
-                distribution,
-                values,
-                batch,
-                c.clip_range,
-                c.value_clip_range,
-                c.value_coef,
-                entropy_coef,
-            )
+            distribution, losses = self._evaluate_losses(buffer.gather(part), entropy_coef)
             total = losses.total
             if self._mirror is not None:
-                twin, _ = self.evaluate(buffer.gather(part + buffer.learned_envs))
-                loss = mirror_loss(distribution.mode, twin.mode, self._mirror)
+                twins = buffer.gather(part + buffer.learned_envs)
+                twin_distribution, twin_losses = self._evaluate_losses(twins, entropy_coef)
+                if c.symmetry == "augmentation":
+                    total = (total + twin_losses.total) / 2
+                loss = mirror_loss(distribution.mode, twin_distribution.mode, self._mirror)
                 total = total + c.symmetry_coef * loss
                 asymmetry += loss.detach() * share
             with matmul_precision(c.precision):
@@ -187,6 +187,22 @@ class PPO:
             group["lr"] = self.learning_rate.to(_RATE_TYPE[self.learning_rate.device.type])
         self.optimizer.step()
         return torch.cat([metrics, norm.detach().reshape(1), asymmetry])
+
+    def _evaluate_losses(
+        self, batch: Minibatch, entropy_coef: float
+    ) -> tuple[ActionDistribution, Losses]:
+        c = self.config
+        distribution, values = self.evaluate(batch)
+        losses = ppo_losses(
+            distribution,
+            values,
+            batch,
+            c.clip_range,
+            c.value_clip_range,
+            c.value_coef,
+            entropy_coef,
+        )
+        return distribution, losses
 
     def _after_epoch(self, metrics: torch.Tensor, desired_kl: float) -> bool:
         """Adapt the learning rate; True when the epochs must stop. Waits for the device only where

@@ -20,7 +20,8 @@ class Collector:
     Args:
         generator: source of the actions' randomness, on the environment's device.
         precision: context of every network pass (the same as the update's).
-        couple: what is done to sampled actions before they are recorded and executed.
+        couple: what is done to sampled actions and their log-probabilities before they are recorded and
+            executed.
     """
 
     def __init__(
@@ -29,7 +30,8 @@ class Collector:
         policy: ActorCritic,
         generator: torch.Generator,
         precision: Callable[[], contextlib.AbstractContextManager[Any]],
-        couple: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        couple: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+        | None = None,
     ) -> None:
         self.env, self.policy, self._couple = env, policy, couple
         self._generator, self._precision = generator, precision
@@ -57,9 +59,10 @@ class Collector:
             with self._precision():
                 distribution, values, self.state = self.policy.step(obs, self.state, self.starts)
             actions = distribution.sample(self._generator)
+            log_probs = distribution.log_prob(actions)
             if self._couple is not None:
-                actions = self._couple(actions)
-            buffer.store_action(t, actions, distribution.log_prob(actions), values)
+                actions, log_probs = self._couple(actions, log_probs)
+            buffer.store_action(t, actions, log_probs, values)
             result = self.env.step(actions)
             final_values = values if result.final_obs is None else self._final_values(result)
             buffer.store_outcome(

@@ -110,7 +110,7 @@ class Trainer:
         """PPO, its buffer and the collector; where symmetry is used, of the robots and their twins."""
         env, config = self.env, self.config.ppo
         acting: Environment = env
-        couple, loss_mirror, learned = None, None, env.num_envs
+        couple, reflection = None, None
         if config.symmetry != "none":
             mirror = env.mirror
             if mirror is None:
@@ -118,11 +118,8 @@ class Trainer:
                 raise ConfigError("ppo.symmetry", config.symmetry, expected)
             acting = twins = MirroredEnv(env, mirror)
             couple = twins.couple
-            if config.symmetry == "loss":
-                loss_mirror = mirror.actions
-            else:
-                learned = twins.num_envs
-        self.ppo = PPO(self.policy, config, self.generator, loss_mirror)
+            reflection = mirror.actions
+        self.ppo = PPO(self.policy, config, self.generator, reflection)
         self.buffer = RolloutBuffer(
             config.rollout_length,
             config.bptt_length,
@@ -130,7 +127,7 @@ class Trainer:
             env.num_actions,
             env.device,
             acting.strata,
-            learned,
+            env.num_envs,
         )
         self.collector = Collector(
             acting,

@@ -102,7 +102,8 @@ def test_twins_live_the_same_life_mirrored() -> None:
     obs, both = plain.reset(), twins.reset()
     for _ in range(3):
         sampled = torch.randn(6, 12)
-        actions = twins.couple(sampled)
+        actions, log_probs = twins.couple(sampled, torch.arange(6.0))
+        assert log_probs.tolist() == [0, 1, 2, 0, 1, 2]
         assert torch.equal(actions[:3], sampled[:3])
         assert torch.equal(actions[3:], plain.mirror.actions(sampled[:3]))
         one, two = plain.step(sampled[:3]), twins.step(actions)
@@ -160,30 +161,49 @@ def test_the_mirror_loss_makes_the_policy_symmetric(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("use", ["augmentation", "loss"])
-def test_ratios_are_one_for_twins_too_and_a_run_resumes(tmp_path: Path, use: str) -> None:
+def test_ratios_of_robots_are_one_and_a_run_resumes(tmp_path: Path, use: str) -> None:
     config = small(tmp_path, f"ppo.symmetry={use}", "training.run_name=run")
     trainer = make_trainer(config)
     with torch.no_grad():
         for _ in range(2):  # the second rollout begins with memories
             next_value, _ = trainer.collector.collect(trainer.buffer)
         trainer.ppo._estimate_advantages(trainer.buffer, next_value)
-        learned = trainer.buffer.advantages[:, : trainer.buffer.learned_envs]
+        buffer = trainer.buffer
+        learned = buffer.advantages[:, : buffer.learned_envs]
         assert float(learned.mean()) == pytest.approx(0.0, abs=1e-5)
         assert float(learned.std()) == pytest.approx(1.0, abs=1e-5)
-        buffer = trainer.buffer
         every = buffer.gather(torch.arange(buffer.num_envs))
         distribution, values = trainer.ppo.evaluate(every)
         assert buffer.num_envs == 32 and trainer.steps_per_iteration == 16 * 16
-        log_probs = distribution.log_prob(every.actions)
-        torch.testing.assert_close(log_probs, every.log_probs, rtol=0, atol=1e-4)
+        log_probs = distribution.log_prob(every.actions)[:, :16]
+        torch.testing.assert_close(log_probs, every.log_probs[:, :16], rtol=0, atol=1e-4)
+        assert torch.equal(every.log_probs[:, 16:], every.log_probs[:, :16])
         torch.testing.assert_close(values, every.values, rtol=0, atol=1e-4)
         assert not torch.allclose(every.state[:, :16], every.state[:, 16:])
     drawn = torch.cat(list(buffer.minibatch_ids(5, trainer.generator))).sort().values
-    assert drawn.tolist() == list(range(32 if use == "augmentation" else 16))
+    assert drawn.tolist() == list(range(16))
     assert trainer.train()
     saved = load_checkpoint(trainer.run.checkpoints / LATEST)
     config.training.total_timesteps *= 2
     assert make_trainer(config, checkpoint=saved).train()
+
+
+def test_augmentation_learns_from_robots_and_twins_alike(tmp_path: Path) -> None:
+    overrides = ["ppo.symmetry=augmentation", "ppo.symmetry_coef=0", "ppo.max_grad_norm=1e9"]
+    trainer = make_trainer(small(tmp_path, *overrides))
+    ppo, buffer = trainer.ppo, trainer.buffer
+    next_value, _ = trainer.collector.collect(buffer)
+    ppo._estimate_advantages(buffer, next_value)
+    halves = []
+    for ids in (torch.arange(16), torch.arange(16, 32)):
+        ppo.optimizer.zero_grad()
+        ppo._evaluate_losses(buffer.gather(ids), 0.0)[1].total.backward()
+        halves.append([p.grad.clone() for p in ppo.parameters if p.grad is not None])
+    assert not torch.allclose(halves[0][0], halves[1][0], rtol=0.1)
+    ppo._optimize(buffer, torch.arange(16), 0.0)
+    seen = [p.grad for p in ppo.parameters if p.grad is not None]
+    expected = [(a + b) / 2 for a, b in zip(*halves, strict=True)]
+    torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("preset", ["legged_gym", "extreme_parkour", "sparse"])
