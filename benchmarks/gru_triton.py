@@ -1,6 +1,6 @@
 """The GRU's recurrence as one Triton kernel a step, product and gates fused: a candidate for benchmarks/gru.py.
 
-Forward and backward are those of `legged_ppo.models.gru.GRUSequence`, in float32; the hidden size must be a
+Forward and backward are those of `legged_ppo.models.gru.GRULayer`, in float32; the hidden size must be a
 multiple of 64. In Triton's interpreter (TRITON_INTERPRET=1) it agrees with torch's cells to 1e-6, and it
 compiles for sm_80 to sm_120; it has not run on a GPU.
 """
@@ -94,7 +94,7 @@ def backward_step(
 
 
 class TritonGRU(torch.autograd.Function):
-    """`GRUSequence` of float32 tensors; `keep` [T, B]."""
+    """The recurrence of `GRULayer` on float32 tensors; `keep` [T, B]."""
 
     @staticmethod
     def forward(

@@ -12,7 +12,7 @@ def keep_freed_memory() -> None:
     """Let malloc give nothing back to the system, where the C library is glibc.
 
     An update allocates and frees the same large tensors again and again. By default they come from the system
-    each time, a page fault for every 4 KiB of them, which took a third of an update on a CPU.
+    each time, with a page fault for every 4 KiB of them.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -51,7 +51,7 @@ class Linear(nn.Linear):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[..., K] to [..., N]."""
-        rows = x.flatten(0, -2)
+        rows = x.reshape(-1, x.shape[-1])
         if torch.is_autocast_enabled(x.device.type) or not _by_onednn(rows, self.weight):
             return super().forward(x)
         y: torch.Tensor = _Linear.apply(rows, self.weight, self.bias)

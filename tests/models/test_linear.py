@@ -12,7 +12,7 @@ WAYS = ["pytorch", "onednn"]
 
 
 @pytest.mark.parametrize("products", WAYS, indirect=True)
-@pytest.mark.parametrize("shape", [(7, 5), (3, 4, 5)])
+@pytest.mark.parametrize("shape", [(5,), (7, 5), (3, 4, 5)])
 def test_equals_torchs_linear_layer_in_outputs_and_gradients(
     products: None, shape: tuple[int, ...]
 ) -> None:
