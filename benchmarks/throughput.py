@@ -99,7 +99,7 @@ def _engine_step(simulator: Any, decimation: int) -> Callable[[torch.Tensor], No
 
     def launch(targets: torch.Tensor) -> None:
         simulator._targets.copy_(targets)
-        simulator._substeps()
+        simulator._run(simulator._launch_substeps)
 
     return launch
 

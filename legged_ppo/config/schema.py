@@ -453,6 +453,8 @@ class TrainingConfig:
     """Environment steps (robots times control steps) of the run."""
     seed: int = 1
     """Seed of everything random in the run but the terrain."""
+    cuda_graphs: bool = True
+    """On a GPU, launch rollouts and optimizer steps as CUDA graphs, without Python between their operators."""
     log_dir: str = "logs"
     """Folder of the runs."""
     run_name: str = ""

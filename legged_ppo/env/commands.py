@@ -43,12 +43,12 @@ class VelocityCommands:
         self._planned: torch.Tensor | None = None  # [count, N, draws]
         ranges = torch.tensor([config.lin_vel_x, config.lin_vel_y, config.yaw_rate], device=device)
         self._low, self._span = ranges[:, 0], ranges[:, 1] - ranges[:, 0]
-        self._scale = 1.0
+        self._scale = torch.ones((), device=device)  # read by graphs, so not a number of Python's
 
     def anneal(self, progress: float) -> None:
         """Widen the velocities' ranges with the training's progress in [0, 1]."""
         start, ramp = self.config.initial_scale, self.config.ramp
-        self._scale = start + (1.0 - start) * min(progress / ramp, 1.0)
+        self._scale.fill_(start + (1.0 - start) * min(progress / ramp, 1.0))
 
     def fix(
         self, command: tuple[float, float, float] | None, *, hold_heading: bool = False

@@ -35,7 +35,7 @@ def ppo_losses(
     clip_range: float,
     value_clip_range: float | None,
     value_coef: float,
-    entropy_coef: float,
+    entropy_coef: float | torch.Tensor,
 ) -> Losses:
     """Clipped surrogate + value_coef * clipped value loss - entropy_coef * entropy.
 

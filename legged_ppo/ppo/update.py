@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 from legged_ppo import distributed
 from legged_ppo.config.schema import PPOConfig
 from legged_ppo.env.mirror import Reflection
+from legged_ppo.graphs.captured import Backend, Captured, between_graphs
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.distributions import ActionDistribution
 from legged_ppo.ppo.gae import gae
@@ -41,6 +44,7 @@ class PPO:
         generator: source of the minibatches' order, on the policy's device.
         mirror: of the actions; with it the second half of a buffer's environments are the mirrored twins of
             the first, and `symmetry` says what is learned from them.
+        graphs: records optimizer steps, which are then replayed; None runs each as it is.
     """
 
     def __init__(
@@ -49,9 +53,10 @@ class PPO:
         config: PPOConfig,
         generator: torch.Generator,
         mirror: Reflection | None = None,
+        graphs: Backend | None = None,
     ) -> None:
         self.policy, self.config, self._generator = policy, config, generator
-        self._mirror = mirror
+        self._mirror, self._graphs = mirror, graphs
         self._metrics = _GRADIENT_METRICS if mirror is None else (*_GRADIENT_METRICS, _SYMMETRY)
         self.parameters = list(policy.parameters())
         # Biases and standard deviations are not pulled towards 0.
@@ -65,9 +70,12 @@ class PPO:
             lr=config.learning_rate,
             eps=1e-5,
             fused=True,
+            capturable=generator.device.type == "cuda",
         )
         self.learning_rate = self._scalar(config.learning_rate)
         """scalar float64, on the device, where the adaptive rule computes it without Python waiting"""
+        self._entropy_coef = torch.zeros((), device=generator.device)
+        self._captured: tuple[RolloutBuffer, Captured] | None = None
 
     def update(
         self, buffer: RolloutBuffer, next_value: torch.Tensor, progress: float
@@ -86,16 +94,18 @@ class PPO:
         if c.schedule != "adaptive":
             self.learning_rate = self._scalar(scheduled_learning_rate(c, progress))
         entropy_coef = annealed(c.entropy_coef, c.entropy_coef_final, progress)
+        self._entropy_coef.fill_(entropy_coef)
         desired_kl = annealed(c.desired_kl, c.desired_kl_final, progress)
 
         per_epoch = self.minibatches_per_epoch(buffer)
         totals = torch.zeros(len(self._metrics), device=buffer.device)
         minibatches, stopped = 0, 0.0
+        optimize = self._optimizer_step(buffer)
         for _ in range(c.num_epochs):
             epoch = torch.zeros_like(totals)
             count = 0
             for minibatch_ids in buffer.minibatch_ids(per_epoch, self._generator):
-                epoch += self._optimize(buffer, minibatch_ids, entropy_coef)
+                epoch += optimize(minibatch_ids)
                 count += 1
             totals += epoch
             minibatches += count
@@ -136,6 +146,8 @@ class PPO:
         self.optimizer.load_state_dict(state["optimizer"])
         # A resumed run may ask for another decay, of the weights alone.
         self.optimizer.param_groups[0]["weight_decay"] = self.config.weight_decay
+        for group in self.optimizer.param_groups:  # the checkpoint may be of another device
+            group["capturable"] = self._generator.device.type == "cuda"
         self.learning_rate = self._scalar(state["learning_rate"])
 
     def _scalar(self, value: float) -> torch.Tensor:
@@ -158,9 +170,17 @@ class PPO:
             advantages = _normalized(advantages, buffer.learned_envs)
         buffer.advantages = advantages
 
-    def _optimize(
-        self, buffer: RolloutBuffer, chunk_ids: torch.Tensor, entropy_coef: float
-    ) -> torch.Tensor:
+    def _optimizer_step(self, buffer: RolloutBuffer) -> Callable[[torch.Tensor], torch.Tensor]:
+        """`_optimize` on this buffer, of chunks with given ids."""
+        if self._graphs is None:
+            return partial(self._optimize, buffer)
+        if self._captured is None or self._captured[0] is not buffer:
+            owners = {"ppo": self, "buffer": buffer}
+            work = Captured(partial(self._optimize, buffer), owners, self._graphs, "the update")
+            self._captured = (buffer, work)
+        return self._captured[1]
+
+    def _optimize(self, buffer: RolloutBuffer, chunk_ids: torch.Tensor) -> torch.Tensor:
         """One optimizer step; returns the metrics on the device, in the order of their names."""
         c = self.config
         metrics = torch.zeros(len(LOSS_METRICS), device=buffer.device)
@@ -168,11 +188,11 @@ class PPO:
         self.optimizer.zero_grad(set_to_none=True)
         for part in torch.tensor_split(chunk_ids, min(c.gradient_accumulation, len(chunk_ids))):
             share = len(part) / len(chunk_ids)
-            distribution, losses = self._evaluate_losses(buffer.gather(part), entropy_coef)
+            distribution, losses = self._evaluate_losses(buffer.gather(part))
             total = losses.total
             if self._mirror is not None:
                 twins = buffer.gather(part + buffer.learned_envs)
-                twin_distribution, twin_losses = self._evaluate_losses(twins, entropy_coef)
+                twin_distribution, twin_losses = self._evaluate_losses(twins)
                 if c.symmetry == "augmentation":
                     total = (total + twin_losses.total) / 2
                 loss = mirror_loss(distribution.mode, twin_distribution.mode, self._mirror)
@@ -181,16 +201,16 @@ class PPO:
             with matmul_precision(c.precision):
                 (total * share).backward()
             metrics += losses.metrics * share
-        distributed.average_gradients(self.parameters)
+        if distributed.world_size() > 1:
+            gradients = [p.grad for p in self.parameters if p.grad is not None]
+            between_graphs(partial(distributed.average_, gradients))
         norm = nn.utils.clip_grad_norm_(self.parameters, c.max_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate.to(_RATE_TYPE[self.learning_rate.device.type])
         self.optimizer.step()
         return torch.cat([metrics, norm.detach().reshape(1), asymmetry])
 
-    def _evaluate_losses(
-        self, batch: Minibatch, entropy_coef: float
-    ) -> tuple[ActionDistribution, Losses]:
+    def _evaluate_losses(self, batch: Minibatch) -> tuple[ActionDistribution, Losses]:
         c = self.config
         distribution, values = self.evaluate(batch)
         losses = ppo_losses(
@@ -200,7 +220,7 @@ class PPO:
             c.clip_range,
             c.value_clip_range,
             c.value_coef,
-            entropy_coef,
+            self._entropy_coef,
         )
         return distribution, losses
 

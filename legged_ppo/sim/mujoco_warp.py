@@ -20,6 +20,7 @@ import torch
 import warp as wp
 
 from legged_ppo.config.schema import SimConfig
+from legged_ppo.graphs.captured import between_graphs
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim.capacity import Capacity, plan_capacity
 from legged_ppo.sim.constants import DERIVED, DerivedConstants
@@ -143,7 +144,8 @@ class MujocoWarp:
 
     def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
         self._layout.write_parameters(self._fields, mask, parameters)
-        self._constants.write(self._fields, self._derived)
+        # Not every version of cuSOLVER, which factorizes for it, can be captured.
+        between_graphs(lambda: self._constants.write(self._fields, self._derived))
 
     def push(self, velocity: torch.Tensor) -> None:
         self._qvel[:, :2] += velocity
@@ -249,12 +251,16 @@ class MujocoWarp:
         """Launch in order with torch's work: a graph where there is one, else on the engine's device, as
         Warp's own choice on a machine with a GPU is that."""
         graph = self._graphs[launch.__name__]
-        if graph is None:
-            with self._scope():
-                launch()
-        else:
-            stream = wp.stream_from_torch(torch.cuda.current_stream(self.device))
-            wp.capture_launch(graph, stream=stream)
+
+        def work() -> None:
+            if graph is None:
+                with self._scope():
+                    launch()
+            else:
+                stream = wp.stream_from_torch(torch.cuda.current_stream(self.device))
+                wp.capture_launch(graph, stream=stream)
+
+        between_graphs(work)
 
     def _capture(self, launch: Callable[[], None]) -> wp.Graph | None:
         """`launch` as a CUDA graph; None on a CPU, which has none."""

@@ -7,8 +7,10 @@ import random
 import resource
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +23,8 @@ from legged_ppo.config.schema import Config
 from legged_ppo.env.environment import Environment
 from legged_ppo.env.mirror import MirroredEnv
 from legged_ppo.evaluation.verdict import Judge, Verdict, judge
+from legged_ppo.graphs.captured import Captured
+from legged_ppo.graphs.cuda import cuda_graphs
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.ppo.precision import network_precision
 from legged_ppo.ppo.rollout_buffer import RolloutBuffer
@@ -119,7 +123,8 @@ class Trainer:
             acting = twins = MirroredEnv(env, mirror)
             couple = twins.couple
             reflection = mirror.actions
-        self.ppo = PPO(self.policy, config, self.generator, reflection)
+        graphs = cuda_graphs(env.device) if self.config.training.cuda_graphs else None
+        self.ppo = PPO(self.policy, config, self.generator, reflection, graphs)
         self.buffer = RolloutBuffer(
             config.rollout_length,
             config.bptt_length,
@@ -136,6 +141,11 @@ class Trainer:
             lambda: network_precision(config.precision, env.device),
             couple,
         )
+        self._collect: Callable[[], tuple[torch.Tensor, dict[str, torch.Tensor]]]
+        self._collect = partial(self.collector.collect, self.buffer)
+        if graphs is not None:
+            owners = {"collector": self.collector, "buffer": self.buffer}
+            self._collect = Captured(self._collect, owners, graphs, "the rollout")
 
     def train(self) -> bool:
         """Run to the end, or until Ctrl-C; True when the run is complete.
@@ -177,7 +187,7 @@ class Trainer:
         progress = self.counters.env_steps / self.config.training.total_timesteps
         self.env.anneal(progress)
         with _SingleThread(self.env.device):
-            next_value, sums = self.collector.collect(self.buffer)
+            next_value, sums = self._collect()
         stopwatch.mark()
         figures = self.ppo.update(self.buffer, next_value, progress) | self.env.metrics()
         self.policy.commit_statistics()

@@ -62,6 +62,20 @@ def test_each_size_has_its_own_process_and_the_file_is_written_after_each(
     assert json.loads(rows.read_text()) == [measured, late, killed]
 
 
+def test_both_engines_are_driven_alone(throughput: ModuleType, tmp_path: Path) -> None:
+    rows, figures = tmp_path / "rows.json", []
+    options = ["--config", str(ROOT / "configs" / "phase1_fast.yaml"), "--json", str(rows)]
+    options += ["--rounds", "1", "--iterations", "1", "--warmup", "0"]
+    sizes = ["sim.contacts=48", "sim.constraints=160", "sim.convex_pairs=48"]
+    for engine in ("mujoco_c", "mujoco_warp"):
+        changes = ["+preset=debug", f"sim.engine={engine}", *sizes]
+        assert throughput.main([*options, *changes]) == 0
+        figures.append(json.loads(rows.read_text()))
+    for row in figures:
+        names = ("physics_fps", "env_fps", "end_to_end_fps", "collection_s", "learning_s", "ratio")
+        assert all(row[name] > 0 for name in names)
+
+
 STAND_IN = """#!/bin/sh
 case "$1" in
 *gpu_table.py) exec {python} "$@" ;;

@@ -1,0 +1,66 @@
+"""CUDA graphs of torch's operators."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+
+class CudaGraphs:
+    """`Backend` on one GPU."""
+
+    holds_no_state = True
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)
+
+    @contextlib.contextmanager
+    def capturing(self, generators: list[torch.Generator]) -> Iterator[Callable[[], _CudaSegment]]:
+        states = [generator.get_state() for generator in generators]
+        usual = torch.cuda.current_stream(self._device)
+        torch.cuda.synchronize(self._device)
+        gc.collect()
+        gc.disable()  # a graph freed during a capture would break it
+        try:
+            with torch.cuda.stream(self._stream):
+                # Segments are replayed in their order and share their memory; two recordings must not, because
+                # the results of one are read after the other was replayed.
+                pool = torch.cuda.graph_pool_handle()
+                yield lambda: _CudaSegment(pool, generators)
+        except BaseException:
+            self._abandon(generators, states)
+            raise
+        finally:
+            gc.enable()
+        usual.wait_stream(self._stream)
+
+    def _abandon(self, generators: list[torch.Generator], states: list[torch.Tensor]) -> None:
+        """Give up a capture that failed: its generators are left counting for it."""
+        for generator, state in zip(generators, states, strict=True):
+            fresh = torch.Generator(self._device)
+            fresh.set_state(state)
+            generator.graphsafe_set_state(fresh.graphsafe_get_state())
+
+
+class _CudaSegment:
+    def __init__(self, pool: Any, generators: list[torch.Generator]) -> None:
+        self._graph = torch.cuda.CUDAGraph()
+        for generator in generators:
+            self._graph.register_generator_state(generator)
+        self._graph.capture_begin(pool, capture_error_mode="thread_local")
+
+    def end(self) -> None:
+        self._graph.capture_end()
+
+    def replay(self) -> None:
+        self._graph.replay()
+
+
+def cuda_graphs(device: torch.device) -> CudaGraphs | None:
+    """For work on this device; None where it has no graphs."""
+    return CudaGraphs(device) if device.type == "cuda" else None

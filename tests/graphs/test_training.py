@@ -1,0 +1,143 @@
+"""Whole iterations as graphs are the iterations that they were recorded from, to the last bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from legged_ppo import distributed
+from legged_ppo.config.loading import CONFIG_DIR, load_config
+from legged_ppo.env import commands, locomotion
+from legged_ppo.env.factory import make_env
+from legged_ppo.ppo import update
+from legged_ppo.sim import layout
+from legged_ppo.training import collector, trainer
+from legged_ppo.training.run_directory import RunDirectory
+from legged_ppo.training.trainer import Trainer
+
+MakeTrainer = Callable[..., Trainer]
+OVERRIDES = [
+    "+preset=debug",
+    "sim.engine=mujoco_warp",
+    "sim.contacts=48",
+    "sim.constraints=160",
+    "sim.convex_pairs=48",
+    "terrain=full",
+    "terrain.num_levels=2",
+    "terrain.max_initial_level=1",
+    "task.episode_length_s=0.2",
+    "task.commands.resample_time_s=0.1",
+    "task.commands.initial_scale=0.3",
+    "ppo.entropy_coef=0.02",
+    "ppo.entropy_coef_final=0.001",
+]
+"""Episodes end, commands are drawn and robots change their tiles within every rollout."""
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTrainer:
+    for module in (commands, locomotion, layout):  # as on a GPU
+        monkeypatch.setattr(module, "possibly_any", lambda mask: True)
+    monkeypatch.setattr(collector, "rows_of", lambda mask: torch.arange(len(mask)))
+
+    def build(graphs: Any, *overrides: str, checkpoint: Any = None) -> Trainer:
+        monkeypatch.setattr(trainer, "cuda_graphs", lambda device: graphs)
+        config = load_config(CONFIG_DIR / "phase1_fast.yaml", [*OVERRIDES, *overrides])
+        env = make_env(config, config.training.num_envs, seed=0)
+        run = RunDirectory(tmp_path / f"run{len(list(tmp_path.iterdir()))}")
+        return Trainer(config, env, run, checkpoint, judge=None)
+
+    return build
+
+
+def leaves(value: Any, path: str = "") -> dict[str, Any]:
+    if not isinstance(value, (dict, list, tuple)):
+        return {path: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    return {k: v for name, item in items for k, v in leaves(item, f"{path}/{name}").items()}
+
+
+def assert_same(ours: Any, theirs: Any) -> None:
+    ours, theirs = leaves(ours), leaves(theirs)
+    assert ours.keys() == theirs.keys()
+    for path, value in ours.items():
+        if path.split("/")[1] not in ("config", "counters"):
+            same = torch.equal if isinstance(value, torch.Tensor) else lambda a, b: a == b
+            assert same(value, theirs[path]), path
+
+
+def without_times(metrics: dict[str, float]) -> dict[str, float]:
+    return {k: v for k, v in metrics.items() if not k.startswith(("Perf/", "wall_time"))}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        (),
+        ("ppo.schedule=cosine", "ppo.num_minibatches=3", "ppo.gradient_accumulation=2"),
+        ("ppo.symmetry=augmentation", "ppo.precision=bfloat16"),
+    ],
+    ids=["adaptive", "minibatches of two sizes", "symmetry in bfloat16"],
+)
+def test_iterations_of_graphs_are_the_same(
+    make: MakeTrainer, graphs: Any, capsys: pytest.CaptureFixture[str], overrides: tuple[str, ...]
+) -> None:
+    plain, captured = make(None, *overrides), make(graphs, *overrides)
+    for _ in range(5):
+        assert without_times(captured._iterate()) == without_times(plain._iterate())
+    assert_same(captured._payload(), plain._payload())
+    assert graphs.recordings == (3 if "ppo.num_minibatches=3" in overrides else 2)
+    assert "no CUDA graph" not in capsys.readouterr().err
+
+
+def test_gradients_are_averaged_between_graphs(
+    make: MakeTrainer, graphs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def halve(gradients: list[torch.Tensor]) -> None:
+        calls.append(len(gradients))
+        for gradient in gradients:
+            gradient.mul_(0.5)
+
+    calls: list[int] = []
+    two = {"world_size": lambda: 2, "average_": halve}
+    monkeypatch.setattr(update, "distributed", SimpleNamespace(**(vars(distributed) | two)))
+    plain, captured = make(None), make(graphs)
+    for _ in range(3):
+        assert without_times(captured._iterate()) == without_times(plain._iterate())
+    assert_same(captured._payload(), plain._payload())
+    minibatches = 3 * plain.config.ppo.num_epochs * plain.config.ppo.num_minibatches
+    assert calls == 2 * minibatches * [len(list(plain.policy.parameters()))]
+    assert graphs.recordings == 2
+
+
+def test_a_run_of_graphs_goes_on_from_its_checkpoint(make: MakeTrainer, graphs: Any) -> None:
+    whole, first = make(graphs), make(graphs)
+    for _ in range(3):
+        whole._iterate()
+        first._iterate()
+    payload = first._payload()
+    resumed = make(graphs, checkpoint=payload)
+    for _ in range(3):
+        assert without_times(whole._iterate()) == without_times(resumed._iterate())
+    assert_same(whole._payload(), resumed._payload())
+
+
+def test_new_episodes_and_other_physics_in_between_are_taken_over(
+    make: MakeTrainer, graphs: Any
+) -> None:
+    plain, captured = make(None), make(graphs)
+    for i in range(6):
+        if i == 3:
+            for each in (plain, captured):
+                each.env.load_state_dict(each.env.state_dict())
+                each.collector.restart()
+        if i == 4:
+            for each in (plain, captured):
+                each.env.step(torch.zeros(each.env.num_envs, each.env.num_actions))
+        assert without_times(captured._iterate()) == without_times(plain._iterate())
+    assert_same(captured._payload(), plain._payload())
