@@ -197,10 +197,10 @@ def test_augmentation_learns_from_robots_and_twins_alike(tmp_path: Path) -> None
     halves = []
     for ids in (torch.arange(16), torch.arange(16, 32)):
         ppo.optimizer.zero_grad()
-        ppo._evaluate_losses(buffer.gather(ids), 0.0)[1].total.backward()
+        ppo._evaluate_losses(buffer.gather(ids))[1].total.backward()
         halves.append([p.grad.clone() for p in ppo.parameters if p.grad is not None])
     assert not torch.allclose(halves[0][0], halves[1][0], rtol=0.1)
-    ppo._optimize(buffer, torch.arange(16), 0.0)
+    ppo._optimize(buffer, torch.arange(16))
     seen = [p.grad for p in ppo.parameters if p.grad is not None]
     expected = [(a + b) / 2 for a, b in zip(*halves, strict=True)]
     torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-6)
