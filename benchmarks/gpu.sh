@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # All measurements on one GPU, in under 10 minutes: benchmarks/gpu.sh [DEVICE] [FOLDER]
 # The recipe for rough terrain with the network and update of the usual comparisons (GRU 256, 24 steps,
-# 5 epochs of 4 minibatches), on the full grid of tiles and on a plane; the update against rsl_rl's where that
-# is installed; the ways to run a GRU. Each part has its time and may fail by itself; what there is in the
-# end is printed. FOLDER is $OUT where that is set, else logs/benchmarks.
+# 5 epochs of 4 minibatches), on the full grid of tiles and on a plane, and on the grid once more without CUDA
+# graphs; the update against rsl_rl's where that is installed; the ways to run a GRU. Each part has its time and
+# may fail by itself; what there is in the end is printed. FOLDER is $OUT where that is set, else logs/benchmarks.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
@@ -11,7 +11,8 @@ device=${1:-cuda:0}
 out=${2:-${OUT:-logs/benchmarks}}
 python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
 mkdir -p "$out" || exit 1
-rm -f "$out"/{throughput_full,throughput_flat,learner}.json "$out"/{throughput_full,throughput_flat,learner,gru,table}.txt
+rm -f "$out"/{throughput_full,throughput_flat,throughput_launched,learner}.json
+rm -f "$out"/{throughput_full,throughput_flat,throughput_launched,learner,gru,table}.txt
 trap '"$python" benchmarks/gpu_table.py "$out" | tee "$out/table.txt"' EXIT
 
 part() { # SECONDS NAME SCRIPT ARGUMENTS...
@@ -28,17 +29,20 @@ part() { # SECONDS NAME SCRIPT ARGUMENTS...
 
 usual=(ppo.rollout_length=24 ppo.bptt_length=24 ppo.num_epochs=5 ppo.num_minibatches=4
     policy.gru_hidden=256 "policy.actor_hidden=[128,64]" training.wandb=disabled)
-throughput() { # SECONDS TERRAIN; the size that is asked for first, should the time run out
-    part "$1" "throughput_$2" benchmarks/throughput.py --config configs/phase1_fast.yaml \
-        --device "$device" --envs 8192,4096,16384,2048,1024 --timeout 90 --rounds 3 --iterations 4 \
-        --warmup 10 --json "$out/throughput_$2.json" "terrain=$2" "${usual[@]}"
+throughput() { # SECONDS NAME SIZES OVERRIDES...; the size that is asked for first, should the time run out
+    local seconds=$1 name=throughput_$2 sizes=$3
+    shift 3
+    part "$seconds" "$name" benchmarks/throughput.py --config configs/phase1_fast.yaml \
+        --device "$device" --envs "$sizes" --timeout 90 --rounds 3 --iterations 4 --warmup 10 \
+        --json "$out/$name.json" "${usual[@]}" "$@"
 }
-throughput 190 full
-throughput 150 flat
+throughput 180 full 8192,4096,16384,2048,1024 terrain=full
+throughput 140 flat 8192,4096,16384,2048,1024 terrain=flat
+throughput 60 launched 8192,4096 terrain=full training.cuda_graphs=false
 if "$python" -c "import rsl_rl, tensordict" 2>/dev/null; then
-    part 90 learner benchmarks/learner.py --device "$device" --json "$out/learner.json"
+    part 80 learner benchmarks/learner.py --device "$device" --json "$out/learner.json"
 else
     echo "learner: rsl_rl is not installed (pip install -c constraints.txt -e '.[rsl-rl]')"
 fi
-part 120 gru benchmarks/gru.py --device "$device" --batch 1024 4096 16384 \
+part 110 gru benchmarks/gru.py --device "$device" --batch 1024 4096 16384 \
     --reset-rate 0 0.02 --compile

@@ -14,11 +14,18 @@ COLUMNS = (
 FACTS = ("device", "driver", "torch", "cuda", "warp", "mujoco", "mujoco_warp", "commit")
 
 
-def table(terrain: str, rows: list[dict[str, Any]]) -> list[str]:
+TITLES = {
+    "flat": "flat",
+    "full": "full grid",
+    "launched": "full grid without CUDA graphs",
+}
+
+
+def table(title: str, rows: list[dict[str, Any]]) -> list[str]:
     """Lines, the smallest number of robots first; a size without figures with its reason."""
     measured = [row for row in rows if "error" not in row]
     facts = [f"{name} {measured[0].get(name)}" for name in FACTS] if measured else []
-    lines = [f"{terrain}: {', '.join(facts)}", "  ".join(f"{name:>16}" for name in COLUMNS)]
+    lines = [f"{title}: {', '.join(facts)}", "  ".join(f"{name:>16}" for name in COLUMNS)]
     for row in sorted(rows, key=lambda row: row["num_envs"]):
         if "error" in row:
             lines.append(f"{row['num_envs']:16,}  {row['error']}")
@@ -31,12 +38,12 @@ def table(terrain: str, rows: list[dict[str, Any]]) -> list[str]:
 
 
 def main(folder: Path) -> None:
-    for terrain in ("flat", "full"):
-        path = folder / f"throughput_{terrain}.json"
+    for name, title in TITLES.items():
+        path = folder / f"throughput_{name}.json"
         if path.is_file():
-            print("\n".join(["", *table(terrain, json.loads(path.read_text()))]))
+            print("\n".join(["", *table(title, json.loads(path.read_text()))]))
         else:
-            print(f"\n{terrain}: no size was measured")
+            print(f"\n{title}: no size was measured")
     for name in ("learner", "gru"):
         path = folder / f"{name}.txt"
         if path.is_file():

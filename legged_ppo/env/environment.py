@@ -36,7 +36,11 @@ class StepResult:
 
 
 class Environment(Protocol):
-    """N environments with dictionary observations; Discrete actions are one-hot rows."""
+    """N environments with dictionary observations; Discrete actions are one-hot rows.
+
+    One that also has `fits_graphs = True` promises that `step` works on one GPU's tensors without waiting for
+    it, and that all its state is in attributes of this package's classes: rollouts may become CUDA graphs.
+    """
 
     num_envs: int
     num_actions: int

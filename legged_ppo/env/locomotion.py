@@ -55,6 +55,8 @@ class LocomotionEnv:
         generator: source of all randomness, on the simulator's device.
     """
 
+    fits_graphs = True
+
     def __init__(
         self,
         config: Config,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Any
 
 import torch
@@ -30,8 +30,8 @@ class State:
 
     @classmethod
     def of(cls, owners: Mapping[str, Any]) -> State:
-        """The present state of the named owners. They, this package's objects, networks and optimizers are
-        looked into, anything else is a constant."""
+        """The present state of the named owners. They, this package's objects (but frozen dataclasses and what
+        `holds_no_state`), networks and optimizers are looked into; anything else is a constant."""
         state = cls()
         seen: dict[int, Any] = {}
         for name, owner in owners.items():
@@ -110,7 +110,9 @@ def _is_container(value: Any) -> bool:
         return True
     kind = type(value)
     ours = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
-    return ours and hasattr(value, "__dict__") and not getattr(kind, "holds_no_state", False)
+    frozen = is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    opaque = frozen or getattr(kind, "holds_no_state", False)
+    return ours and hasattr(value, "__dict__") and not opaque
 
 
 def _same(values: Any, others: Any) -> bool:

@@ -197,5 +197,7 @@ def _projected(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -
 
 
 def _tanh_(x: torch.Tensor) -> torch.Tensor:
-    """tanh in place as 2 sigmoid(2x) - 1: on a CPU three times as fast as torch's own, equal to 1e-7."""
+    """tanh in place; on a CPU as 2 sigmoid(2x) - 1, three times as fast as torch's own and equal to 1e-7."""
+    if x.device.type != "cpu":
+        return x.tanh_()
     return x.mul_(2.0).sigmoid_().mul_(2.0).sub_(1.0)

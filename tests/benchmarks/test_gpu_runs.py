@@ -105,5 +105,5 @@ def test_the_script_prints_what_there_is_when_parts_fail(tmp_path: Path) -> None
     table = (out / "table.txt").read_text()
     assert end.stdout.endswith(table)
     assert "flat: device card" in table and "4,096" in table and "12.500" in table
-    assert "8,192  no" in table and "full: no size was measured" in table
+    assert "8,192  no" in table and "full grid: no size was measured" in table
     assert "gru figures" in table

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -95,6 +96,16 @@ def test_iterations_of_graphs_are_the_same(
     assert "no CUDA graph" not in capsys.readouterr().err
 
 
+def test_rollouts_of_environments_that_promise_nothing_are_not_recorded(
+    make: MakeTrainer, graphs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locomotion.LocomotionEnv, "fits_graphs", False)
+    captured = make(graphs)
+    for _ in range(2):
+        captured._iterate()
+    assert graphs.recordings == 1  # the update's
+
+
 def test_gradients_are_averaged_between_graphs(
     make: MakeTrainer, graphs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +147,7 @@ def test_new_episodes_and_other_physics_in_between_are_taken_over(
             for each in (plain, captured):
                 each.env.load_state_dict(each.env.state_dict())
                 each.collector.restart()
+                each.ppo.load_state_dict(copy.deepcopy(each.ppo.state_dict()))
         if i == 4:
             for each in (plain, captured):
                 each.env.step(torch.zeros(each.env.num_envs, each.env.num_actions))
