@@ -11,7 +11,10 @@ COLUMNS = (
     *("num_envs", "end_to_end_fps", "physics_fps", "env_fps", "collection_s", "learning_s"),
     *("device_memory_gb", "torch_peak_gb", "compile_s", "plan_s", "build_s", "startup_s"),
 )
-FACTS = ("device", "driver", "torch", "cuda", "warp", "mujoco", "mujoco_warp", "commit")
+FACTS = (
+    *("device", "cuda_graphs", "driver", "torch", "cuda"),
+    *("warp", "mujoco", "mujoco_warp", "commit"),
+)
 
 
 TITLES = {

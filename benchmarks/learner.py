@@ -29,6 +29,7 @@ from tensordict import TensorDict
 
 from legged_ppo.allocator import keep_freed_memory
 from legged_ppo.config.schema import PolicyConfig, PPOConfig
+from legged_ppo.graphs.cuda import cuda_graphs
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.ppo.precision import network_precision
 from legged_ppo.ppo.rollout_buffer import RolloutBuffer
@@ -78,7 +79,7 @@ class Ours:
         )
         self.precision = lambda: network_precision(precision, device)
         self.generator = torch.Generator(device).manual_seed(0)
-        self.ppo = PPO(self.policy, config, self.generator)
+        self.ppo = PPO(self.policy, config, self.generator, graphs=cuda_graphs(device))
         self.buffer = RolloutBuffer(STEPS, STEPS, robots, ACTIONS, device)
         self.state = self.policy.initial_state(robots, device)
         self.starts = torch.ones(robots, dtype=torch.bool, device=device)

@@ -4,7 +4,8 @@
     python benchmarks/throughput.py --config configs/phase1_fast.yaml --device cuda:0 --envs 1024,4096,8192
 
 `physics_fps` is the engine's step alone on the same models, robots and substeps, driven with the actions
-that the policy took; `env_fps` adds observations, rewards and resets. They are measured in alternation,
+that the policy took; `env_fps` adds observations, rewards and resets, launched one by one also where the rollouts
+of `end_to_end_fps` are CUDA graphs (`cuda_graphs`). They are measured in alternation,
 because a shared machine's speed drifts; a ratio is the median of the rounds' ratios. `device_memory_gb` is
 all that was taken on the device since `idle_memory_gb`, which others held and this process's CUDA context;
 `torch_peak_gb` is the part of torch's tensors. `compile_s` builds two robots, which compiles the kernels or
@@ -40,6 +41,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.device import find_device
 from legged_ppo.env.factory import make_env
 from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.graphs.captured import Captured
 from legged_ppo.sim.mujoco_c import MujocoC
 from legged_ppo.training.run_directory import RunDirectory
 from legged_ppo.training.trainer import Trainer
@@ -198,6 +200,7 @@ def run(arguments: argparse.Namespace, num_envs: int | None, folder: str) -> dic
         "startup_s": startup,
         **times,
         **memory.figures(),
+        "cuda_graphs": isinstance(trainer._collect, Captured) and trainer._collect.replays,
         "num_envs": trainer.env.num_envs,
         "rollout_length": config.ppo.rollout_length,
         "threads": torch.get_num_threads(),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import traceback
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -15,6 +17,8 @@ from legged_ppo.graphs.state import State
 
 _ATTEMPTS = 3
 """Recordings after which tensors that share memory should have been told apart."""
+_HABIT = 5
+"""Recordings anew of one work of which a line is printed."""
 
 
 class Segment(Protocol):
@@ -36,7 +40,8 @@ class Backend(Protocol):
 
 
 class Captured:
-    """A function that is run as it is the first time, recorded the second, and replayed from then on.
+    """A function that is run as it is the first time, recorded the second, and replayed from then on; each shape
+    of its inputs for itself.
 
     A graph reads and writes fixed addresses. So whatever the work leaves in another tensor than it was found
     in is copied back at the end of the recording, and the objects get their old tensors again. What somebody
@@ -59,16 +64,26 @@ class Captured:
         name: str,
     ) -> None:
         self._work, self._owners, self._backend, self._name = work, owners, backend, name
-        self._warm, self._refused = False, False
-        self._recordings: dict[tuple[Any, ...], _Recording] = {}  # by the inputs' shapes
+        self._warm: set[tuple[Any, ...]] = set()  # shapes of inputs that there were
+        self._recordings: dict[tuple[Any, ...], _Recording] = {}
+        self._refused, self._times_anew = False, 0
+
+    @property
+    def replays(self) -> bool:
+        """Whether there is a recording."""
+        return bool(self._recordings)
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
-        if self._refused or not self._warm:
-            self._warm = True
-            return self._work(*inputs)
         shapes = tuple((x.shape, x.dtype) for x in inputs)
+        if self._refused or shapes not in self._warm:
+            self._warm.add(shapes)
+            return self._work(*inputs)
         recording = self._recordings.get(shapes)
-        if recording is None or not recording.adopt(State.of(self._owners)):
+        if recording is not None and (change := recording.adopt(State.of(self._owners))):
+            del self._recordings[shapes], recording
+            self._note(change)
+            recording = None
+        if recording is None:
             try:
                 recording = self._record(inputs)
             except torch.OutOfMemoryError:
@@ -89,9 +104,21 @@ class Captured:
                 recording.state.replace(path, recording.state.tensors[path].clone())
         raise CaptureError(f"{shared[0]} shares its memory with another tensor")
 
+    def _note(self, change: str) -> None:
+        """Recording takes seconds: say so where it has become a habit."""
+        self._times_anew += 1
+        if self._times_anew == _HABIT:
+            print(
+                f"{self._name}: its CUDA graph was recorded anew {_HABIT} times, now because {change}",
+                file=sys.stderr,
+            )
+
     def _refuse(self, error: RuntimeError) -> None:
         self._refused = True
+        self._recordings.clear()
         reason = str(error).strip().splitlines()[0]
+        if not isinstance(error, CaptureError):
+            reason += f", {_origin(error)}"
         print(
             f"{self._name}: no CUDA graph, goes on without ({reason}); "
             "training.cuda_graphs=false does not try",
@@ -116,6 +143,7 @@ class _Recording:
     def __init__(self, state: State, inputs: tuple[torch.Tensor, ...]) -> None:
         self.state = state
         self._versions = {path: tensor._version for path, tensor in state.tensors.items()}
+        self._addresses = {path: tensor.data_ptr() for path, tensor in state.tensors.items()}
         self._inputs = [x.clone() for x in inputs]
         self._outputs: Any = None
         self._launches: list[Callable[[], None]] = []
@@ -150,15 +178,19 @@ class _Recording:
         self._launches.append(work)
         self._segment = self._begin()
 
-    def adopt(self, now: State) -> bool:
-        """Take over what the owners hold now; False where this recording does not fit any more."""
-        if self.state.difference(now) is not None:
-            return False
+    def adopt(self, now: State) -> str | None:
+        """Take over what the owners hold now; says why where this recording does not fit any more."""
+        for path, address in self._addresses.items():
+            if self.state.tensors[path].data_ptr() != address:
+                return f"{path} was given another memory"
+        difference = self.state.difference(now)
+        if difference is not None:
+            return difference
         moved = [p for p, tensor in now.tensors.items() if tensor is not self.state.tensors[p]]
         if moved:
             _copy((now.tensors[p], self.state.tensors[p]) for p in moved)
             self.state.restore()
-        return True
+        return None
 
     def play(self, inputs: tuple[torch.Tensor, ...]) -> Any:
         for own, given in zip(self._inputs, inputs, strict=True):
@@ -233,6 +265,14 @@ def _move(old: torch.Tensor, new: torch.Tensor) -> tuple[int, Any] | None:
     if old.stride() != new.stride():
         return (_memory(new), -1)
     return (_memory(new), new.storage_offset() - old.storage_offset())
+
+
+def _origin(error: RuntimeError) -> str:
+    """The line that led to it, the last one outside PyTorch."""
+    frames = traceback.extract_tb(error.__traceback__)
+    library = Path(torch.__file__).parent
+    frame = [f for f in frames if library not in Path(f.filename).parents][-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"
 
 
 def _overlaps_itself(tensor: torch.Tensor) -> bool:

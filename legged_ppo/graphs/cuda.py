@@ -21,30 +21,33 @@ class CudaGraphs:
 
     @contextlib.contextmanager
     def capturing(self, generators: list[torch.Generator]) -> Iterator[Callable[[], _CudaSegment]]:
-        states = [generator.get_state() for generator in generators]
+        # Segments are replayed in their order and share their memory; two recordings must not, because the
+        # results of one are read after the other was replayed.
+        pool = torch.cuda.graph_pool_handle()
         usual = torch.cuda.current_stream(self._device)
         torch.cuda.synchronize(self._device)
         gc.collect()
+        torch.cuda.empty_cache()  # the pool can use nothing of what the run before it has left
         gc.disable()  # a graph freed during a capture would break it
         try:
             with torch.cuda.stream(self._stream):
-                # Segments are replayed in their order and share their memory; two recordings must not, because
-                # the results of one are read after the other was replayed.
-                pool = torch.cuda.graph_pool_handle()
                 yield lambda: _CudaSegment(pool, generators)
         except BaseException:
-            self._abandon(generators, states)
+            self._abandon(generators, pool)
             raise
         finally:
             gc.enable()
         usual.wait_stream(self._stream)
 
-    def _abandon(self, generators: list[torch.Generator], states: list[torch.Tensor]) -> None:
-        """Give up a capture that failed: its generators are left counting for it."""
-        for generator, state in zip(generators, states, strict=True):
-            fresh = torch.Generator(self._device)
-            fresh.set_state(state)
-            generator.graphsafe_set_state(fresh.graphsafe_get_state())
+    def _abandon(self, generators: list[torch.Generator], pool: Any) -> None:
+        """Tidy up after a capture that failed. PyTorch before 2.12 leaves the allocator filling its pool and the
+        generators counting for it; a capture that succeeds puts the generators right."""
+        with torch.cuda.stream(self._stream):
+            with contextlib.suppress(RuntimeError):
+                torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+            segment = _CudaSegment(torch.cuda.graph_pool_handle(), generators)
+            torch.zeros(1, device=self._device)
+            segment.end()
 
 
 class _CudaSegment:

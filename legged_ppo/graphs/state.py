@@ -30,8 +30,9 @@ class State:
 
     @classmethod
     def of(cls, owners: Mapping[str, Any]) -> State:
-        """The present state of the named owners. They, this package's objects (but frozen dataclasses and what
-        `holds_no_state`), networks and optimizers are looked into; anything else is a constant."""
+        """The present state of the named owners. Looked into are they, objects of this package's classes and of
+        what derives from them (but frozen dataclasses and what `holds_no_state`), environments that promise
+        `fits_graphs`, networks and optimizers; anything else is a constant."""
         state = cls()
         seen: dict[int, Any] = {}
         for name, owner in owners.items():
@@ -109,7 +110,9 @@ def _is_container(value: Any) -> bool:
     if isinstance(value, (dict, list, tuple, nn.Module, torch.optim.Optimizer)):
         return True
     kind = type(value)
-    ours = kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+    package = __name__.partition(".")[0]
+    ours = any(base.__module__.partition(".")[0] == package for base in kind.__mro__)
+    ours = ours or getattr(kind, "fits_graphs", False)
     frozen = is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
     opaque = frozen or getattr(kind, "holds_no_state", False)
     return ours and hasattr(value, "__dict__") and not opaque

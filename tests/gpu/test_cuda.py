@@ -87,7 +87,7 @@ def test_neither_a_rollout_nor_an_update_waits_for_the_device(
 
 def test_a_replayed_rollout_is_the_one_that_was_recorded(trainer: Trainer) -> None:
     collect = trainer._collect
-    assert isinstance(collect, Captured) and collect._recordings and not collect._refused
+    assert isinstance(collect, Captured) and collect.replays
     state = copy.deepcopy(trainer._own_state())
 
     def rollout(work: Callable[[], Any]) -> dict[str, torch.Tensor]:
@@ -124,7 +124,7 @@ def test_a_replayed_optimizer_step_is_the_one_that_was_recorded(trainer: Trainer
         ppo.optimizer.load_state_dict(copy.deepcopy(optimizer))
         metrics = step(ids).clone()
         results.append([metrics, *(p.detach().clone() for p in ppo.parameters)])
-    assert ppo._captured is not None and ppo._captured[1]._recordings
+    assert ppo._captured is not None and ppo._captured[1].replays
     for replayed, run in zip(*results, strict=True):
         torch.testing.assert_close(replayed, run, rtol=1e-3, atol=1e-5)
     moved = [(p.detach() - before[n]).abs().max() for n, p in trainer.policy.named_parameters()]
@@ -132,6 +132,7 @@ def test_a_replayed_optimizer_step_is_the_one_that_was_recorded(trainer: Trainer
 
 
 def test_memory_stays_as_it_is_and_no_contact_is_lost(trainer: Trainer) -> None:
+    trainer._iterate()  # for what other tests have left in its place
     tensors, everything = device_memory()
     metrics = [trainer._iterate() for _ in range(50)]
     assert [m["Sim/overflows"] for m in metrics] == [0.0] * 50
