@@ -24,6 +24,7 @@ class CudaGraphs:
         # Segments are replayed in their order and share their memory; two recordings must not, because the
         # results of one are read after the other was replayed.
         pool = torch.cuda.graph_pool_handle()
+        generators = [generator for generator in generators if generator.device.type == "cuda"]
         usual = torch.cuda.current_stream(self._device)
         torch.cuda.synchronize(self._device)
         gc.collect()
