@@ -39,7 +39,8 @@ class Environment(Protocol):
     """N environments with dictionary observations; Discrete actions are one-hot rows.
 
     One that also has `fits_graphs = True` promises that `step` works on one GPU's tensors without waiting for
-    it, and that all its state is in attributes of this package's classes: rollouts may become CUDA graphs.
+    it, and that what lasts from step to step is in tensors that are attributes, or in lists, tuples or
+    dictionaries that are: rollouts may become CUDA graphs.
     """
 
     num_envs: int

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -13,6 +15,9 @@ from legged_ppo.graphs.errors import CaptureError
 
 _PLAIN = (bool, int, float, str, bytes, type(None))
 """Compared by value; other objects that are not looked into by identity."""
+_CONTAINERS = (dict, list, tuple, SimpleNamespace, nn.Module, torch.optim.Optimizer)
+_LIBRARIES = {*sys.stdlib_module_names, "torch", "numpy", "warp", "mujoco", "mujoco_warp"}
+"""Their other objects are not looked into: what of them is state, this package has views of."""
 
 
 @dataclass
@@ -30,9 +35,8 @@ class State:
 
     @classmethod
     def of(cls, owners: Mapping[str, Any]) -> State:
-        """The present state of the named owners. Looked into are they, objects of this package's classes and of
-        what derives from them (but frozen dataclasses and what `holds_no_state`), environments that promise
-        `fits_graphs`, networks and optimizers; anything else is a constant."""
+        """The present state of the named owners. All objects are looked into but those of libraries and of
+        classes with the attribute `holds_no_state`, which are constants."""
         state = cls()
         seen: dict[int, Any] = {}
         for name, owner in owners.items():
@@ -107,15 +111,11 @@ class State:
 
 
 def _is_container(value: Any) -> bool:
-    if isinstance(value, (dict, list, tuple, nn.Module, torch.optim.Optimizer)):
+    if isinstance(value, _CONTAINERS):
         return True
     kind = type(value)
-    package = __name__.partition(".")[0]
-    ours = any(base.__module__.partition(".")[0] == package for base in kind.__mro__)
-    ours = ours or getattr(kind, "fits_graphs", False)
-    frozen = is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    opaque = frozen or getattr(kind, "holds_no_state", False)
-    return ours and hasattr(value, "__dict__") and not opaque
+    library = kind.__module__.partition(".")[0] in _LIBRARIES
+    return hasattr(value, "__dict__") and not library and not hasattr(kind, "holds_no_state")
 
 
 def _same(values: Any, others: Any) -> bool:

@@ -26,6 +26,8 @@ class Terrain:
     ground around the grid is flat at height 0.
     """
 
+    holds_no_state = True  # see legged_ppo.graphs.state
+
     config: TerrainConfig
     types: list[str]
     """Terrain types, one a column."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +14,8 @@ import torch
 
 from legged_ppo import distributed
 from legged_ppo.config.loading import CONFIG_DIR, load_config
-from legged_ppo.env import commands, locomotion
+from legged_ppo.env import commands, factory, locomotion
+from legged_ppo.env.environment import StepResult
 from legged_ppo.env.factory import make_env
 from legged_ppo.ppo import update
 from legged_ppo.sim import layout
@@ -104,6 +106,35 @@ def test_rollouts_of_environments_that_promise_nothing_are_not_recorded(
     for _ in range(2):
         captured._iterate()
     assert graphs.recordings == 1  # the update's
+
+
+class Average:
+    def __init__(self) -> None:
+        self.value = torch.zeros(())
+
+
+class OwnEnv(locomotion.LocomotionEnv):
+    """With state of its own, some of it in an object of its own."""
+
+    def _place_robots(self) -> None:
+        super()._place_robots()
+        self.average = Average()
+
+    def step(self, actions: torch.Tensor) -> StepResult:
+        result = super().step(actions)
+        self.average.value = torch.lerp(self.average.value, result.reward.mean(), 0.1)
+        return replace(result, reward=result.reward - self.average.value)
+
+
+def test_an_environment_of_ones_own_is_the_same_in_graphs(
+    make: MakeTrainer, graphs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(factory, "LocomotionEnv", OwnEnv)
+    plain, captured = make(None), make(graphs)
+    for _ in range(4):
+        assert without_times(captured._iterate()) == without_times(plain._iterate())
+    assert torch.equal(captured.env.average.value, plain.env.average.value)
+    assert graphs.recordings == 2
 
 
 def test_gradients_are_averaged_between_graphs(
