@@ -11,7 +11,10 @@ import torch
 import yaml
 
 from legged_ppo.config.schema import Config, RobotConfig, TerrainConfig
+from legged_ppo.env import commands, locomotion
 from legged_ppo.env.environment import Environment, Observations, StepResult
+from legged_ppo.sim import layout
+from legged_ppo.training import collector
 
 
 class EndingEnv:
@@ -87,3 +90,19 @@ def quiet(robot_config: Callable[[str], RobotConfig]) -> Config:
         setattr(randomization, name, [])
     randomization.push_interval_s = randomization.init_joint_pos = randomization.init_velocity = 0.0
     return config
+
+
+@pytest.fixture
+def small_warp() -> list[str]:
+    """A few robots on MuJoCo Warp, over every type of tile."""
+    sizes = ["sim.contacts=48", "sim.constraints=160", "sim.convex_pairs=48"]
+    ground = ["terrain=full", "terrain.num_levels=2", "terrain.max_initial_level=1"]
+    return ["+preset=debug", "sim.engine=mujoco_warp", *sizes, *ground]
+
+
+@pytest.fixture
+def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left out because it concerns nobody: to know that would mean to wait for the device."""
+    for module in (commands, locomotion, layout):
+        monkeypatch.setattr(module, "possibly_any", lambda mask: True)
+    monkeypatch.setattr(collector, "rows_of", lambda mask: torch.arange(len(mask)))

@@ -14,25 +14,16 @@ import torch
 
 from legged_ppo import distributed
 from legged_ppo.config.loading import CONFIG_DIR, load_config
-from legged_ppo.env import commands, factory, locomotion
+from legged_ppo.env import factory, locomotion
 from legged_ppo.env.environment import StepResult
 from legged_ppo.env.factory import make_env
 from legged_ppo.ppo import update
-from legged_ppo.sim import layout
-from legged_ppo.training import collector, trainer
+from legged_ppo.training import trainer
 from legged_ppo.training.run_directory import RunDirectory
 from legged_ppo.training.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
 OVERRIDES = [
-    "+preset=debug",
-    "sim.engine=mujoco_warp",
-    "sim.contacts=48",
-    "sim.constraints=160",
-    "sim.convex_pairs=48",
-    "terrain=full",
-    "terrain.num_levels=2",
-    "terrain.max_initial_level=1",
     "task.episode_length_s=0.2",
     "task.commands.resample_time_s=0.1",
     "task.commands.initial_scale=0.3",
@@ -43,14 +34,12 @@ OVERRIDES = [
 
 
 @pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeTrainer:
-    for module in (commands, locomotion, layout):  # as on a GPU
-        monkeypatch.setattr(module, "possibly_any", lambda mask: True)
-    monkeypatch.setattr(collector, "rows_of", lambda mask: torch.arange(len(mask)))
-
+def make(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_warp: list[str], as_on_gpu: None
+) -> MakeTrainer:
     def build(graphs: Any, *overrides: str, checkpoint: Any = None) -> Trainer:
         monkeypatch.setattr(trainer, "cuda_graphs", lambda device: graphs)
-        config = load_config(CONFIG_DIR / "phase1_fast.yaml", [*OVERRIDES, *overrides])
+        config = load_config(CONFIG_DIR / "phase1_fast.yaml", [*small_warp, *OVERRIDES, *overrides])
         env = make_env(config, config.training.num_envs, seed=0)
         run = RunDirectory(tmp_path / f"run{len(list(tmp_path.iterdir()))}")
         return Trainer(config, env, run, checkpoint, judge=None)

@@ -38,13 +38,6 @@ namespace c10::impl { C10_REGISTER_GUARD_IMPL(CUDA, NoOpDeviceGuardImpl<DeviceTy
 """
 """Without it a PyTorch for the CPU refuses to choose a GPU, which its operators do before anything else."""
 OVERRIDES = [
-    "+preset=debug",
-    "sim.contacts=48",
-    "sim.constraints=160",
-    "sim.convex_pairs=48",
-    "terrain=full",
-    "terrain.num_levels=2",
-    "terrain.max_initial_level=1",
     "training.cuda_graphs=false",
     "training.average_decay=0",  # copies of fake networks would read their content
 ]
@@ -138,9 +131,9 @@ def moved(module: nn.Module, device: torch.device) -> nn.Module:
 
 @pytest.mark.parametrize("overrides", [[], EVERYTHING], ids=["recipe", "everything"])
 def test_all_operands_of_a_rollout_and_its_losses_are_on_the_gpu(
-    gpu: None, tmp_path: Path, overrides: list[str]
+    gpu: None, tmp_path: Path, small_warp: list[str], overrides: list[str]
 ) -> None:
-    config = load_config(CONFIG_DIR / "phase1_fast.yaml", [*OVERRIDES, *overrides])
+    config = load_config(CONFIG_DIR / "phase1_fast.yaml", [*small_warp, *OVERRIDES, *overrides])
     env = make_env(config, config.training.num_envs, seed=0, device=GPU)
     trainer = Trainer(config, env, RunDirectory(tmp_path / "run"), judge=None)
     ppo, buffer = trainer.ppo, trainer.buffer

@@ -14,10 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
-from legged_ppo.env import commands, locomotion
 from legged_ppo.env.factory import make_env
-from legged_ppo.sim import layout
-from legged_ppo.training import collector
 from legged_ppo.training.run_directory import RunDirectory
 from legged_ppo.training.trainer import Trainer
 
@@ -41,23 +38,9 @@ class NoWaiting(TorchDispatchMode):
 
 
 @pytest.fixture
-def trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
-    for module in (commands, locomotion, layout):
-        monkeypatch.setattr(module, "possibly_any", lambda mask: True)
-    monkeypatch.setattr(collector, "rows_of", lambda mask: torch.arange(len(mask)))
-    overrides = [
-        "+preset=debug",
-        "sim.engine=mujoco_warp",
-        "sim.contacts=48",
-        "sim.constraints=160",
-        "sim.convex_pairs=48",
-        "terrain=full",
-        "terrain.num_levels=2",
-        "terrain.max_initial_level=1",
-        "task.episode_length_s=0.2",
-        "task.commands.resample_time_s=0.1",
-    ]
-    config = load_config(CONFIG_DIR / "phase1_fast.yaml", overrides)
+def trainer(tmp_path: Path, small_warp: list[str], as_on_gpu: None) -> Trainer:
+    often = ["task.episode_length_s=0.2", "task.commands.resample_time_s=0.1"]
+    config = load_config(CONFIG_DIR / "phase1_fast.yaml", [*small_warp, *often])
     assert config.ppo.schedule == "adaptive"
     env = make_env(config, config.training.num_envs, seed=0)
     return Trainer(config, env, RunDirectory(tmp_path / "run"), judge=None)
