@@ -13,5 +13,5 @@ run=$(dirname "$(readlink -f logs/checkpoints)")
 grep -E "env_steps|train_wall_time_s|mean_fps" "$run/summary.json"
 for terrain in stairs_up stairs_down slope_up slope_down curbs; do
     "$python" evaluate.py --checkpoint "$run/checkpoints/phase1_best.pth" --device "$device" \
-        --terrain "$terrain" --level 7 --envs 256 | grep "level\|$terrain 7"
+        --terrain "$terrain" --level 7 --envs 256 | grep "$terrain 7"
 done

@@ -15,8 +15,6 @@ FACTS = (
     *("device", "cuda_graphs", "driver", "torch", "cuda"),
     *("warp", "mujoco", "mujoco_warp", "commit"),
 )
-
-
 TITLES = {
     "flat": "flat",
     "full": "full grid",

@@ -55,7 +55,7 @@ class LocomotionEnv:
         generator: source of all randomness, on the simulator's device.
     """
 
-    fits_graphs = True
+    fits_graphs = True  # see `Environment`
 
     def __init__(
         self,

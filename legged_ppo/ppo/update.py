@@ -70,7 +70,7 @@ class PPO:
             lr=config.learning_rate,
             eps=1e-5,
             fused=True,
-            capturable=generator.device.type == "cuda",
+            capturable=self._on_gpu,
         )
         self.learning_rate = self._scalar(config.learning_rate)
         """scalar float64, on the device, where the adaptive rule computes it without Python waiting"""
@@ -147,8 +147,12 @@ class PPO:
         # A resumed run may ask for another decay, of the weights alone.
         self.optimizer.param_groups[0]["weight_decay"] = self.config.weight_decay
         for group in self.optimizer.param_groups:  # the checkpoint may be of another device
-            group["capturable"] = self._generator.device.type == "cuda"
+            group["capturable"] = self._on_gpu
         self.learning_rate = self._scalar(state["learning_rate"])
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self._generator.device.type == "cuda"
 
     def _scalar(self, value: float) -> torch.Tensor:
         return torch.full((), value, dtype=torch.float64, device=self._generator.device)

@@ -10,14 +10,12 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
-
-WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal", "lift_fresh"}
-"""Operators that a capture refuses: they hand values to Python, or copy from it."""
+from waiting import waits_for_device
 
 
 class EmulatedGraphs:
-    """`Backend` that records operators with the tensors that they read and write, and computes nothing while
-    it records: all memory and all generators are as before when a segment ends.
+    """`Backend` that records operators with the tensors that they read and write. As if nothing had been
+    computed meanwhile, all memory and all generators are as before when a segment ends.
 
     A replay begins with garbage in all that the recording itself allocated, so that nothing but what was there
     before can be relied on, and runs the operators on the same addresses.
@@ -60,7 +58,7 @@ class EmulatedSegment(TorchDispatchMode):
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func.overloadpacket.__name__ in WAITING:
+        if waits_for_device(func, args):
             raise RuntimeError(f"{func} is not permitted in a capture")
         inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
         if func._schema.is_mutable:

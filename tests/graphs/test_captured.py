@@ -159,6 +159,27 @@ def test_tensors_that_share_memory_are_told_apart(captured: Replay, graphs: Any)
     assert graphs.replays == 4
 
 
+def test_expanded_and_empty_tensors_are_no_hindrance(captured: Replay, graphs: Any) -> None:
+    class Plain:
+        def __init__(self) -> None:
+            self.level = torch.zeros(()).expand(3)
+            self.seen, self.unseen = torch.zeros(2, 0), torch.zeros(2, 0)
+
+        def step(self) -> None:
+            self.level, self.seen = self.level + PUSH, self.seen + 1
+
+    plain, expected = Plain(), Plain()
+    step = captured(plain.step, plain=plain)
+    step()
+    expected.step()
+    plain.level = expected.level = torch.ones(()).expand(3)
+    for _ in range(3):
+        step()
+        expected.step()
+        assert torch.equal(plain.level, expected.level) and plain.seen.shape == (2, 0)
+    assert (graphs.recordings, graphs.replays) == (2, 3)  # the first showed what was expanded
+
+
 def test_views_that_move_together_stay_views(captured: Replay, graphs: Any) -> None:
     class Columns:
         def __init__(self) -> None:
@@ -243,6 +264,10 @@ def waits(walker: Walker) -> None:
         walker.position = walker.position + 1
 
 
+def chooses(walker: Walker) -> None:
+    walker.position = walker.position + walker.speed[walker.speed > 0].sum()
+
+
 def stops_counting(walker: Walker) -> None:
     walker.gain += 1
 
@@ -259,6 +284,7 @@ def learns_a_new_name(walker: Walker) -> None:
     ("change", "reason"),
     [
         (waits, "aten._local_scalar_dense.default is not permitted in a capture"),
+        (chooses, "aten.index.Tensor is not permitted in a capture"),
         (stops_counting, "walker.gain changes from 1.5 to 2.5 within one call"),
         (grows, "walker.position changes its shape or type within one call"),
         (learns_a_new_name, "walker.parts.3 appears or disappears within one call"),

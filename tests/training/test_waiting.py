@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from waiting import waits_for_device
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.env.factory import make_env
 from legged_ppo.training.run_directory import RunDirectory
 from legged_ppo.training.trainer import Trainer
-
-WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "_unique2", "equal", "lift_fresh"}
-"""Operators that hand values to Python, give results of an unknown size, or copy from Python."""
 
 
 class NoWaiting(TorchDispatchMode):
@@ -28,12 +25,7 @@ class NoWaiting(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        name = func.overloadpacket.__name__
-        masked = name.startswith("index") and any(
-            index is not None and index.dtype == torch.bool
-            for index in (args[1] if isinstance(args[1], (list, tuple)) else [])
-        )
-        assert name not in WAITING and not masked, f"{func} waits for the device"
+        assert not waits_for_device(func, args), f"{func} waits for the device"
         return func(*args, **(kwargs or {}))
 
 
