@@ -18,8 +18,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from legged_ppo.allocator import keep_freed_memory
 from legged_ppo.models.gru import GRU
+from legged_ppo.runtime.cpu import keep_freed_memory
 
 STEPS, INPUTS = 24, 80
 

@@ -27,13 +27,13 @@ import torch
 from rsl_rl import algorithms as rsl_rl
 from tensordict import TensorDict
 
-from legged_ppo.allocator import keep_freed_memory
+from legged_ppo.algorithms.ppo import PPO
+from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
 from legged_ppo.config.schema import PolicyConfig, PPOConfig
-from legged_ppo.graphs.cuda import cuda_graphs
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.ppo.precision import network_precision
-from legged_ppo.ppo.rollout_buffer import RolloutBuffer
-from legged_ppo.ppo.update import PPO
+from legged_ppo.runtime.cpu import keep_freed_memory
+from legged_ppo.runtime.cuda_graphs_cuda import cuda_graphs
+from legged_ppo.runtime.precision import network_precision
 
 STEPS, INPUTS, ACTIONS, GRU, HEAD = 24, 181, 12, 256, 128
 EPOCHS, MINIBATCHES = 5, 4

@@ -24,11 +24,11 @@ import numpy as np
 import torch
 from gymnasium.wrappers import TransformObservation
 
-from legged_ppo.allocator import keep_freed_memory
 from legged_ppo.config.loading import CONFIG_DIR, load_config
-from legged_ppo.env.factory import make_training_env
 from legged_ppo.evaluation.returns import evaluate_returns
-from legged_ppo.training.run_directory import RunDirectory
+from legged_ppo.runs.run_directory import RunDirectory
+from legged_ppo.runtime.cpu import keep_freed_memory
+from legged_ppo.training.task import make_training_env
 from legged_ppo.training.trainer import Trainer
 
 EPISODES = 100
@@ -161,7 +161,7 @@ def run_ours(task: Task, seed: int) -> tuple[float, float]:
             ],
         )
         env = make_training_env(config, config.training.num_envs, seed)
-        trainer = Trainer(config, env, RunDirectory.create(config, task.recipe), judge=None)
+        trainer = Trainer(config, env, RunDirectory.create(config, task.recipe), scorer=None)
         begin = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - begin

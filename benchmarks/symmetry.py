@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 
-from legged_ppo.allocator import keep_freed_memory
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.env.factory import make_env
-from legged_ppo.training.run_directory import RunDirectory
+from legged_ppo.runs.run_directory import RunDirectory
+from legged_ppo.runtime.cpu import keep_freed_memory
 from legged_ppo.training.trainer import Trainer
 
 VARIANTS = ("none", "augmentation", "loss")

@@ -19,13 +19,13 @@ from typing import Any
 import mujoco
 from throughput import physics_fps
 
-from legged_ppo.allocator import keep_freed_memory
 from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import Config, TerrainConfig
 from legged_ppo.env.factory import make_env
+from legged_ppo.runs.run_directory import RunDirectory
+from legged_ppo.runtime.cpu import keep_freed_memory
 from legged_ppo.terrain.grid import build_terrain
 from legged_ppo.terrain.types import make_tile_types
-from legged_ppo.training.run_directory import RunDirectory
 from legged_ppo.training.trainer import Trainer
 
 _FULL = "full grid"

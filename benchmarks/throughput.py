@@ -34,16 +34,16 @@ from unittest import mock
 import torch
 from machine import machine
 
-from legged_ppo.allocator import keep_freed_memory
-from legged_ppo.command_line import is_out_of_memory
+from legged_ppo.cli.parser import is_out_of_memory
 from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import Config
-from legged_ppo.device import find_device
 from legged_ppo.env.factory import make_env
 from legged_ppo.env.locomotion import LocomotionEnv
-from legged_ppo.graphs.captured import Captured
+from legged_ppo.runs.run_directory import RunDirectory
+from legged_ppo.runtime.cpu import keep_freed_memory
+from legged_ppo.runtime.cuda_graphs import Captured
+from legged_ppo.runtime.device import find_device
 from legged_ppo.sim.mujoco_c import MujocoC
-from legged_ppo.training.run_directory import RunDirectory
 from legged_ppo.training.trainer import Trainer
 
 
@@ -170,7 +170,7 @@ def _plan_timed(device: torch.device, times: dict[str, float]) -> Iterator[None]
     if device.type != "cuda":
         yield
         return
-    from legged_ppo.sim import mujoco_warp
+    from legged_ppo.sim.warp import engine as mujoco_warp
 
     plan_capacity = mujoco_warp.plan_capacity
 

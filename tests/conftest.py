@@ -10,11 +10,13 @@ import pytest
 import torch
 import yaml
 
+from legged_ppo.algorithms import collector
 from legged_ppo.config.schema import Config, RobotConfig, TerrainConfig
 from legged_ppo.env import commands, locomotion
-from legged_ppo.env.environment import Environment, Observations, StepResult
-from legged_ppo.sim import layout
-from legged_ppo.training import collector
+from legged_ppo.interface import Environment, Observations, StepResult
+from legged_ppo.sim import indexing
+
+pytest_plugins = ["checkpoints"]
 
 
 class EndingEnv:
@@ -103,6 +105,6 @@ def small_warp() -> list[str]:
 @pytest.fixture
 def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is left out because it concerns nobody: to know that would mean to wait for the device."""
-    for module in (commands, locomotion, layout):
-        monkeypatch.setattr(module, "possibly_any", lambda mask: True)
-    monkeypatch.setattr(collector, "rows_of", lambda mask: torch.arange(len(mask)))
+    for module in (commands, locomotion, indexing):
+        monkeypatch.setattr(module, "any_without_sync", lambda mask: True)
+    monkeypatch.setattr(collector, "rows_without_sync", lambda mask: torch.arange(len(mask)))

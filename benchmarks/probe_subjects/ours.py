@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
+from legged_ppo.algorithms.collector import Collector
+from legged_ppo.algorithms.ppo import PPO
+from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
 from legged_ppo.config.schema import Config, PolicyConfig, PPOConfig, TrainingConfig
-from legged_ppo.env.environment import Observations, StepResult
+from legged_ppo.interface import Observations, StepResult
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.ppo.rollout_buffer import RolloutBuffer
-from legged_ppo.ppo.update import PPO
-from legged_ppo.training.checkpoint import checkpoint_config, load_checkpoint
-from legged_ppo.training.collector import Collector
-from legged_ppo.training.run_directory import RunDirectory
+from legged_ppo.runs.checkpoint import checkpoint_config, load_checkpoint
+from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.training.trainer import Trainer
 
 from .script import (
@@ -93,7 +93,7 @@ class Ours:
         )
         config = Config(policy=_POLICY, ppo=_PPO, training=training)
         run = RunDirectory.create(config, "")
-        return _trained(Trainer(config, _Env(script), run, judge=None))
+        return _trained(Trainer(config, _Env(script), run, scorer=None))
 
     def load_and_train(
         self, script: Script, folder: Path, loaded: Callable[[], None]
@@ -103,7 +103,7 @@ class Ours:
         config = checkpoint_config(checkpoint, path)
         run = RunDirectory.of_checkpoint(path)
         assert run is not None
-        trainer = Trainer(config, _Env(script), run, checkpoint, judge=None)
+        trainer = Trainer(config, _Env(script), run, checkpoint, scorer=None)
         loaded()
         return _trained(trainer)
 
@@ -114,7 +114,7 @@ class _Env:
     device, num_envs, num_actions = torch.device("cpu"), ROBOTS, ACTIONS
     obs_dims = {"observation": INPUTS}  # noqa: RUF012
     episode_metrics, step_metrics = ["count", "return", "length"], ["reward"]
-    strata, mirror = None, None
+    env_groups, mirror = None, None
 
     def __init__(self, script: Script) -> None:
         self.script, self.t = script, 0
@@ -136,7 +136,7 @@ class _Env:
             {"episode": torch.zeros(3), "step": s.rewards[t].sum()[None]},
         )
 
-    def anneal(self, progress: float) -> None: ...
+    def set_progress(self, progress: float) -> None: ...
 
     def metrics(self) -> dict[str, torch.Tensor]:
         return {}
@@ -149,7 +149,7 @@ class _Env:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.t = state["t"]
 
-    def load_progress(self, states: list[dict[str, Any]]) -> None: ...
+    def load_levels(self, states: list[dict[str, Any]]) -> None: ...
 
 
 def _trained(trainer: Trainer) -> torch.Tensor:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from legged_ppo.training.checkpoint import global_rng_state, set_global_rng_state
+from legged_ppo.runs.checkpoint import global_rng_state, set_global_rng_state
 
 from . import load_subject
 from .script import Script, Subject

@@ -9,8 +9,8 @@ from typing import Any
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import Config
+from legged_ppo.errors import ConfigError
 
 COMMAND_LINE = "command line"
 """Source of an error in an override."""

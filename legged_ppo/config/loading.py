@@ -20,10 +20,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.keys import COMMAND_LINE, dictionary_override, is_overridden, known_keys
 from legged_ppo.config.schema import Config
 from legged_ppo.config.validation import validate
+from legged_ppo.errors import ConfigError
 
 CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
 """The project's recipes and groups."""

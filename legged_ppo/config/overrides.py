@@ -9,11 +9,11 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.keys import COMMAND_LINE, dictionaries, dictionary_override, known_keys
 from legged_ppo.config.loading import CONFIG_DIR, to_config
 from legged_ppo.config.schema import Config
 from legged_ppo.config.validation import validate
+from legged_ppo.errors import ConfigError
 
 ALL_SECTIONS = tuple(field.name for field in fields(Config))
 

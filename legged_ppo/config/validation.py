@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import Config
+from legged_ppo.errors import ConfigError
 from legged_ppo.terrain.checks import check_curriculum, check_terrain
 
 Check = tuple[Callable[[Any], bool], str]

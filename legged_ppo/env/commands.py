@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from legged_ppo.config.schema import CommandConfig
-from legged_ppo.device import possibly_any
-from legged_ppo.env.sampling import uniform
+from legged_ppo.runtime.device import any_without_sync
+from legged_ppo.runtime.sampling import uniform
 from legged_ppo.sim.rotations import wrap_to_pi
 
 _MEMORY = 3.0
@@ -45,7 +45,7 @@ class VelocityCommands:
         self._low, self._span = ranges[:, 0], ranges[:, 1] - ranges[:, 0]
         self._scale = torch.ones((), device=device)  # read by graphs, so not a number of Python's
 
-    def anneal(self, progress: float) -> None:
+    def set_progress(self, progress: float) -> None:
         """Widen the velocities' ranges with the training's progress in [0, 1]."""
         start, ramp = self.config.initial_scale, self.config.ramp
         self._scale.fill_(start + (1.0 - start) * min(progress / ramp, 1.0))
@@ -127,7 +127,7 @@ class VelocityCommands:
         self.course = self.course + self._dt * self._course_rate(yaw)
         self.time_left -= self._dt
         due = self.time_left <= 0.0
-        if not self._holds_heading and possibly_any(due):
+        if not self._holds_heading and any_without_sync(due):
             self.resample(due)
         self.steer(yaw)
 

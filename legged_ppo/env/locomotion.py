@@ -7,17 +7,17 @@ from typing import Any
 
 import torch
 
-from legged_ppo import distributed
 from legged_ppo.config.schema import Config
-from legged_ppo.device import possibly_any
 from legged_ppo.env import rewards
 from legged_ppo.env.commands import VelocityCommands
-from legged_ppo.env.environment import Observations, StepResult
-from legged_ppo.env.mirror import Mirror
-from legged_ppo.env.observations import ObservationBuilder, make_mirror
+from legged_ppo.env.observations import ObservationBuilder
 from legged_ppo.env.randomization import Randomization
-from legged_ppo.env.scandots import Scandots
+from legged_ppo.env.symmetry import make_symmetry
+from legged_ppo.interface import Observations, StepResult, Symmetry
 from legged_ppo.robots.spec import RobotSpec
+from legged_ppo.runtime import distributed
+from legged_ppo.runtime.device import any_without_sync
+from legged_ppo.sensors.height_scan import Scandots
 from legged_ppo.sim.rotations import rotation_matrix
 from legged_ppo.sim.simulator import Simulator
 from legged_ppo.terrain.curriculum import EpisodeOutcome, TerrainCurriculum
@@ -155,9 +155,9 @@ class LocomotionEnv:
         self.wrapped, self.start, self.farthest = zeros(n, 2), zeros(n, 2), zeros(n)
 
     @property
-    def mirror(self) -> Mirror:
+    def symmetry(self) -> Symmetry:
         """See `Environment`; raises ConfigError for a robot or sensor that differs between its sides."""
-        return make_mirror(self.robot, self.scandots.grid.cpu(), self.device)
+        return make_symmetry(self.robot, self.scandots.grid.cpu(), self.device)
 
     @property
     def terrain_type(self) -> torch.Tensor:
@@ -165,7 +165,7 @@ class LocomotionEnv:
         return self.curriculum.types
 
     @property
-    def strata(self) -> torch.Tensor | None:
+    def env_groups(self) -> torch.Tensor | None:
         """The terrain types, where there are several."""
         return self.terrain_type if len(self.terrain.types) > 1 else None
 
@@ -230,7 +230,7 @@ class LocomotionEnv:
         final_obs = obs = self._observe()
         done = terminated | truncated
         info = self._info(done)
-        if possibly_any(done):
+        if any_without_sync(done):
             self._move_levels(done, terminated)
             self._reset(done)
             # Only where an episode ended: the others must not see a second draw of noise.
@@ -260,15 +260,15 @@ class LocomotionEnv:
             setattr(self, name, state["buffers"][name].clone())
         self.generator.set_state(state["generator"])
 
-    def load_progress(self, states: list[dict[str, Any]]) -> None:
+    def load_levels(self, states: list[dict[str, Any]]) -> None:
         """Take over the robots' levels alone, from as many ranks as there were."""
         found = [state["curriculum"] for state in states]
         self.curriculum.load_share(found, distributed.rank(), distributed.world_size())
         self._find_tiles()
 
-    def anneal(self, progress: float) -> None:
+    def set_progress(self, progress: float) -> None:
         """Take over the training's progress in [0, 1], for the command ranges."""
-        self.commands.anneal(progress)
+        self.commands.set_progress(progress)
 
     def metrics(self) -> dict[str, torch.Tensor]:
         """Scalars of the engine and of the curriculum, if there is one, to be read once an iteration."""
@@ -289,7 +289,7 @@ class LocomotionEnv:
         size = self.config.terrain.tile_size
         local = self.simulator.state.base_pos[:, :2] - self._origin[:, :2]
         shift = torch.round(local / size) * -size
-        if possibly_any(shift):
+        if any_without_sync(shift):
             self.simulator.translate(shift)
             self.wrapped = self.wrapped + shift
 

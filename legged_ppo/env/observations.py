@@ -4,49 +4,15 @@ from __future__ import annotations
 
 import torch
 
-from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import ObservationConfig
-from legged_ppo.env.environment import Observations
-from legged_ppo.env.mirror import (
-    ROTATION,
-    VECTOR,
-    Mirror,
-    Reflection,
-    foot_reflection,
-    grid_reflection,
-    joint_reflection,
-)
 from legged_ppo.env.randomization import NUM_PRIVILEGED
-from legged_ppo.env.scandots import NOMINAL_HEIGHT
+from legged_ppo.interface import Observations
 from legged_ppo.robots.spec import RobotSpec
+from legged_ppo.sensors.height_scan import NOMINAL_HEIGHT
 from legged_ppo.sim.simulator import SimState
 
 _HEIGHT_CLIP = 1.0
 """The critic's base height is clipped to +- this [m]."""
-
-
-def make_mirror(robot: RobotSpec, grid: torch.Tensor, device: torch.device) -> Mirror:
-    """The reflection of what `ObservationBuilder` builds, for scandots at `grid` [D, 2] m.
-
-    Raises:
-        ConfigError: the robot, its default pose or the grid is not the same on both sides.
-    """
-    joints, feet, one = joint_reflection(robot), foot_reflection(robot), Reflection.of_signs(1.0)
-    default = torch.as_tensor(robot.default_joint_pos, dtype=torch.float32)
-    if not torch.allclose(joints(default), default, atol=1e-3):
-        pose = robot.config.default_joint_pos
-        raise ConfigError("robot.default_joint_pos", pose, "a pose that is the same on both sides")
-    # Friction, added mass, shift of the centre of mass, gains, motor strength.
-    parameters = Reflection.joined([one, one, VECTOR, one, one, one])
-    groups = {
-        "proprioception": [ROTATION, VECTOR, joints, joints, joints, feet],
-        "commands": [Reflection.of_signs(1.0, -1.0, -1.0)],
-        "scandots": [grid_reflection(grid)],
-        "extrinsics": [parameters],
-        "privileged": [VECTOR, parameters, one, feet],
-    }
-    reflections = {name: Reflection.joined(parts).to(device) for name, parts in groups.items()}
-    return Mirror(joints.to(device), reflections)
 
 
 class ObservationBuilder:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from legged_ppo.config.schema import RandomizationConfig
-from legged_ppo.env.sampling import uniform
 from legged_ppo.robots.spec import RobotSpec
+from legged_ppo.runtime.sampling import uniform
 from legged_ppo.sim.rotations import from_yaw
 from legged_ppo.sim.simulator import PhysicalParameters
 

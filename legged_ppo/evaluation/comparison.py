@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
 from legged_ppo.evaluation.statistics import Episodes, cell_masks, features_of
 from legged_ppo.terrain.grid import Terrain
 
 _Z95 = 1.959964
 """97.5 % quantile of the normal distribution."""
-_ENOUGH = 10
+ENOUGH_PAIRS = 10
 """Pairs below which no difference is marked: the normal approximation says little of them."""
 FIGURES = ("success_rate", "lin_vel_error", "yaw_rate_error", "time_to_fall_s", "displacement_m")
 
@@ -41,55 +40,6 @@ def compare(first: Episodes, second: Episodes, terrain: Terrain) -> dict[str, An
         for name, cells in cell_masks(first, terrain).items()
     }
     return {"overall": _row(first, second), "terrain": groups}
-
-
-def comparison_table(result: dict[str, Any], names: tuple[str, str]) -> Table:
-    """One row a terrain type and figure; differences whose interval excludes 0 are marked."""
-    table = Table(title=f"A: {names[0]}   B: {names[1]}")
-    table.add_column("terrain", no_wrap=True)
-    table.add_column("figure", no_wrap=True)
-    for heading in ("A", "B", "B - A", "95 %\ninterval", ""):
-        table.add_column(heading, justify="right", no_wrap=True)
-    groups = {"all": result["overall"]}
-    groups |= {name: group["all"] for name, group in result["terrain"].items()}
-    for name, row in groups.items():
-        for figure in FIGURES:
-            mean, low, high = row["difference"][figure]
-            table.add_row(
-                name if figure == FIGURES[0] else "",
-                figure,
-                _number(row["first"][figure]),
-                _number(row["second"][figure]),
-                "-" if mean is None else f"{mean:+.3f}",
-                "-" if low is None else f"{low:+.3f} {high:+.3f}",
-                _mark(row, figure),
-                end_section=figure == FIGURES[-1],
-            )
-    return table
-
-
-def difference_matrix(result: dict[str, Any], figure: str = FIGURES[0]) -> Table:
-    """The paired differences of one figure by terrain type and level, with the number of pairs."""
-    groups = result["terrain"]
-    levels = sorted({level for group in groups.values() for level in group["levels"]}, key=int)
-    table = Table(title=f"{figure}, B - A, by level (n pairs; *: the 95 % interval excludes 0)")
-    table.add_column("terrain", no_wrap=True)
-    for level in levels:
-        table.add_column(level, justify="right", no_wrap=True)
-    for name, group in groups.items():
-        cells = []
-        for row in (group["levels"].get(level) for level in levels):
-            mean = row and row["difference"][figure][0]
-            text = "" if mean is None else f"{mean:+.2f}{_mark(row, figure)}\nn={row['episodes']}"
-            cells.append(text)
-        table.add_row(name, *cells)
-    return table
-
-
-def _mark(row: dict[str, Any], figure: str) -> str:
-    _, low, high = row["difference"][figure]
-    known = low is not None and row["episodes"] >= _ENOUGH
-    return "*" if known and (low > 0 or high < 0) else ""
 
 
 def _row(first: Episodes, second: Episodes) -> dict[str, Any]:
@@ -134,7 +84,3 @@ def _paired(first: np.ndarray, second: np.ndarray) -> list[float | None]:
         return [mean, None, None]
     half = _Z95 * float(difference.std(ddof=1)) / len(difference) ** 0.5
     return [mean, mean - half, mean + half]
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"

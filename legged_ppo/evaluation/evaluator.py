@@ -16,13 +16,13 @@ import numpy as np
 import torch
 
 from legged_ppo.config.schema import Config
-from legged_ppo.env.environment import StepResult
 from legged_ppo.env.factory import make_env
 from legged_ppo.env.locomotion import LocomotionEnv
-from legged_ppo.evaluation.actor import RecurrentActor
-from legged_ppo.evaluation.cells import fill_cells
 from legged_ppo.evaluation.statistics import Episodes, concatenate, summarize_by_terrain
+from legged_ppo.evaluation.tiles import fill_cells
+from legged_ppo.interface import StepResult
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.recurrent_policy import RecurrentActor
 from legged_ppo.terrain.curriculum import covered_path
 from legged_ppo.terrain.grid import Terrain
 

@@ -13,13 +13,11 @@ import copy
 from typing import Any
 
 import numpy as np
-from rich.table import Table
 
-from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import Config
+from legged_ppo.errors import ConfigError
 from legged_ppo.evaluation.evaluator import collect_episodes
 from legged_ppo.evaluation.statistics import mean_figure, summarize
-from legged_ppo.evaluation.tables import INTERVALS, figure_text
 from legged_ppo.models.actor_critic import ActorCritic
 
 COMMAND = (0.35, 0.0, 0.0)
@@ -87,21 +85,3 @@ def run_protocol(
         forward = mean_figure("forward_displacement_m", group.forward)
         figures[kind] = forward | summarize(group)
     return figures
-
-
-def protocol_table(figures: dict[str, Any]) -> Table:
-    """Ours beside the published figures."""
-    table = Table(
-        title="0.35 m/s forward, after Agarwal et al. 2022 (terrain is not the same)",
-        caption=INTERVALS,
-    )
-    table.add_column("terrain", no_wrap=True)
-    for heading in ("this policy", "monolithic", "RMA", "blind"):
-        table.add_column(f"{heading}\n\\[m]", justify="right", no_wrap=True)
-        table.add_column("to fall\n\\[s]", justify="right", no_wrap=True)
-    for kind, row in figures.items():
-        cells = [figure_text(row, name, 1) for name in ("forward_displacement_m", "time_to_fall_s")]
-        for published in PUBLISHED[kind].values():
-            cells += [f"{value:.1f}" for value in published]
-        table.add_row(kind, *cells)
-    return table

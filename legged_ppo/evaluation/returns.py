@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from legged_ppo.config.schema import Config
-from legged_ppo.evaluation.actor import RecurrentActor
 from legged_ppo.evaluation.statistics import mean_figure, wilson_interval
 from legged_ppo.interop.gymnasium import GymnasiumEnv
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.recurrent_policy import RecurrentActor
 
 _MAX_ENVS = 100
 """Environments that are stepped together; more episodes than this take several rounds."""

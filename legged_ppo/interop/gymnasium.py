@@ -14,10 +14,10 @@ from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers.vector import NormalizeReward
 
-from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import GymConfig
-from legged_ppo.env.environment import Observations, StepResult
-from legged_ppo.interop.pictures import are_pictures, pack_pictures, picture_shape
+from legged_ppo.errors import ConfigError
+from legged_ppo.interface import Observations, StepResult
+from legged_ppo.interop.images import are_images, image_shape, pack_images
 from legged_ppo.models.trunks import IMAGE
 
 OBSERVATION = "observation"
@@ -31,7 +31,7 @@ class FrameSkip(gymnasium.Wrapper[Any, Any, Any, Any]):
         super().__init__(env)
         self._frames = frames
         space = env.observation_space
-        self._brighter = isinstance(space, Box) and are_pictures(space)
+        self._brighter = isinstance(space, Box) and are_images(space)
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         total, before = 0.0, None
@@ -127,11 +127,11 @@ class GymnasiumEnv:
         self._lengths = np.zeros(num_envs, dtype=np.int64)
 
     @property
-    def strata(self) -> None:
+    def env_groups(self) -> None:
         return None
 
     @property
-    def mirror(self) -> None:
+    def symmetry(self) -> None:
         return None
 
     def reset(self) -> Observations:
@@ -179,7 +179,7 @@ class GymnasiumEnv:
         picture = None if pictures is None else pictures[0]
         return None if picture is None else np.asarray(picture)
 
-    def anneal(self, progress: float) -> None:
+    def set_progress(self, progress: float) -> None:
         """Nothing here changes with time."""
 
     def metrics(self) -> dict[str, torch.Tensor]:
@@ -220,7 +220,7 @@ class GymnasiumEnv:
         self._returns[:], self._lengths[:] = state["returns"].numpy(), state["lengths"].numpy()
         self._load_scaling(state)
 
-    def load_progress(self, states: list[dict[str, Any]]) -> None:
+    def load_levels(self, states: list[dict[str, Any]]) -> None:
         """Of what is saved the scale of the rewards alone outlives an episode."""
         self._load_scaling(states[0])
 
@@ -245,7 +245,7 @@ class GymnasiumEnv:
         if IMAGE in self.obs_dims:
             space = self.vector.single_observation_space
             assert isinstance(space, Box)
-            return {IMAGE: pack_pictures(self.config, space, observed)}
+            return {IMAGE: pack_images(self.config, space, observed)}
         flat = torch.as_tensor(observed, dtype=torch.float32).reshape(self.num_envs, -1)
         if self.config.observe:
             flat = flat[:, self.config.observe]
@@ -281,8 +281,8 @@ def _observation_dims(
     space = vector.single_observation_space
     if not isinstance(space, Box):
         raise ConfigError("gym.id", config.id, f"an environment with Box observations, not {space}")
-    if are_pictures(space):
-        return {IMAGE: picture_shape(config, space)}
+    if are_images(space):
+        return {IMAGE: image_shape(config, space)}
     for key in ("image_size", "grayscale"):
         if getattr(config, key):
             expected = f"its default: {config.id} shows no pictures"

@@ -1,7 +1,7 @@
 """rsl_rl both ways.
 
 Our environment for its runner: `OnPolicyRunner(RslRlEnv(make_env(config, 4096, seed)), cfg, log_dir)`.
-Its environments for our trainer: `Trainer(config, FromRslRl(vec_env), run, judge=None)`.
+Its environments for our trainer: `Trainer(config, FromRslRl(vec_env), run, scorer=None)`.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import torch
 from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
-from legged_ppo.env.environment import Observations, StepResult
 from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.interface import Observations, StepResult
 from legged_ppo.models.trunks import PRIVILEGED
 
 
@@ -104,11 +104,11 @@ class FromRslRl:
         return _groups_of(observed, {}, privileged)
 
     @property
-    def strata(self) -> None:
+    def env_groups(self) -> None:
         return None
 
     @property
-    def mirror(self) -> None:
+    def symmetry(self) -> None:
         return None
 
     def reset(self) -> Observations:
@@ -141,7 +141,7 @@ class FromRslRl:
             info={"episode": episode, "step": torch.zeros(0, device=self.device)},
         )
 
-    def anneal(self, progress: float) -> None:
+    def set_progress(self, progress: float) -> None:
         """Such an environment counts its own steps."""
 
     def metrics(self) -> dict[str, torch.Tensor]:
@@ -161,7 +161,7 @@ class FromRslRl:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Never called with a state that means something."""
 
-    def load_progress(self, states: list[dict[str, Any]]) -> None:
+    def load_levels(self, states: list[dict[str, Any]]) -> None:
         """Nothing is known of its levels."""
 
     def _named(self, groups: dict[str, torch.Tensor]) -> Observations:

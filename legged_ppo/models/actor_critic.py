@@ -78,7 +78,7 @@ class ActorCritic(nn.Module):
         parts = self.normalizer(joined).split(list(self._widths.values()), dim=-1)
         return dict(zip(groups, parts, strict=True)) | unnormalized
 
-    def commit_statistics(self) -> None:
+    def apply_normalization(self) -> None:
         """Let what was collected take effect; call between an update and the next rollout."""
         if self.normalizer is not None:
             self.normalizer.commit()

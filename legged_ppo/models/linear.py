@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from legged_ppo.processor import is_amd
+from legged_ppo.runtime.cpu import is_amd
 
 _CALL_COST = 2**20
 """Multiplications of a product below which oneDNN's dearer call outweighs its speed"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from legged_ppo import distributed
+from legged_ppo.runtime import distributed
 
 
 class RunningNormalizer(nn.Module):

@@ -11,8 +11,8 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import PolicyConfig
+from legged_ppo.errors import ConfigError
 from legged_ppo.models.gru import GRU
 from legged_ppo.models.image_encoder import ImageEncoder
 from legged_ppo.models.mlp import mlp

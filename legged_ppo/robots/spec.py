@@ -8,8 +8,8 @@ from pathlib import Path
 import mujoco
 import numpy as np
 
-from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import RobotConfig
+from legged_ppo.errors import ConfigError
 
 BUILT_IN = ("go2", "a1")
 

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from mujoco.batch import Batch, SimulationError
 
-from legged_ppo import distributed
 from legged_ppo.config.schema import SimConfig
 from legged_ppo.robots.spec import RobotSpec
-from legged_ppo.sim.layout import RANDOMIZED, Layout
+from legged_ppo.runtime import distributed
+from legged_ppo.sim.indexing import RANDOMIZED, ModelIndex
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
 from legged_ppo.terrain.grid import Terrain
@@ -148,7 +148,7 @@ class Group:
         self._default_ctrl = robot.default_joint_pos
         count = rows.stop - rows.start
         self.batch = Batch(model, count, config.threads or distributed.threads())
-        self.layout = Layout(model, robot, _CPU)
+        self.layout = ModelIndex(model, robot, _CPU)
         fields = {name: torch.from_numpy(self.batch.expand(name)) for name in RANDOMIZED}
         self.fields = self.layout.of_robot(fields)
         self.qpos, self.qvel = self.batch.bind("qpos"), self.batch.bind("qvel")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import TerrainConfig
+from legged_ppo.errors import ConfigError
 from legged_ppo.terrain.tile import RIM
 from legged_ppo.terrain.types import TileType, make_tile_types
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from legged_ppo import distributed
 from legged_ppo.config.schema import CurriculumConfig
+from legged_ppo.runtime import distributed
 
 _SOLVED_PROGRESS = 0.7
 """Share of the commanded path that a solved episode covers."""

@@ -10,8 +10,8 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike
 
-from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import TerrainConfig
+from legged_ppo.errors import ConfigError
 from legged_ppo.terrain.checks import check_terrain
 from legged_ppo.terrain.geoms import PlacedTile, add_ground
 from legged_ppo.terrain.tile import Tile, rasterize
@@ -26,7 +26,7 @@ class Terrain:
     ground around the grid is flat at height 0.
     """
 
-    holds_no_state = True  # see legged_ppo.graphs.state
+    holds_no_state = True  # see legged_ppo.runtime.cuda_graphs_state
 
     config: TerrainConfig
     types: list[str]

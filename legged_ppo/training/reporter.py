@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from legged_ppo.config.schema import Config
-from legged_ppo.evaluation.heat_map import draw_curriculum
+from legged_ppo.reports.heat_map import draw_curriculum
+from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.training.console import TrainingConsole
 from legged_ppo.training.health import HealthMonitor
-from legged_ppo.training.run_directory import RunDirectory
-from legged_ppo.training.sinks import Metrics, MetricSinks
+from legged_ppo.training.logger import MetricLogger, Metrics
 
 
 class Reporter:
@@ -26,7 +26,7 @@ class Reporter:
         total_iterations: int,
     ) -> None:
         self._run, self._health, self._total = run, health, total_iterations
-        self._sinks = MetricSinks(run.root, config, env_steps)
+        self._sinks = MetricLogger(run.root, config, env_steps)
         self._console = TrainingConsole(total_steps, total_iterations, config.training.log_interval)
 
     def __enter__(self) -> Reporter:

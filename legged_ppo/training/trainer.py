@@ -17,32 +17,32 @@ import numpy as np
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from legged_ppo import distributed
-from legged_ppo.config.errors import ConfigError
+from legged_ppo.algorithms.collector import Collector
+from legged_ppo.algorithms.ppo import PPO
+from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
 from legged_ppo.config.schema import Config
-from legged_ppo.env.environment import Environment
-from legged_ppo.env.mirror import MirroredEnv
-from legged_ppo.evaluation.verdict import Judge, Verdict, judge
-from legged_ppo.graphs.captured import Captured
-from legged_ppo.graphs.cuda import cuda_graphs
+from legged_ppo.errors import ConfigError
+from legged_ppo.evaluation.score import PolicyScore, PolicyScorer, score_policy
+from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.ppo.precision import network_precision
-from legged_ppo.ppo.rollout_buffer import RolloutBuffer
-from legged_ppo.ppo.update import PPO
-from legged_ppo.training.checkpoint import (
+from legged_ppo.runs.checkpoint import (
     copy_checkpoint,
     global_rng_state,
     save_checkpoint,
     set_global_rng_state,
     to_device,
 )
-from legged_ppo.training.collector import Collector
+from legged_ppo.runs.run_directory import BEST, FINAL, RunDirectory
+from legged_ppo.runtime import distributed
+from legged_ppo.runtime.cuda_graphs import Captured
+from legged_ppo.runtime.cuda_graphs_cuda import cuda_graphs
+from legged_ppo.runtime.precision import network_precision
 from legged_ppo.training.health import HealthMonitor, rules_for
 from legged_ppo.training.interrupt import InterruptGuard
+from legged_ppo.training.logger import Metrics, json_number
+from legged_ppo.training.mirrored_env import SymmetryAugmentedEnv
 from legged_ppo.training.reporter import Reporter, SilentReporter
-from legged_ppo.training.run_directory import BEST, FINAL, RunDirectory
-from legged_ppo.training.sinks import Metrics, json_number
-from legged_ppo.training.stopwatch import Stopwatch
+from legged_ppo.training.timer import Stopwatch
 
 _EPISODE_WINDOW = 100
 """Episodes that `Train/*` and `Episode/*` are averaged over, at least."""
@@ -71,7 +71,7 @@ class Trainer:
         run: where its files go.
         checkpoint: what `load_checkpoint` returned, to go on with that run.
         weights: of another run's policy, statistics of the observations included, to start from.
-        judge: how policies are evaluated on the way, by which the best is kept; None neither evaluates
+        score_policy: how policies are evaluated on the way, by which the best is kept; None neither evaluates
             nor keeps a best one.
     """
 
@@ -82,9 +82,9 @@ class Trainer:
         run: RunDirectory,
         checkpoint: dict[str, Any] | None = None,
         weights: dict[str, torch.Tensor] | None = None,
-        judge: Judge | None = judge,
+        score_policy: PolicyScorer | None = score_policy,
     ) -> None:
-        self.config, self.env, self.run, self.judge = config, env, run, judge
+        self.config, self.env, self.run, self.score_policy = config, env, run, score_policy
         seed = config.training.seed
         random.seed(seed)
         np.random.seed(seed)
@@ -114,14 +114,14 @@ class Trainer:
         """PPO, its buffer and the collector; where symmetry is used, of the robots and their twins."""
         env, config = self.env, self.config.ppo
         acting: Environment = env
-        couple, reflection = None, None
+        mirror_actions, reflection = None, None
         if config.symmetry != "none":
-            mirror = env.mirror
+            mirror = env.symmetry
             if mirror is None:
                 expected = f"none: {self.config.subject} has no left and right that are known"
                 raise ConfigError("ppo.symmetry", config.symmetry, expected)
-            acting = twins = MirroredEnv(env, mirror)
-            couple = twins.couple
+            acting = twins = SymmetryAugmentedEnv(env, mirror)
+            mirror_actions = twins.mirror_actions
             reflection = mirror.actions
         graphs = cuda_graphs(env.device) if self.config.training.cuda_graphs else None
         self.ppo = PPO(self.policy, config, self.generator, reflection, graphs)
@@ -131,7 +131,7 @@ class Trainer:
             acting.num_envs,
             env.num_actions,
             env.device,
-            acting.strata,
+            acting.env_groups,
             env.num_envs,
         )
         self.collector = Collector(
@@ -139,7 +139,7 @@ class Trainer:
             self.policy,
             self.generator,
             lambda: network_precision(config.precision, env.device),
-            couple,
+            mirror_actions,
         )
         self._collect: Callable[[], tuple[torch.Tensor, dict[str, torch.Tensor]]]
         self._collect = partial(self.collector.collect, self.buffer)
@@ -185,12 +185,12 @@ class Trainer:
         stopwatch = Stopwatch(self.env.device)
         stopwatch.mark()
         progress = self.counters.env_steps / self.config.training.total_timesteps
-        self.env.anneal(progress)
+        self.env.set_progress(progress)
         with _SingleThread(self.env.device):
             next_value, sums = self._collect()
         stopwatch.mark()
         figures = self.ppo.update(self.buffer, next_value, progress) | self.env.metrics()
-        self.policy.commit_statistics()
+        self.policy.apply_normalization()
         if self.average is not None:
             self.average.update_parameters(self.policy)
         metrics: Metrics = distributed.reduced(figures, _COUNTS, self.env.device)
@@ -243,9 +243,9 @@ class Trainer:
             return {}
         frequency = training.evaluation_freq or training.checkpoint_freq
         counters.next_evaluation = _next_multiple(counters.env_steps, frequency)
-        if self.judge is None or not (last or counters.iteration > 1):
+        if self.score_policy is None or not (last or counters.iteration > 1):
             return {}
-        return self._evaluate(self.judge)
+        return self._evaluate(self.score_policy)
 
     def _checkpoint_if_due(self, reporter: Reporter | SilentReporter) -> None:
         counters = self.counters
@@ -259,26 +259,28 @@ class Trainer:
         if report is not None:
             reporter.write_curriculum(report, counters.env_steps)
 
-    def _evaluate(self, judge: Judge) -> Metrics:
-        """Judge the policy (its average, if one is kept) on fixed seeds; the best so far is kept as
+    def _evaluate(self, score_policy: PolicyScorer) -> Metrics:
+        """PolicyScorer the policy (its average, if one is kept) on fixed seeds; the best so far is kept as
         `phase1_best.pth`."""
         begin = time.perf_counter()
         policy = self.policy
         if self.average is not None:
             policy = cast(ActorCritic, self.average.module)
         training = self.config.training
-        verdict: Verdict | None = None
+        score: PolicyScore | None = None
         if distributed.is_main():
-            verdict = judge(policy, self.config, training.evaluation_episodes, training.seed + 1000)
-        verdict = distributed.from_main(verdict)
-        assert verdict is not None
-        if verdict.score >= self.counters.best_score:  # a first one of -inf counts
-            self.counters.best_score = verdict.score
+            score = score_policy(
+                policy, self.config, training.evaluation_episodes, training.seed + 1000
+            )
+        score = distributed.from_main(score)
+        assert score is not None
+        if score.score >= self.counters.best_score:  # a first one of -inf counts
+            self.counters.best_score = score.score
             payload = self._payload() | {"policy": policy.state_dict()}
             if distributed.is_main():
                 save_checkpoint(self.run.checkpoints / BEST, payload)
         self.counters.train_wall_time_s += time.perf_counter() - begin
-        return verdict.metrics
+        return score.metrics
 
     def _finish(self, metrics: Metrics) -> None:
         if not distributed.is_main():
@@ -351,16 +353,16 @@ class Trainer:
         known = all(state["env"] for state in ranks)
         if not (known and same_device and len(ranks) == distributed.world_size()):
             # Physics and generators of another kind cannot go on: new episodes, at the old levels.
-            self.env.load_progress([state["env"] for state in ranks])
+            self.env.load_levels([state["env"] for state in ranks])
             # Not the random numbers of the run's beginning once more.
             seed = self.config.training.seed + 1 + self.counters.env_steps
             self.generator.manual_seed(distributed.seed_of_rank(seed))
-            self.buffer.strata = self.collector.env.strata
+            self.buffer.env_groups = self.collector.env.env_groups
             self.collector.restart()
             return
         own = ranks[distributed.rank()]
         self.env.load_state_dict(own["env"])
-        self.buffer.strata = self.collector.env.strata
+        self.buffer.env_groups = self.collector.env.env_groups
         self.collector.load_state_dict(own["collector"])
         self.generator.set_state(own["generator"])
         set_global_rng_state(own["rng"], self.env.device)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from legged_ppo.command_line import EXIT_BAD_INPUT
-from legged_ppo.config.errors import ConfigError
+from legged_ppo.cli import train as cli
+from legged_ppo.cli.parser import EXIT_BAD_INPUT
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.config.overrides import apply_overrides
 from legged_ppo.config.schema import Config
-from legged_ppo.training import cli
+from legged_ppo.errors import ConfigError
 
 Change = Callable[..., Config]
 RECIPE = CONFIG_DIR / "phase1_fast.yaml"

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from legged_ppo.command_line import EXIT_BAD_INPUT
-from legged_ppo.config.errors import ConfigError
+from legged_ppo.cli import train as cli
+from legged_ppo.cli.parser import EXIT_BAD_INPUT
 from legged_ppo.config.loading import CONFIG_DIR, config_to_yaml, load_config
 from legged_ppo.config.schema import Config
-from legged_ppo.training import cli
+from legged_ppo.errors import ConfigError
 
 QUICKSTART = CONFIG_DIR / "phase1_quickstart.yaml"
 

@@ -214,7 +214,7 @@ def test_on_flat_tiles_a_third_each_follow_curves_turn_and_stand() -> None:
     assert not flat[spot, :2].any() and turn[:3000][spot].abs().max() > 3.0
     narrowed = make(replace(commands.config, initial_scale=0.5), 6000)
     narrowed.on_flat = commands.on_flat
-    narrowed.anneal(0.0)
+    narrowed.set_progress(0.0)
     narrowed.resample(torch.ones(6000, dtype=torch.bool))
     assert narrowed.command[:, 0].max() == pytest.approx(0.375, abs=0.01), "flat ground too"
 
@@ -223,7 +223,7 @@ def test_ranges_widen_with_the_training() -> None:
     commands = make(replace(CONFIG, initial_scale=0.2, ramp=0.5, min_speed=0.0))
     widest = []
     for progress in (0.0, 0.25, 0.5, 1.0):
-        commands.anneal(progress)
+        commands.set_progress(progress)
         commands.resample(torch.ones(4000, dtype=torch.bool))
         widest.append(float(commands.command[:, 0].max()))
     assert widest == pytest.approx([0.3, 0.9, 1.5, 1.5], abs=0.01)
@@ -233,7 +233,7 @@ def test_narrowed_ranges_keep_robots_walking() -> None:
     """The smallest speed narrows with the ranges, or all commands would round to standing."""
     config = replace(CONFIG, lin_vel_x=[0.35, 0.35], lin_vel_y=[0.0, 0.0], min_speed=0.2)
     commands = make(replace(config, initial_scale=0.5))
-    commands.anneal(0.0)
+    commands.set_progress(0.0)
     commands.resample(torch.ones(4000, dtype=torch.bool))
     assert commands.command[:, 0].eq(0.175).all()
 

@@ -16,9 +16,9 @@ from rollouts import actions, assert_same_results, rollout
 from legged_ppo.config.schema import (
     Config,
 )
-from legged_ppo.env.environment import StepResult
 from legged_ppo.env.factory import make_env
 from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.interface import StepResult
 from legged_ppo.sim.rotations import from_yaw, wrap_to_pi
 from legged_ppo.terrain.grid import build_terrain
 

@@ -26,7 +26,7 @@ def test_levels_are_shared_out_among_another_number_of_ranks(busy: Config) -> No
     for level, env in enumerate(parts):
         env.curriculum.levels[:] = level
     everyone = make_env(busy, 12, seed=2)
-    everyone.load_progress([env.state_dict() for env in parts])
+    everyone.load_levels([env.state_dict() for env in parts])
     assert everyone.terrain_type.tolist() == [0] * 6 + [1] * 6
     assert everyone.terrain_level.tolist() == [0] * 3 + [1] * 3 + [0] * 3 + [1] * 3
     everyone.reset()

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from legged_ppo.cli import evaluate as evaluate_cli
 from legged_ppo.env.locomotion import LocomotionEnv
-from legged_ppo.evaluation import evaluate_cli, evaluator
-from legged_ppo.evaluation.comparison import compare, comparison_table, difference_matrix
+from legged_ppo.evaluation import evaluator
+from legged_ppo.evaluation.comparison import compare
 from legged_ppo.evaluation.evaluator import collect_episodes
+from legged_ppo.reports.tables import comparison_table, difference_matrix
 
 
 def test_differences_are_given_by_type_and_level(config, make_policy) -> None:

@@ -6,9 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from legged_ppo.env.environment import StepResult
 from legged_ppo.env.factory import make_env
-from legged_ppo.evaluation.actor import RecurrentActor
 from legged_ppo.evaluation.evaluator import (
     EpisodeMeter,
     collect_episodes,
@@ -16,6 +14,8 @@ from legged_ppo.evaluation.evaluator import (
     evaluation_config,
 )
 from legged_ppo.evaluation.statistics import interval_name, ratio_figure, summarize, wilson_interval
+from legged_ppo.interface import StepResult
+from legged_ppo.models.recurrent_policy import RecurrentActor
 from legged_ppo.sim.mujoco_c import MujocoC
 
 FIGURES = [

@@ -16,11 +16,11 @@ import torch
 import warp as wp
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
-from legged_ppo.device import find_device
 from legged_ppo.env.factory import make_env
-from legged_ppo.graphs.captured import Captured
-from legged_ppo.sim.mujoco_warp import MujocoWarp
-from legged_ppo.training.run_directory import RunDirectory
+from legged_ppo.runs.run_directory import RunDirectory
+from legged_ppo.runtime.cuda_graphs import Captured
+from legged_ppo.runtime.device import find_device
+from legged_ppo.sim.warp.engine import MujocoWarp
 from legged_ppo.training.trainer import Trainer
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA GPU")
@@ -44,7 +44,7 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     config = load_config(CONFIG_DIR / "phase1_fast.yaml", OVERRIDES)
     env = make_env(config, ROBOTS, seed=0, device=find_device("auto"))
     run = RunDirectory(tmp_path_factory.mktemp("gpu") / "run")
-    trainer = Trainer(config, env, run, judge=None)
+    trainer = Trainer(config, env, run, scorer=None)
     for _ in range(10):
         trainer._iterate()
     return trainer

@@ -15,18 +15,22 @@ import numpy as np
 import pytest
 import torch
 
-from legged_ppo.config.errors import ConfigError
+from legged_ppo.cli import evaluate as evaluate_cli
+from legged_ppo.cli import loading
+from legged_ppo.cli import play as play_cli
+from legged_ppo.cli.train import main
 from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import Config, GymConfig
-from legged_ppo.env.factory import make_training_env
-from legged_ppo.evaluation import evaluate_cli, gym_video, loading, play_cli, returns
-from legged_ppo.evaluation.gl_backend import RenderingUnavailable
-from legged_ppo.evaluation.gym_video import record_gym_episodes
+from legged_ppo.errors import ConfigError
+from legged_ppo.evaluation import returns
 from legged_ppo.evaluation.returns import evaluate_returns
 from legged_ppo.interop.gymnasium import OBSERVATION, GymnasiumEnv
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.training.checkpoint import load_policy, save_checkpoint
-from legged_ppo.training.cli import main
+from legged_ppo.runs.checkpoint import load_policy, save_checkpoint
+from legged_ppo.training.task import make_training_env
+from legged_ppo.viewer import gym_video
+from legged_ppo.viewer.gl_backend import RenderingUnavailable
+from legged_ppo.viewer.gym_video import record_gym_episodes
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = str(ROOT / "configs" / "gym" / "cartpole_novel_gru.yaml")
@@ -160,7 +164,7 @@ def test_the_scale_of_rewards_outlives_another_number_of_processes() -> None:
     one.reset()
     for _ in range(50):
         one.step(torch.ones(3, 1))
-    other.load_progress([one.state_dict()])
+    other.load_levels([one.state_dict()])
     other.reset()
     step = other.step(torch.ones(3, 1))
     assert step.reward.abs().max() < 0.2  # of a scale of tens, and not of 1

@@ -16,8 +16,8 @@ from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_env
 from legged_ppo.interop.rsl_rl import FromRslRl, RslRlEnv
-from legged_ppo.training.checkpoint import load_checkpoint
-from legged_ppo.training.run_directory import LATEST, RunDirectory
+from legged_ppo.runs.checkpoint import load_checkpoint
+from legged_ppo.runs.run_directory import LATEST, RunDirectory
 from legged_ppo.training.trainer import Trainer
 
 ROBOTS, STEPS, ITERATIONS = 128, 16, 50
@@ -137,13 +137,13 @@ def test_our_trainer_learns_on_an_environment_of_rsl_rl(tmp_path: Path) -> None:
     )
     env = FromRslRl(RslRlEnv(make_env(config, ROBOTS, seed=1)))
     run = RunDirectory.create(config, "foreign")
-    assert Trainer(config, env, run, judge=None).train()
+    assert Trainer(config, env, run, scorer=None).train()
     rows = [json.loads(line) for line in run.metrics.open()]
     assert rows[-1]["Env/Track/lin_vel_error"] < 0.8 * rows[0]["Env/Track/lin_vel_error"]
     # A longer run goes on from it, with new episodes.
     config.training.total_timesteps = 2 * steps
     saved = load_checkpoint(run.checkpoints / LATEST)
-    resumed = Trainer(config, env, run, saved, judge=None)
+    resumed = Trainer(config, env, run, saved, scorer=None)
     assert resumed.counters.iteration == ITERATIONS and resumed.collector.starts.all()
 
 
@@ -195,7 +195,7 @@ def test_environments_of_older_interfaces_are_learned_from(version: int, tmp_pat
         "policy.gru_hidden=8",
     )
     run = RunDirectory.create(config, "foreign")
-    trainer = Trainer(config, env, run, judge=None)
+    trainer = Trainer(config, env, run, scorer=None)
     assert len(foreign.episode_length_buf.unique()) > 10, "clocks are spread"
     assert trainer.train()
     rows = [json.loads(line) for line in run.metrics.open()]

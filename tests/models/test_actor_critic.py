@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from legged_ppo.config.schema import PolicyConfig
-from legged_ppo.models.actor_critic import ActorCritic, Observations
+from legged_ppo.interface import Observations
+from legged_ppo.models.actor_critic import ActorCritic
 
 T, N, ACTIONS = 7, 4, 3
 OBS_DIMS = {"proprioception": 5, "scandots": 6, "commands": 2, "extrinsics": 4, "privileged": 3}
@@ -146,7 +147,7 @@ def test_scandots_keep_their_unit_where_other_observations_are_normalised() -> N
     obs, _, _ = make_inputs(policy)
     rows = {name: 0.1 * group.flatten(0, 1) for name, group in obs.items()}
     policy.normalize(rows, observe=True)
-    policy.commit_statistics()
+    policy.apply_normalization()
     seen = policy.normalize(rows)
     assert torch.equal(seen.pop("scandots"), rows["scandots"])
     for name, group in seen.items():

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.schema import Config, RobotConfig
 from legged_ppo.env.factory import make_env
+from legged_ppo.errors import ConfigError
 from legged_ppo.robots.spec import RobotSpec, load_robot
 
 LEGS = ("FL", "FR", "RL", "RR")

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from legged_ppo.config.errors import ConfigError
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.config.schema import RobotConfig, SimConfig, TerrainConfig
+from legged_ppo.errors import ConfigError
 from legged_ppo.robots.spec import load_robot
 from legged_ppo.sim.model import build_model
+from legged_ppo.sim.warp.world_ground import WorldGround
 from legged_ppo.terrain.grid import Terrain, build_terrain
 from legged_ppo.terrain.height_map import HeightMap
-from legged_ppo.terrain.slots import TileSlots
 from legged_ppo.terrain.tile import RIM, Tile
 from legged_ppo.terrain.types import make_tile_types
 
@@ -233,7 +233,7 @@ def test_queries_are_bilinear_and_the_tile_repeats(grid: Terrain) -> None:
 
 def test_the_whole_grid_is_small_enough() -> None:
     terrain = build_terrain(replace(GRID, num_levels=10))
-    slots = TileSlots(terrain)
+    slots = WorldGround(terrain)
     for add_to, limit in ((terrain.add_to, 1500), (slots.add_to, 64)):
         model = build_model(load_robot(RobotConfig()), add_to, SimConfig())
         assert model.ngeom <= limit
@@ -242,7 +242,7 @@ def test_the_whole_grid_is_small_enough() -> None:
 def test_a_few_geoms_make_the_ground_of_every_tile(
     grid: Terrain, ground: tuple[mujoco.MjModel, mujoco.MjData]
 ) -> None:
-    slots = TileSlots(grid)
+    slots = WorldGround(grid)
     model = build_model(load_robot(RobotConfig()), slots.add_to, SimConfig())
     data, ours = mujoco.MjData(model), slots.geoms(model)
     tables = slots.tables(model)

@@ -11,8 +11,8 @@ import pytest
 
 from legged_ppo.config.schema import Config, TerrainConfig
 from legged_ppo.config.validation import validate
+from legged_ppo.sim.warp.world_ground import WorldGround
 from legged_ppo.terrain.grid import Terrain, build_terrain
-from legged_ppo.terrain.slots import TileSlots
 from legged_ppo.terrain.tile import RIM, Tile
 from legged_ppo.terrain.types import make_tile_types
 
@@ -35,7 +35,7 @@ def build(name: str, levels: int, **sizes: list[float]) -> Terrain:
 def test_sizes_may_begin_at_0(name: str, hardest: float) -> None:
     terrain = build(name, 3, **{key: [0.0, hardest] for key in RANGES})
     validate(Config(terrain=terrain.config))
-    for add_to in (terrain.add_to, TileSlots(terrain).add_to):
+    for add_to in (terrain.add_to, WorldGround(terrain).add_to):
         spec = mujoco.MjSpec()
         add_to(spec)
         assert spec.compile().ngeom > 0

@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from legged_ppo import distributed
+from legged_ppo.algorithms.ppo import PPO
+from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
 from legged_ppo.config.schema import PolicyConfig, PPOConfig
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.ppo.rollout_buffer import RolloutBuffer
-from legged_ppo.ppo.update import PPO
+from legged_ppo.runtime import distributed
 
 T, N, ACTIONS, WIDTH = 8, 12, 3, 5
 UPDATES = 5
@@ -69,7 +69,7 @@ def update(ppo: PPO, robots: slice, seed: int) -> dict[str, Any]:
         policy.normalizer.pending.zero_()
     policy.normalize({"proprioception": whole.obs["proprioception"][0, robots]}, observe=True)
     metrics = ppo.update(part_of(whole, robots), next_value[robots], progress=0.0)
-    policy.commit_statistics()
+    policy.apply_normalization()
     averaged = ("Loss/surrogate", "Loss/value", "Policy/approx_kl", "Loss/learning_rate")
     figures = {name: metrics[name] for name in averaged} | {"robots": len(range(N)[robots])}
     return {

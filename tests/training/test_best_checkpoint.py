@@ -10,10 +10,10 @@ import pytest
 from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_env
-from legged_ppo.evaluation.verdict import Verdict
+from legged_ppo.evaluation.score import PolicyScore
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.training.checkpoint import load_checkpoint
-from legged_ppo.training.run_directory import RunDirectory
+from legged_ppo.runs.checkpoint import load_checkpoint
+from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.training.trainer import Trainer
 
 RECIPE = Path(__file__).resolve().parents[2] / "configs" / "phase1_quickstart.yaml"
@@ -21,14 +21,16 @@ NUM_ENVS, LENGTH = 4, 8
 STEP = NUM_ENVS * LENGTH
 
 
-class FakeJudge:
+class FakeScorer:
     """Gives these scores, one after another."""
 
     def __init__(self, *scores: float) -> None:
         self.scores = list(scores)
 
-    def __call__(self, policy: ActorCritic, config: Config, episodes: int, seed: int) -> Verdict:
-        return Verdict(self.scores.pop(0), {})
+    def __call__(
+        self, policy: ActorCritic, config: Config, episodes: int, seed: int
+    ) -> PolicyScore:
+        return PolicyScore(self.scores.pop(0), {})
 
 
 def small_run(folder: Path, iterations: int) -> Config:
@@ -57,10 +59,10 @@ def test_a_later_and_worse_policy_leaves_the_best_one_in_place(
     tmp_path: Path, scores: tuple[float, ...], best: int
 ) -> None:
     config = small_run(tmp_path, iterations=4)
-    run, judge = RunDirectory.create(config, "recipe"), FakeJudge(*scores)
+    run, score_policy = RunDirectory.create(config, "recipe"), FakeScorer(*scores)
     env = make_env(config, NUM_ENVS, config.training.seed)
-    assert Trainer(config, env, run, judge=judge).train()
-    assert not judge.scores, "judged once in each of iterations 2, 3 and 4"
+    assert Trainer(config, env, run, score_policy=score_policy).train()
+    assert not score_policy.scores, "judged once in each of iterations 2, 3 and 4"
     saved = load_checkpoint(run.checkpoints / "phase1_best.pth")
     assert saved["counters"]["env_steps"] == best * STEP
     assert saved["counters"]["best_score"] == max(scores)

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
+from legged_ppo.algorithms.collector import Collector
+from legged_ppo.algorithms.ppo import PPO
+from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
 from legged_ppo.config.schema import PolicyConfig, PPOConfig
-from legged_ppo.env.environment import Observations, StepResult
+from legged_ppo.interface import Observations, StepResult
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.distributions import ActionDistribution
-from legged_ppo.ppo.rollout_buffer import RolloutBuffer
-from legged_ppo.ppo.update import PPO
-from legged_ppo.training.collector import Collector
 
 STEPS, BPTT, ITERATIONS = 2048, 16, 70  # STEPS of all environments per iteration
 
@@ -97,7 +97,7 @@ def trained_accuracy(policy_class: type[ActorCritic], rollout_length: int, seed:
     for iteration in range(ITERATIONS):
         next_value, _ = collector.collect(buffer)
         ppo.update(buffer, next_value, iteration / ITERATIONS)
-        policy.commit_statistics()
+        policy.apply_normalization()
     sums = [collector.collect(buffer)[1] for _ in range(4)]
     return float(sum(s["right"] for s in sums) / sum(s["ended"] for s in sums))
 

@@ -24,9 +24,9 @@ from torch.utils.cpp_extension import include_paths, library_paths
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.env.factory import make_env
+from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.sim import rotations
-from legged_ppo.sim.mujoco_warp import MujocoWarp
-from legged_ppo.training.run_directory import RunDirectory
+from legged_ppo.sim.warp.engine import MujocoWarp
 from legged_ppo.training.trainer import Trainer
 
 GPU = torch.device("cuda", 0)
@@ -135,14 +135,14 @@ def test_all_operands_of_a_rollout_and_its_losses_are_on_the_gpu(
 ) -> None:
     config = load_config(CONFIG_DIR / "phase1_fast.yaml", [*small_warp, *OVERRIDES, *overrides])
     env = make_env(config, config.training.num_envs, seed=0, device=GPU)
-    trainer = Trainer(config, env, RunDirectory(tmp_path / "run"), judge=None)
+    trainer = Trainer(config, env, RunDirectory(tmp_path / "run"), scorer=None)
     ppo, buffer = trainer.ppo, trainer.buffer
     with OnlyThere():
         for _ in range(2):  # the second begins as the first has ended
-            env.anneal(0.5)
+            env.set_progress(0.5)
             next_value, _ = trainer.collector.collect(buffer)
             ppo._estimate_advantages(buffer, next_value)
             for ids in buffer.minibatch_ids(3, trainer.generator):
                 ppo._evaluate_losses(buffer.gather(ids))
             env.metrics()
-            trainer.policy.commit_statistics()
+            trainer.policy.apply_normalization()

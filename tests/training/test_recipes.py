@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from legged_ppo.cli.train import main
 from legged_ppo.config.loading import CONFIG_DIR, load_config
-from legged_ppo.training.cli import main
 
 RECIPES = sorted(path.stem for path in CONFIG_DIR.glob("*.yaml"))
 PRESETS = sorted(path.stem for path in (CONFIG_DIR / "preset").glob("*.yaml"))

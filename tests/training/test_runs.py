@@ -17,11 +17,11 @@ import mujoco
 import pytest
 import torch
 
+from legged_ppo.algorithms.ppo import PPO
+from legged_ppo.cli.train import main, sizes
 from legged_ppo.config.loading import load_config
-from legged_ppo.ppo.update import PPO
-from legged_ppo.sim.capacity import Capacity
-from legged_ppo.training.checkpoint import load_checkpoint, load_policy, save_checkpoint
-from legged_ppo.training.cli import main, sizes
+from legged_ppo.runs.checkpoint import load_checkpoint, load_policy, save_checkpoint
+from legged_ppo.sim.warp.capacity import Capacity
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = str(ROOT / "configs" / "phase1_quickstart.yaml")
@@ -324,7 +324,7 @@ def test_a_log_folder_that_cannot_be_written_is_refused(
 def test_a_full_disk_ends_the_run_with_the_last_checkpoint_intact(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from legged_ppo.training import checkpoint
+    from legged_ppo.runs import checkpoint
 
     target = tmp_path / "phase1_latest.pth"
     target.write_bytes((finished / "run" / "checkpoints" / "phase1_final.pth").read_bytes())
@@ -387,7 +387,7 @@ def test_out_of_memory_tells_what_the_physics_planned() -> None:
 
 def test_help_answers_without_importing_torch() -> None:
     code = (
-        "import sys; from legged_ppo.training.cli import make_parser; make_parser().format_help();"
+        "import sys; from legged_ppo.cli.train import make_parser; make_parser().format_help();"
         "assert not {'torch', 'mujoco', 'hydra'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -15,7 +15,7 @@ from waiting import waits_for_device
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.env.factory import make_env
-from legged_ppo.training.run_directory import RunDirectory
+from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.training.trainer import Trainer
 
 
@@ -35,7 +35,7 @@ def trainer(tmp_path: Path, small_warp: list[str], as_on_gpu: None) -> Trainer:
     config = load_config(CONFIG_DIR / "phase1_fast.yaml", [*small_warp, *often])
     assert config.ppo.schedule == "adaptive"
     env = make_env(config, config.training.num_envs, seed=0)
-    return Trainer(config, env, RunDirectory(tmp_path / "run"), judge=None)
+    return Trainer(config, env, RunDirectory(tmp_path / "run"), scorer=None)
 
 
 def test_neither_a_rollout_nor_an_update_asks_for_a_value(trainer: Trainer) -> None:

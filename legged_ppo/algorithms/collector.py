@@ -1,0 +1,96 @@
+"""Collector: the policy acts in the environment and the buffer fills; one robot's step, top to bottom."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
+from legged_ppo.interface import Environment, Observations, StepResult
+from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.runtime.device import rows_without_sync
+
+
+class Collector:
+    """Carries the observations, recurrent state and episode starts from one rollout to the next.
+
+    Args:
+        generator: source of the actions' randomness, on the environment's device.
+        precision: context of every network pass (the same as the update's).
+        mirror_actions: what is done to sampled actions and their log-probabilities before they are recorded and
+            executed.
+    """
+
+    def __init__(
+        self,
+        env: Environment,
+        policy: ActorCritic,
+        generator: torch.Generator,
+        precision: Callable[[], contextlib.AbstractContextManager[Any]],
+        mirror_actions: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+        | None = None,
+    ) -> None:
+        self.env, self.policy, self._couple = env, policy, mirror_actions
+        self._generator, self._precision = generator, precision
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin new episodes everywhere."""
+        env = self.env
+        self.obs: Observations = env.reset()
+        self.state = self.policy.initial_state(env.num_envs, env.device)
+        self.starts = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
+
+    @torch.no_grad()
+    def collect(self, buffer: RolloutBuffer) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Fill the buffer.
+
+        Returns:
+            the value [N] of the observation after the last step, and the sums of the environment's
+            `episode` and `step` metrics.
+        """
+        sums: dict[str, torch.Tensor] = {}
+        for t in range(buffer.rollout_length):
+            obs = self.policy.normalize(self.obs, observe=True)
+            buffer.store_inputs(t, obs, self.state, self.starts)
+            with self._precision():
+                distribution, values, self.state = self.policy.step(obs, self.state, self.starts)
+            actions = distribution.sample(self._generator)
+            log_probs = distribution.log_prob(actions)
+            if self._couple is not None:
+                actions, log_probs = self._couple(actions, log_probs)
+            buffer.store_action(t, actions, log_probs, values)
+            result = self.env.step(actions)
+            final_values = values if result.final_obs is None else self._final_values(result)
+            buffer.store_outcome(
+                t, result.reward, result.terminated, result.truncated, final_values
+            )
+            self.obs = result.obs
+            self.starts = result.terminated | result.truncated
+            for name, value in result.info.items():
+                sums[name] = sums[name] + value if name in sums else value
+        with self._precision():
+            obs = self.policy.normalize(self.obs)
+            _, next_value, _ = self.policy.step(obs, self.state, self.starts)
+        return next_value, sums
+
+    def _final_values(self, result: StepResult) -> torch.Tensor:
+        """Values [N] of the last observations of truncated episodes, under those episodes' own memory."""
+        values, chosen = torch.zeros_like(result.reward), rows_without_sync(result.truncated)
+        if len(chosen) == 0:
+            return values
+        assert result.final_obs is not None
+        obs = self.policy.normalize({k: v[chosen] for k, v in result.final_obs.items()})
+        starts = torch.zeros(len(chosen), dtype=torch.bool, device=values.device)
+        with self._precision():
+            _, values[chosen], _ = self.policy.step(obs, self.state[:, chosen], starts)
+        return values
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"obs": dict(self.obs), "state": self.state, "starts": self.starts}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.obs, self.state, self.starts = state["obs"], state["state"], state["starts"]

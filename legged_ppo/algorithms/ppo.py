@@ -1,0 +1,248 @@
+"""PPO: one update of a recurrent policy from one rollout, top to bottom in `update`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from legged_ppo.algorithms.gae import gae
+from legged_ppo.algorithms.losses import (
+    LOSS_METRICS,
+    Losses,
+    explained_variance,
+    mirror_loss,
+    ppo_losses,
+)
+from legged_ppo.algorithms.rollout_buffer import Minibatch, RolloutBuffer
+from legged_ppo.algorithms.schedules import (
+    adapted_learning_rate,
+    annealed,
+    scheduled_learning_rate,
+)
+from legged_ppo.config.schema import PPOConfig
+from legged_ppo.interface import SignedPermutation
+from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.distributions import ActionDistribution
+from legged_ppo.runtime import distributed
+from legged_ppo.runtime.cuda_graphs import Backend, Captured, outside_graph
+from legged_ppo.runtime.precision import matmul_precision, network_precision
+
+_GRADIENT_METRICS = (*LOSS_METRICS, "Loss/grad_norm")
+_SYMMETRY = "Loss/symmetry"
+_RATE_TYPE = {"cpu": torch.float64, "cuda": torch.float32}
+"""In which torch's fused AdamW reads a learning rate that is a tensor."""
+
+
+class PPO:
+    """Optimizer, schedule and update of one policy.
+
+    Args:
+        generator: source of the minibatches' order, on the policy's device.
+        mirror: of the actions; with it the second half of a buffer's environments are the mirrored twins of
+            the first, and `symmetry` says what is learned from them.
+        graphs: records optimizer steps, which are then replayed; None runs each as it is.
+    """
+
+    def __init__(
+        self,
+        policy: ActorCritic,
+        config: PPOConfig,
+        generator: torch.Generator,
+        mirror: SignedPermutation | None = None,
+        graphs: Backend | None = None,
+    ) -> None:
+        self.policy, self.config, self._generator = policy, config, generator
+        self._mirror, self._graphs = mirror, graphs
+        self._metrics = _GRADIENT_METRICS if mirror is None else (*_GRADIENT_METRICS, _SYMMETRY)
+        self.parameters = list(policy.parameters())
+        # Biases and standard deviations are not pulled towards 0.
+        weights = [p for p in self.parameters if p.dim() > 1]
+        others = [p for p in self.parameters if p.dim() <= 1]
+        self.optimizer = torch.optim.AdamW(
+            [
+                {"params": weights, "weight_decay": config.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ],
+            lr=config.learning_rate,
+            eps=1e-5,
+            fused=True,
+            capturable=self._on_gpu,
+        )
+        self.learning_rate = self._scalar(config.learning_rate)
+        """scalar float64, on the device, where the adaptive rule computes it without Python waiting"""
+        self._entropy_coef = torch.zeros((), device=generator.device)
+        self._captured: tuple[RolloutBuffer, Captured] | None = None
+
+    def update(
+        self, buffer: RolloutBuffer, next_value: torch.Tensor, progress: float
+    ) -> dict[str, torch.Tensor | float]:
+        """Improve the policy on a full buffer.
+
+        Args:
+            next_value: [N], value of the observation after the rollout's last step.
+            progress: share of the run that is done, in [0, 1].
+
+        Returns:
+            metrics; tensors are scalars on the device, to be read once an iteration.
+        """
+        c = self.config
+        self._estimate_advantages(buffer, next_value)
+        if c.schedule != "adaptive":
+            self.learning_rate = self._scalar(scheduled_learning_rate(c, progress))
+        entropy_coef = annealed(c.entropy_coef, c.entropy_coef_final, progress)
+        self._entropy_coef.fill_(entropy_coef)
+        desired_kl = annealed(c.desired_kl, c.desired_kl_final, progress)
+
+        per_epoch = self.minibatches_per_epoch(buffer)
+        totals = torch.zeros(len(self._metrics), device=buffer.device)
+        minibatches, stopped = 0, 0.0
+        optimize = self._optimizer_step(buffer)
+        for _ in range(c.num_epochs):
+            epoch = torch.zeros_like(totals)
+            count = 0
+            for minibatch_ids in buffer.minibatch_ids(per_epoch, self._generator):
+                epoch += optimize(minibatch_ids)
+                count += 1
+            totals += epoch
+            minibatches += count
+            if self._after_epoch(epoch / count, desired_kl):
+                stopped = 1.0
+                break
+        metrics: dict[str, torch.Tensor | float] = dict(
+            zip(self._metrics, (totals / minibatches).unbind(), strict=True)
+        )
+        metrics["Loss/learning_rate"] = self.learning_rate
+        metrics["Loss/entropy_coef"] = entropy_coef
+        learned = slice(buffer.learned_envs)
+        metrics["Policy/explained_variance"] = explained_variance(
+            buffer.values[:, learned], buffer.returns[:, learned]
+        )
+        metrics["Policy/kl_early_stop"] = stopped
+        return metrics
+
+    def minibatches_per_epoch(self, buffer: RolloutBuffer) -> int:
+        """As configured, or so many that each has about `sequences_per_minibatch` chunks."""
+        total = buffer.num_chunks * buffer.learned_envs
+        wanted = self.config.sequences_per_minibatch
+        return max(1, round(total / wanted)) if wanted else self.config.num_minibatches
+
+    def evaluate(self, batch: Minibatch) -> tuple[ActionDistribution, torch.Tensor]:
+        """Distribution and values [L, B] of the current policy on a minibatch."""
+        with network_precision(self.config.precision, batch.starts.device):
+            distribution, values, _ = self.policy.sequence(batch.obs, batch.state, batch.starts)
+        return distribution, values
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "learning_rate": float(self.learning_rate),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.optimizer.load_state_dict(state["optimizer"])
+        # A resumed run may ask for another decay, of the weights alone.
+        self.optimizer.param_groups[0]["weight_decay"] = self.config.weight_decay
+        for group in self.optimizer.param_groups:  # the checkpoint may be of another device
+            group["capturable"] = self._on_gpu
+        self.learning_rate = self._scalar(state["learning_rate"])
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self._generator.device.type == "cuda"
+
+    def _scalar(self, value: float) -> torch.Tensor:
+        return torch.full((), value, dtype=torch.float64, device=self._generator.device)
+
+    def _estimate_advantages(self, buffer: RolloutBuffer, next_value: torch.Tensor) -> None:
+        """Fill the buffer's advantages (normalised, where configured) and returns."""
+        c = self.config
+        advantages, buffer.returns = gae(
+            buffer.rewards,
+            buffer.values,
+            next_value,
+            buffer.terminated,
+            buffer.truncated,
+            buffer.final_values,
+            c.gamma,
+            c.gae_lambda,
+        )
+        if c.normalize_advantages:
+            advantages = _normalized(advantages, buffer.learned_envs)
+        buffer.advantages = advantages
+
+    def _optimizer_step(self, buffer: RolloutBuffer) -> Callable[[torch.Tensor], torch.Tensor]:
+        """`_optimize` on this buffer, of chunks with given ids."""
+        if self._graphs is None:
+            return partial(self._optimize, buffer)
+        if self._captured is None or self._captured[0] is not buffer:
+            owners = {"ppo": self, "buffer": buffer}
+            work = Captured(partial(self._optimize, buffer), owners, self._graphs, "the update")
+            self._captured = (buffer, work)
+        return self._captured[1]
+
+    def _optimize(self, buffer: RolloutBuffer, chunk_ids: torch.Tensor) -> torch.Tensor:
+        """One optimizer step; returns the metrics on the device, in the order of their names."""
+        c = self.config
+        metrics = torch.zeros(len(LOSS_METRICS), device=buffer.device)
+        asymmetry = torch.zeros(0 if self._mirror is None else 1, device=buffer.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        for part in torch.tensor_split(chunk_ids, min(c.gradient_accumulation, len(chunk_ids))):
+            share = len(part) / len(chunk_ids)
+            distribution, losses = self._evaluate_losses(buffer.gather(part))
+            total = losses.total
+            if self._mirror is not None:
+                twins = buffer.gather(part + buffer.learned_envs)
+                twin_distribution, twin_losses = self._evaluate_losses(twins)
+                if c.symmetry == "augmentation":
+                    total = (total + twin_losses.total) / 2
+                loss = mirror_loss(distribution.mode, twin_distribution.mode, self._mirror)
+                total = total + c.symmetry_coef * loss
+                asymmetry += loss.detach() * share
+            with matmul_precision(c.precision):
+                (total * share).backward()
+            metrics += losses.metrics * share
+        if distributed.world_size() > 1:
+            gradients = [p.grad for p in self.parameters if p.grad is not None]
+            outside_graph(partial(distributed.average_, gradients))
+        norm = nn.utils.clip_grad_norm_(self.parameters, c.max_grad_norm)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate.to(_RATE_TYPE[self.learning_rate.device.type])
+        self.optimizer.step()
+        return torch.cat([metrics, norm.detach().reshape(1), asymmetry])
+
+    def _evaluate_losses(self, batch: Minibatch) -> tuple[ActionDistribution, Losses]:
+        c = self.config
+        distribution, values = self.evaluate(batch)
+        losses = ppo_losses(
+            distribution,
+            values,
+            batch,
+            c.clip_range,
+            c.value_clip_range,
+            c.value_coef,
+            self._entropy_coef,
+        )
+        return distribution, losses
+
+    def _after_epoch(self, metrics: torch.Tensor, desired_kl: float) -> bool:
+        """Adapt the learning rate; True when the epochs must stop. Waits for the device only where
+        `target_kl` is set."""
+        c = self.config
+        if c.schedule != "adaptive" and c.target_kl is None:
+            return False
+        kl = distributed.mean(metrics[LOSS_METRICS.index("Policy/approx_kl")])
+        if c.schedule == "adaptive":
+            self.learning_rate = adapted_learning_rate(self.learning_rate, kl, desired_kl)
+        return c.target_kl is not None and float(kl) > c.target_kl
+
+
+def _normalized(advantages: torch.Tensor, learned: int) -> torch.Tensor:
+    """Mean 0 and standard deviation 1 over the first `learned` environments [T, N] of all ranks."""
+    count = advantages[:, :learned].numel() * distributed.world_size()
+    centred = advantages - distributed.mean(advantages[:, :learned].mean())
+    variance = distributed.sum_(centred[:, :learned].square().sum()) / (count - 1)
+    return centred / (variance.sqrt() + 1e-8)

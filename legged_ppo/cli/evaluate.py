@@ -1,0 +1,215 @@
+"""The command line of evaluation: figures of a checkpoint as a table and as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from legged_ppo.cli import options
+from legged_ppo.cli import parser as command_line
+
+if TYPE_CHECKING:
+    from legged_ppo.config.schema import Config
+    from legged_ppo.evaluation.statistics import Episodes
+    from legged_ppo.models.actor_critic import ActorCritic
+    from legged_ppo.terrain.grid import Terrain
+
+_ENVS = 256
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = command_line.OneLineParser(
+        prog="evaluate.py",
+        description="Measure a trained policy: success, tracking, cost of transport, per terrain.",
+        epilog="examples:\n"
+        "  python evaluate.py --checkpoint latest --envs 256 --json evaluation.json\n"
+        "  python evaluate.py --episodes-per-cell 20 --report evaluation.html\n"
+        "  python evaluate.py --terrain stairs_up --level 2 --report stairs.html\n"
+        "  python evaluate.py --compare logs/a/checkpoints/phase1_best.pth logs/b/checkpoints/phase1_best.pth\n"
+        "  python evaluate.py terrain=flat task.commands.lin_vel_x=[0.5,1.5]",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    options.add_checkpoint_options(parser, "its level (default: all of them)")
+    parser.add_argument(
+        "--envs",
+        type=command_line.positive,
+        metavar="N",
+        help=f"robots, each walking one episode (default: {_ENVS})",
+    )
+    parser.add_argument(
+        "--episodes-per-cell",
+        type=command_line.positive,
+        metavar="N",
+        help="episodes on each terrain type and level, instead of --envs",
+    )
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="auto, cpu or cuda:N, for physics too (default: %(default)s)",
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="write a page with a heat map: .html or .md"
+    )
+    parser.add_argument(
+        "--compare",
+        nargs=2,
+        metavar=("A.pth", "B.pth"),
+        help="two checkpoints on the same robots, ground and commands, under the conditions of A",
+    )
+    parser.add_argument(
+        "--protocol",
+        choices=["agarwal"],
+        help="the protocol of Agarwal et al. 2022 instead, beside their published figures",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, evaluate, print; returns the exit code."""
+    return command_line.run_command(make_parser(), _run, argv)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    if arguments.json:
+        command_line.check_output("--json", arguments.json, ".json")
+    if arguments.report:
+        command_line.check_output("--report", arguments.report, ".html", ".md")
+    if arguments.envs is not None:
+        options.refuse(arguments, "with --envs", "episodes_per_cell")
+    if arguments.compare:
+        return _compare(arguments)
+
+    from legged_ppo.cli.loading import load_for_evaluation
+    from legged_ppo.runtime.device import find_device
+
+    device = find_device(arguments.device)
+    policy, config, counters, path = load_for_evaluation(arguments)
+    policy.to(device)
+    print(f"{path}: {counters['env_steps']:,} environment steps")
+    if config.gym.id:
+        return _run_returns(arguments, policy, config, path, counters)
+    if arguments.protocol:
+        return _run_protocol(arguments, policy, config)
+
+    return _run_by_terrain(arguments, policy, config, path, counters)
+
+
+def _run_by_terrain(
+    arguments: argparse.Namespace,
+    policy: ActorCritic,
+    config: Config,
+    path: Path,
+    counters: dict[str, Any],
+) -> int:
+    from legged_ppo.evaluation.evaluator import collect_episodes
+    from legged_ppo.evaluation.statistics import summarize_by_terrain
+    from legged_ppo.reports.run_report import write_evaluation
+    from legged_ppo.reports.tables import figures_table, print_tables
+    from legged_ppo.reports.terrain_report import write_terrain_report
+
+    config, place = options.restricted(arguments, config)
+    found, terrain = collect_episodes(policy, config, **_sampling(arguments), place=place)
+    result = summarize_by_terrain(found, terrain)
+    print_tables(figures_table(result))
+    _warn_of_thin_cells(arguments, found, terrain)
+    if arguments.json:
+        write_evaluation(arguments.json, path, counters, result)
+        print(f"figures: {arguments.json}")
+    if arguments.report:
+        write_terrain_report(arguments.report, path, result)
+        print(f"report: {arguments.report}")
+    return 0
+
+
+def _sampling(arguments: argparse.Namespace) -> dict[str, Any]:
+    """How many episodes, from which seed, with which actions."""
+    return {
+        "episodes": arguments.episodes_per_cell or arguments.envs or _ENVS,
+        "by_cell": arguments.episodes_per_cell is not None,
+        "seed": arguments.seed,
+        "stochastic": arguments.stochastic,
+    }
+
+
+def _warn_of_thin_cells(
+    arguments: argparse.Namespace, episodes: Episodes, terrain: Terrain
+) -> None:
+    from legged_ppo.evaluation.tiles import thin_cells_line
+
+    line = thin_cells_line(episodes, terrain)
+    if line and arguments.level is None:
+        print(line)
+
+
+def _run_returns(
+    arguments: argparse.Namespace,
+    policy: ActorCritic,
+    config: Config,
+    path: Path,
+    counters: dict[str, Any],
+) -> int:
+    from legged_ppo.evaluation.returns import evaluate_returns
+    from legged_ppo.reports.run_report import write_evaluation
+    from legged_ppo.reports.tables import print_tables, returns_table
+
+    why = f"for {config.gym.id}: it is for robots"
+    options.refuse(arguments, why, "report", "protocol", "terrain", "level", "episodes_per_cell")
+    how = _sampling(arguments)
+    del how["by_cell"]
+    result = evaluate_returns(policy.cpu(), config, **how)
+    print_tables(returns_table(result))
+    if arguments.json:
+        write_evaluation(arguments.json, path, counters, result)
+        print(f"figures: {arguments.json}")
+    return 0
+
+
+def _run_protocol(arguments: argparse.Namespace, policy: ActorCritic, config: Config) -> int:
+    from legged_ppo.evaluation.protocol import run_protocol
+    from legged_ppo.reports.tables import print_tables, protocol_table
+
+    options.refuse(arguments, "with --protocol", "report", "terrain", "level")
+    figures = run_protocol(policy, config, **_sampling(arguments))
+    print_tables(protocol_table(figures))
+    _write_json(arguments.json, figures)
+    return 0
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    from legged_ppo.cli.loading import load_for_evaluation
+    from legged_ppo.evaluation.comparison import compare
+    from legged_ppo.evaluation.evaluator import collect_episodes
+    from legged_ppo.reports.tables import comparison_table, difference_matrix, print_tables
+    from legged_ppo.runtime.device import find_device
+
+    options.refuse(arguments, "with --compare", "report", "protocol")
+    device = find_device(arguments.device)
+    found = []
+    conditions = None
+    for name in arguments.compare:
+        arguments.checkpoint = name
+        policy, config, _, path = load_for_evaluation(arguments, conditions)
+        if config.gym.id:
+            options.refuse(arguments, f"for {config.gym.id}: it is for robots", "compare")
+        policy.to(device)
+        conditions = conditions or config
+        config, place = options.restricted(arguments, config)
+        episodes, terrain = collect_episodes(policy, config, **_sampling(arguments), place=place)
+        found.append((path, episodes))
+    (first_path, first), (second_path, second) = found
+    result = compare(first, second, terrain)
+    names = str(first_path), str(second_path)
+    print_tables(comparison_table(result, names), difference_matrix(result))
+    _warn_of_thin_cells(arguments, first, terrain)
+    _write_json(arguments.json, result)
+    return 0
+
+
+def _write_json(path: Path | None, content: dict[str, Any]) -> None:
+    if path:
+        path.write_text(json.dumps(content, indent=2) + "\n")
+        print(f"figures: {path}")

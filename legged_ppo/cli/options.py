@@ -1,0 +1,115 @@
+"""What play.py and evaluate.py share: their common options, and what they mean."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from legged_ppo.cli.parser import not_negative
+from legged_ppo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from legged_ppo.config.schema import Config
+
+
+def add_checkpoint_options(parser: argparse.ArgumentParser, level_help: str) -> None:
+    """--checkpoint, --log-dir, --seed, --stochastic and the overrides."""
+    parser.add_argument(
+        "--checkpoint",
+        metavar="PATH|latest",
+        default="latest",
+        help="a .pth file; latest is the newest run's phase1_best.pth, or phase1_latest.pth while "
+        "there is no best (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--log-dir", metavar="DIR", default="logs", help="folder of the runs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seed",
+        type=not_negative,
+        default=0,
+        help="seed of commands, noise and robots (default: 0)",
+    )
+    parser.add_argument(
+        "--stochastic", action="store_true", help="sample the actions instead of taking their mode"
+    )
+    parser.add_argument(
+        "--terrain",
+        metavar="TYPE",
+        help="only this terrain type of the checkpoint's grid; terrain=full beside it has all types",
+    )
+    parser.add_argument("--level", type=not_negative, metavar="L", help=level_help)
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="change the checkpoint's robot, terrain, sim or task: terrain=flat, "
+        "task.commands.lin_vel_x=[0,1]; of a Gymnasium environment its gym: gym.success_return=200",
+    )
+
+
+def place_of(arguments: argparse.Namespace) -> tuple[str, int] | None:
+    """Terrain type and level of --terrain and --level; None where neither was given.
+
+    Raises:
+        ConfigError: a level without a type.
+    """
+    if arguments.terrain is None:
+        if arguments.level is not None:
+            raise ConfigError("--level", arguments.level, "--terrain TYPE beside it")
+        return None
+    return arguments.terrain, arguments.level or 0
+
+
+def restricted(
+    arguments: argparse.Namespace, config: Config
+) -> tuple[Config, tuple[str, int] | None]:
+    """The ground of --terrain without a level is all levels of that type; with one it is a place.
+
+    Raises:
+        ConfigError: a level without a type, or a type that is not in the grid.
+    """
+    place, name = place_of(arguments), arguments.terrain
+    if name is None or arguments.level is not None:
+        return config, place
+    shares = config.terrain.proportions or {"flat": 1.0}
+    types = [each for each, share in shares.items() if share > 0]
+    if name not in types:
+        raise ConfigError("--terrain", name, f"one of {', '.join(types)}", choices=types)
+    return replace(config, terrain=replace(config.terrain, proportions={name: 1.0})), None
+
+
+def refuse(arguments: argparse.Namespace, why: str, *names: str) -> None:
+    """Say so where an option was given that would be ignored.
+
+    Raises:
+        ConfigError: one of `names` was given.
+    """
+    for name in names:
+        value = getattr(arguments, name)
+        if value is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(option, str(value), f"left out {why}")
+
+
+def find_checkpoint(name: str, log_dir: str) -> Path:
+    """The file that `--checkpoint PATH|latest` means.
+
+    Raises:
+        ConfigError: there is no such checkpoint.
+    """
+    if name != "latest":
+        return Path(name)  # load_checkpoint tells what is wrong with it
+    from legged_ppo.runs.run_directory import BEST, LATEST
+
+    folder = Path(log_dir) / "checkpoints"
+    for candidate in (folder / BEST, folder / LATEST):
+        if candidate.is_file():
+            return candidate.resolve()
+    raise ConfigError(
+        "--checkpoint",
+        name,
+        f"a .pth file, or 'latest' with a run under {log_dir}/ (there is none)",
+    )

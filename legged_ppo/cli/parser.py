@@ -1,0 +1,110 @@
+"""What all commands share: exit codes, the fate of bad input, checked arguments.
+
+Nothing heavy is imported before the arguments are known, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from legged_ppo.errors import ConfigError
+from legged_ppo.runtime.cpu import keep_freed_memory
+
+EXIT_BAD_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Tells bad arguments in one line, as all other bad input is told."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_BAD_INPUT, f"error: {' '.join(message.split())}\n")
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    body: Callable[[argparse.Namespace], int],
+    argv: Sequence[str] | None,
+) -> int:
+    """Parse and run; returns the exit code. Bad input gets one line and code 2."""
+    arguments = parser.parse_intermixed_args(argv)
+    keep_freed_memory()
+    try:
+        return body(arguments)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILURE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if is_out_of_memory(error):
+            print(f"error: out of memory: {str(error).splitlines()[0]}", file=sys.stderr)
+            for note in getattr(error, "__notes__", []):
+                print(note, file=sys.stderr)
+            print(
+                "lower training.num_envs, ppo.rollout_length or the sizes that the physics printed "
+                "(sim.contacts, sim.constraints, sim.convex_pairs), or raise ppo.gradient_accumulation; "
+                "checkpoints are as they were",
+                file=sys.stderr,
+            )
+        else:
+            traceback.print_exc()
+        return EXIT_FAILURE
+
+
+@contextlib.contextmanager
+def telling_sizes(sizes: Callable[[], str]) -> Iterator[None]:
+    """Where memory runs out inside, `run_command` prints the line `sizes` too."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            error.add_note(sizes())
+        raise
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch (any device), its libraries, Warp or Python could not allocate."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    phrases = ("out of memory", "failed to allocate", "can't allocate memory", "alloc_failed")
+    return isinstance(error, RuntimeError) and any(words in text for words in phrases)
+
+
+def positive(text: str) -> int:
+    """An argument that must be an integer above 0."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
+
+
+def not_negative(text: str) -> int:
+    """An argument that must be an integer, 0 or above."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is negative")
+    return value
+
+
+def check_output(option: str, path: Path, *suffixes: str) -> None:
+    """Refuse an output that cannot be written, before minutes of work for it.
+
+    Raises:
+        ConfigError: another suffix, or a folder that does not exist.
+    """
+    if path.suffix not in suffixes:
+        expected = f"a file whose name ends in {' or '.join(suffixes)}"
+        raise ConfigError(option, str(path), expected)
+    if not path.parent.is_dir():
+        expected = f"a file in a folder that exists ({path.parent} does not)"
+        raise ConfigError(option, str(path), expected)

@@ -1,0 +1,180 @@
+"""The command line of play: a policy in the viewer, in a video, or in figures by episode."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from legged_ppo.cli import options
+from legged_ppo.cli import parser as command_line
+
+if TYPE_CHECKING:
+    from legged_ppo.config.schema import Config
+    from legged_ppo.models.actor_critic import ActorCritic
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = command_line.OneLineParser(
+        prog="play.py",
+        description="Watch a trained policy: in the viewer where there is a display, else as "
+        "figures; or record it.",
+        epilog="examples:\n"
+        "  python play.py --checkpoint latest --command 0.8,0,0\n"
+        "  python play.py --video walk.mp4 --gif walk.gif terrain=mild",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    options.add_checkpoint_options(parser, "its level (default: 0)")
+    parser.add_argument(
+        "--episodes",
+        type=command_line.positive,
+        metavar="N",
+        help="episodes to play (default: 5, in a recording 1, in the viewer until it is closed)",
+    )
+    parser.add_argument(
+        "--command",
+        type=_command,
+        metavar="VX,VY,YAW",
+        help="one velocity command [m/s, m/s, rad/s] instead of drawn ones; write "
+        "--command=-0.5,0,0 when it begins with a minus",
+    )
+    parser.add_argument("--video", type=Path, metavar="FILE", help="record to this MP4 file")
+    parser.add_argument("--gif", type=Path, metavar="FILE", help="record to this GIF file")
+    parser.add_argument(
+        "--gif-fps",
+        type=command_line.positive,
+        default=20,
+        metavar="N",
+        help="frames per second of the GIF (default: %(default)s)",
+    )
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse, play; returns the exit code."""
+    return command_line.run_command(make_parser(), _run, argv)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    for option, path, suffix in (
+        ("--video", arguments.video, ".mp4"),
+        ("--gif", arguments.gif, ".gif"),
+    ):
+        if path:
+            command_line.check_output(option, path, suffix)
+
+    import os
+
+    from legged_ppo.cli.loading import load_for_evaluation
+    from legged_ppo.viewer.gl_backend import has_display
+
+    policy, config, counters, path = load_for_evaluation(arguments)
+    print(f"{path}: {counters['env_steps']:,} environment steps")
+    if config.gym.id:
+        return _play_gym(policy, config, arguments)
+    if arguments.video or arguments.gif:
+        recorded = _record(policy, config, arguments)
+        if recorded:
+            return 0
+    elif has_display(os.environ):
+        return _view(policy, config, arguments)
+    return _print_episodes(policy, config, arguments)
+
+
+def _play_gym(policy: ActorCritic, config: Config, arguments: argparse.Namespace) -> int:
+    from legged_ppo.evaluation.returns import evaluate_returns
+    from legged_ppo.reports.tables import print_tables, returns_table
+    from legged_ppo.viewer.gl_backend import RenderingUnavailable
+    from legged_ppo.viewer.gym_video import record_gym_episodes
+
+    options.refuse(
+        arguments, f"for {config.gym.id}: it is for robots", "command", "terrain", "level"
+    )
+    paths = [path for path in (arguments.video, arguments.gif) if path]
+    how = {"seed": arguments.seed, "stochastic": arguments.stochastic}
+    if paths:
+        try:
+            value = record_gym_episodes(
+                policy,
+                config,
+                paths,
+                episodes=arguments.episodes or 1,
+                gif_fps=arguments.gif_fps,
+                **how,
+            )
+            print(f"recorded a mean return of {value:.1f}: {', '.join(map(str, paths))}")
+            return 0
+        except RenderingUnavailable as error:
+            print(error)
+    print_tables(returns_table(evaluate_returns(policy, config, arguments.episodes or 5, **how)))
+    return 0
+
+
+def _record(policy: ActorCritic, config: Config, arguments: argparse.Namespace) -> bool:
+    """True when the recording was made; else one line says what is missing."""
+    from legged_ppo.viewer.gl_backend import RenderingUnavailable
+    from legged_ppo.viewer.video import render_episodes
+
+    try:
+        seconds = render_episodes(
+            policy,
+            config,
+            arguments.video,
+            seconds=(arguments.episodes or 1) * config.task.episode_length_s,
+            command=arguments.command,
+            place=options.place_of(arguments),
+            seed=arguments.seed,
+            stochastic=arguments.stochastic,
+            gif=arguments.gif,
+            gif_fps=arguments.gif_fps,
+        )
+    except RenderingUnavailable as error:
+        print(error)
+        return False
+    for path in (arguments.video, arguments.gif):
+        if path:
+            print(f"recorded {seconds:.0f} s: {path}")
+    return True
+
+
+def _print_episodes(policy: ActorCritic, config: Config, arguments: argparse.Namespace) -> int:
+    from legged_ppo.evaluation.evaluator import collect_episodes
+    from legged_ppo.reports.tables import episodes_table, print_tables
+
+    episodes, terrain = collect_episodes(
+        policy,
+        config,
+        arguments.episodes or 5,
+        arguments.seed,
+        stochastic=arguments.stochastic,
+        command=arguments.command,
+        place=options.place_of(arguments),
+    )
+    print_tables(episodes_table(episodes, terrain.types))
+    return 0
+
+
+def _view(policy: ActorCritic, config: Config, arguments: argparse.Namespace) -> int:
+    from legged_ppo.viewer.native import view
+
+    view(
+        policy,
+        config,
+        episodes=arguments.episodes,
+        command=arguments.command,
+        place=options.place_of(arguments),
+        seed=arguments.seed,
+        stochastic=arguments.stochastic,
+    )
+    return 0
+
+
+def _command(text: str) -> tuple[float, float, float]:
+    try:
+        vx, vy, yaw_rate = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not three numbers such as 0.8,0,0.2"
+        ) from None
+    return vx, vy, yaw_rate

@@ -1,0 +1,31 @@
+"""The `gym` section: a Gymnasium environment trained on instead of robots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class GymConfig:
+    """A Gymnasium environment, which is trained on instead of robots where `id` is not empty."""
+
+    id: str = ""
+    """Registered name, such as LunarLander-v3."""
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the environment."""
+    observe: list[int] = field(default_factory=list)
+    """Indices of the observation's entries that the policy sees; empty shows all."""
+    image_size: int = 0
+    """Edge [pixels] of the square to which pictures are shrunk; 0 leaves their size."""
+    grayscale: bool = False
+    """Show pictures' luminance alone."""
+    frame_skip: int = 1
+    """Frames that an action is repeated for; rewards are summed, of the last two pictures the brighter
+    pixels are seen."""
+    normalize_reward: bool = False
+    """Divide rewards by the running standard deviation of the discounted return."""
+    success_return: float = 0.0
+    """Return from which an episode counts as a success."""
+    processes: bool = False
+    """One process per environment, for those that are slow to step."""

@@ -1,0 +1,56 @@
+"""The `policy` section: the recurrent actor-critic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class PolicyConfig:
+    """The recurrent actor-critic."""
+
+    architecture: str = "monolithic"
+    """monolithic (one GRU over everything) or rma (a GRU over the terrain, an encoder of the physical
+    parameters, a base policy without memory)."""
+    scandots_hidden: list[int] = field(default_factory=lambda: [64, 32])
+    """Hidden layers of the scandots encoder."""
+    scandots_latent: int = 16
+    """Width of the scandots latent (rma: of the terrain latent); 0 makes the policy blind."""
+    image_channels: list[int] = field(default_factory=lambda: [32, 64, 64])
+    """Channels of the three convolutions over a Gymnasium environment's pictures."""
+    image_latent: int = 128
+    """Width of the pictures' latent."""
+    extrinsics_hidden: list[int] = field(default_factory=lambda: [64, 32])
+    """rma: hidden layers of the encoder of the physical parameters."""
+    extrinsics_latent: int = 8
+    """rma: width of their latent."""
+    gru_hidden: int = 256
+    """Width of the GRU."""
+    gru_layers: int = 1
+    """Layers of the GRU; 0 makes a policy without memory."""
+    actor_hidden: list[int] = field(default_factory=lambda: [128, 64])
+    """Hidden layers of the action MLP."""
+    actor_skip: bool = False
+    """Feed the action MLP the GRU's input beside its output."""
+    critic_hidden: list[int] = field(default_factory=list)
+    """Hidden layers of the value head."""
+    critic_memory: str = "shared"
+    """What the critic remembers with: shared (the actor's GRU), own (a second GRU) or none (an MLP)."""
+    critic_privileged: bool = False
+    """Feed the value head the `privileged` observations too (asymmetric critic)."""
+    activation: str = "elu"
+    """elu, relu, tanh or silu."""
+    distribution: str = "gaussian"
+    """gaussian (learned log-std), fixed_gaussian, state_gaussian (std from the state), beta, or for the
+    discrete actions of a Gymnasium environment categorical."""
+    init_std: float = 1.0
+    """Initial (or fixed) standard deviation of the actions."""
+    min_std: float = 0.05
+    """Lower bound of a learned standard deviation."""
+    max_std: float = 2.0
+    """Upper bound of a learned standard deviation."""
+    action_bound: float = 4.0
+    """Half width of the action interval of the beta distribution."""
+    normalize_observations: bool = True
+    """Running mean and variance of the observations but scandots and images, frozen during a rollout and
+    its epochs."""

@@ -1,0 +1,109 @@
+"""Left and right exchanged: reflections of observations and actions, and environments with mirrored twins."""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+import torch
+
+from legged_ppo.errors import ConfigError
+from legged_ppo.interface import (
+    ROTATION,
+    VECTOR,
+    SignedPermutation,
+    Symmetry,
+)
+from legged_ppo.robots.spec import RobotSpec
+
+
+def joint_permutation(robot: RobotSpec) -> SignedPermutation:
+    """Each joint's angle becomes that of its counterpart on the other side, whose name differs by the
+    pairs of `robot.mirror`; with the opposite sign where the axes are not each other's mirror images.
+
+    Raises:
+        ConfigError: a joint has no counterpart, or its axis is not the mirror image of that one's.
+    """
+    model = mujoco.MjModel.from_xml_path(str(robot.path))
+    data = mujoco.MjData(model)
+    mujoco.mj_kinematics(model, data)
+    names = robot.config.joints
+    order = _counterparts(robot, "robot.joints", names)
+    axes = np.array([data.joint(name).xaxis for name in names])
+    alike = (axes * np.array([-1.0, 1.0, -1.0]) * axes[order]).sum(1)
+    for name, value in zip(names, alike, strict=True):
+        if abs(value) < 1.0 - 1e-4:
+            expected = "joints whose axes are mirror images from left to right"
+            raise ConfigError("robot.joints", name, expected)
+    return SignedPermutation(
+        torch.tensor(order), torch.as_tensor(np.sign(alike), dtype=torch.float32)
+    )
+
+
+def foot_permutation(robot: RobotSpec) -> SignedPermutation:
+    """Each foot becomes its counterpart."""
+    order = _counterparts(robot, "robot.foot_geoms", robot.config.foot_geoms)
+    return SignedPermutation(torch.tensor(order), torch.ones(len(order)))
+
+
+def grid_permutation(grid: torch.Tensor) -> SignedPermutation:
+    """Points (x, y) [D, 2] become those at (x, -y).
+
+    Raises:
+        ConfigError: the grid is not the same on both sides.
+    """
+    # The default for many points multiplies matrices, and loses the digits that count here.
+    distance = torch.cdist(
+        grid,
+        grid * torch.tensor([1.0, -1.0]),
+        compute_mode="donot_use_mm_for_euclid_dist",
+    )
+    nearest, order = distance.min(dim=1)
+    if float(nearest.max()) > 1e-6:
+        raise ConfigError(
+            "task.observations.scandots.y", "uneven", "a grid that is the same on both sides"
+        )
+    return SignedPermutation(order, torch.ones(len(order)))
+
+
+def _counterparts(robot: RobotSpec, key: str, names: list[str]) -> list[int]:
+    """Index of every name's counterpart."""
+    swaps = {a: b for pair in robot.config.mirror for a, b in (pair, reversed(pair))}
+    found = []
+    for name in names:
+        part = next((part for part in swaps if part in name), "")
+        other = name.replace(part, swaps[part]) if part else name
+        if other not in names:
+            expected = f"a counterpart in {key} ({other}); robot.mirror names left and right"
+            raise ConfigError(key, name, expected)
+        found.append(names.index(other))
+    return found
+
+
+def make_symmetry(robot: RobotSpec, grid: torch.Tensor, device: torch.device) -> Symmetry:
+    """The reflection of what `ObservationBuilder` builds, for scandots at `grid` [D, 2] m.
+
+    Raises:
+        ConfigError: the robot, its default pose or the grid is not the same on both sides.
+    """
+    joints, feet, one = (
+        joint_permutation(robot),
+        foot_permutation(robot),
+        SignedPermutation.of_signs(1.0),
+    )
+    default = torch.as_tensor(robot.default_joint_pos, dtype=torch.float32)
+    if not torch.allclose(joints(default), default, atol=1e-3):
+        pose = robot.config.default_joint_pos
+        raise ConfigError("robot.default_joint_pos", pose, "a pose that is the same on both sides")
+    # Friction, added mass, shift of the centre of mass, gains, motor strength.
+    parameters = SignedPermutation.joined([one, one, VECTOR, one, one, one])
+    groups = {
+        "proprioception": [ROTATION, VECTOR, joints, joints, joints, feet],
+        "commands": [SignedPermutation.of_signs(1.0, -1.0, -1.0)],
+        "scandots": [grid_permutation(grid)],
+        "extrinsics": [parameters],
+        "privileged": [VECTOR, parameters, one, feet],
+    }
+    reflections = {
+        name: SignedPermutation.joined(parts).to(device) for name, parts in groups.items()
+    }
+    return Symmetry(joints.to(device), reflections)

@@ -1,0 +1,139 @@
+"""The contract between environments and training: observations, steps, environments, symmetry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, Protocol
+
+import torch
+
+Observations = dict[str, torch.Tensor]
+"""Named groups, each [N, width] float32; pictures [N, channels, height, width] uint8."""
+
+
+@dataclass
+class StepResult:
+    """One step of N environments; those that ended were reset inside the step (SAME_STEP)."""
+
+    obs: Observations
+    """After the reset where an episode ended."""
+    reward: torch.Tensor
+    """[N]"""
+    terminated: torch.Tensor
+    """[N] bool, the episode ended in a state of no future value"""
+    truncated: torch.Tensor
+    """[N] bool, the episode was cut by its time limit (never together with `terminated`)"""
+    final_obs: Observations | None
+    """The true last observation where an episode ended; elsewhere the same as `obs`. None where the
+    environment hides it: time limits are then bootstrapped with the value before the last step."""
+    info: dict[str, torch.Tensor]
+    """`episode` [K]: sums over the episodes that ended in this step, `step` [S]: sums over the robots;
+    named by the environment's `episode_metrics` and `step_metrics`."""
+
+
+class Environment(Protocol):
+    """N environments with dictionary observations; Discrete actions are one-hot rows.
+
+    One that also has `fits_graphs = True` promises that `step` works on one GPU's tensors without waiting for
+    it, and that what lasts from step to step is in tensors that are attributes, or in lists, tuples or
+    dictionaries that are: rollouts may become CUDA graphs.
+    """
+
+    num_envs: int
+    num_actions: int
+    device: torch.device
+    episode_metrics: list[str]
+    """Names of `info["episode"]`; the first three are count, return and length."""
+    step_metrics: list[str]
+    """Names of `info["step"]`, which are averaged over robots and steps."""
+
+    @property
+    def obs_dims(self) -> Mapping[str, int | tuple[int, int, int]]:
+        """Width of every observation group; channels, height and width of pictures (uint8)."""
+        ...
+
+    @property
+    def env_groups(self) -> torch.Tensor | None:
+        """[N] int64, kind (terrain type) of each environment, of which every minibatch gets its share."""
+        ...
+
+    @property
+    def symmetry(self) -> Symmetry | None:
+        """Its left-right reflection, or None without a known one."""
+        ...
+
+    def reset(self) -> Observations: ...
+
+    def step(self, actions: torch.Tensor) -> StepResult: ...
+
+    def set_progress(self, progress: float) -> None:
+        """Called before every rollout with the share of the training that is done, in [0, 1]."""
+        ...
+
+    def metrics(self) -> dict[str, torch.Tensor]:
+        """Scalars of the environment's own state (levels of a curriculum), read once an iteration."""
+        ...
+
+    def curriculum_report(self) -> dict[str, Any] | None:
+        """Solve rates by type and level (`TerrainCurriculum.report`), or None without a curriculum. Every
+        rank must ask."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the environment needs to go on bit for bit, its random generator included."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+
+    def load_levels(self, states: list[dict[str, Any]]) -> None:
+        """Of such states, of all the ranks of a run, only what outlives the episodes (levels of a
+        curriculum), shared out over the ranks that there are now."""
+        ...
+
+
+@dataclass
+class SignedPermutation:
+    """x -> sign * x[..., order], which is its own inverse."""
+
+    order: torch.Tensor
+    """[W] int64"""
+    sign: torch.Tensor
+    """[W] of 1 and -1"""
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """The reflection of [..., W]."""
+        return x[..., self.order] * self.sign
+
+    @classmethod
+    def of_signs(cls, *signs: float) -> SignedPermutation:
+        """Every entry stays in its place."""
+        return cls(torch.arange(len(signs)), torch.tensor(signs))
+
+    @classmethod
+    def joined(cls, parts: Sequence[SignedPermutation]) -> SignedPermutation:
+        """Of entries side by side."""
+        starts = accumulate((len(p.order) for p in parts), initial=0)
+        orders = [p.order + start for p, start in zip(parts, starts, strict=False)]
+        return cls(torch.cat(orders), torch.cat([p.sign for p in parts]))
+
+    def to(self, device: torch.device) -> SignedPermutation:
+        return SignedPermutation(self.order.to(device), self.sign.to(device))
+
+
+VECTOR = SignedPermutation.of_signs(1.0, -1.0, 1.0)
+"""x, y, z of a velocity, a force or a direction."""
+ROTATION = SignedPermutation.of_signs(-1.0, 1.0, -1.0)
+"""x, y, z of an angular velocity or an axis."""
+
+
+@dataclass
+class Symmetry:
+    """How a robot's left becomes its right."""
+
+    actions: SignedPermutation
+    observations: dict[str, SignedPermutation]
+
+    def reflect(self, obs: Observations) -> Observations:
+        return {name: self.observations[name](group) for name, group in obs.items()}

@@ -1,0 +1,44 @@
+"""A policy at work: its recurrent state goes from step to step and is forgotten at episode ends."""
+
+from __future__ import annotations
+
+import torch
+
+from legged_ppo.interface import Observations, StepResult
+from legged_ppo.models.actor_critic import ActorCritic
+
+
+class RecurrentActor:
+    """Acts for N robots, whose first observations are the first of their episodes.
+
+    Args:
+        generator: source of the actions' randomness; None acts deterministically, by the mode.
+    """
+
+    def __init__(
+        self,
+        policy: ActorCritic,
+        num_envs: int,
+        device: torch.device,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        self.policy, self._generator = policy, generator
+        self.state = policy.initial_state(num_envs, device)
+        self.starts = torch.ones(num_envs, dtype=torch.bool, device=device)
+
+    def restart(self) -> None:
+        """The next observations are the first of their episodes."""
+        self.starts = torch.ones_like(self.starts)
+
+    @torch.no_grad()
+    def act(self, obs: Observations) -> torch.Tensor:
+        """Actions [N, A] for raw observations."""
+        normalized = self.policy.normalize(obs)
+        distribution, _, self.state = self.policy.step(normalized, self.state, self.starts)
+        if self._generator is None:
+            return distribution.mode
+        return distribution.sample(self._generator)
+
+    def note_ends(self, result: StepResult) -> None:
+        """Robots whose episodes ended begin the next one without memory."""
+        self.starts = result.terminated | result.truncated

@@ -1,0 +1,112 @@
+"""The end of a training run: figures, learning curves and a video of its best policy."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from legged_ppo.config.schema import Config
+from legged_ppo.evaluation.evaluator import evaluate_policy
+from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.reports.plots import plot_learning_curves
+from legged_ppo.reports.tables import as_lines, figures_table, returns_table
+from legged_ppo.reports.terrain_report import write_terrain_report
+from legged_ppo.runs.checkpoint import load_policy
+from legged_ppo.viewer.gl_backend import RenderingUnavailable
+from legged_ppo.viewer.video import TOUR, Segment, render_episodes
+
+_TOUR_COMMAND, _TOUR_SECONDS = (0.5, 0.0, 0.0), 6.0
+"""m/s, m/s, rad/s; s on each terrain type"""
+
+
+def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> list[str]:
+    """Evaluate and record `checkpoint`, draw the run's curves; returns closing lines for the user.
+
+    Writes evaluation.json, evaluation.html, plots/learning_curves.png and videos/best.mp4 into
+    `run_dir`. Without an OpenGL back end the video is left out and a line says what to install.
+    """
+    policy, config, counters = load_policy(checkpoint)
+    evaluation = run_dir / "evaluation.json"
+    curves = run_dir / "plots" / "learning_curves.png"
+    plot_learning_curves(run_dir / "metrics.jsonl", curves)
+    video = run_dir / "videos" / "best.mp4"
+    video.parent.mkdir(exist_ok=True)
+    assess = _assess_gym if config.gym.id else _assess_robots
+    result, table, record = assess(policy, config, video, episodes, seed)
+    figures = [_shown(evaluation)]
+    if not config.gym.id:
+        page = run_dir / "evaluation.html"
+        write_terrain_report(page, checkpoint, result)
+        figures.append(_shown(page))
+    write_evaluation(evaluation, checkpoint, counters, result)
+    try:
+        record()
+        video_line = f"video        {_shown(video)}"
+    except RenderingUnavailable as error:
+        video_line = f"video        {error}"
+    return [
+        *as_lines(table),
+        f"checkpoint   {_shown(checkpoint)} ({counters['env_steps']:,} steps)",
+        f"figures      {', '.join(figures)}",
+        f"curves       {_shown(curves)}",
+        video_line,
+        "next:",
+        f"  python play.py --checkpoint {_shown(checkpoint)}",
+        f"  python evaluate.py --checkpoint {_shown(checkpoint)}",
+        f"  tensorboard --logdir {_shown(run_dir.parent)}",
+    ]
+
+
+def _assess_robots(
+    policy: ActorCritic, config: Config, video: Path, episodes: int, seed: int
+) -> tuple[dict[str, Any], Table, Callable[[], float]]:
+    """Figures, their table, and a function that records the video."""
+    result = evaluate_policy(policy, config, episodes, seed)
+    script = terrain_tour(result) if config.terrain.curriculum.rule != "none" else TOUR
+    seconds = sum(segment.seconds for segment in script)
+    record = partial(
+        render_episodes, policy, config, video, seconds=seconds, script=script, seed=seed
+    )
+    return result, figures_table(result), record
+
+
+def _assess_gym(
+    policy: ActorCritic, config: Config, video: Path, episodes: int, seed: int
+) -> tuple[dict[str, Any], Table, Callable[[], float]]:
+    """The same for a Gymnasium environment, of which one episode is recorded."""
+    from legged_ppo.evaluation.returns import evaluate_returns
+    from legged_ppo.viewer.gym_video import record_gym_episodes
+
+    result = evaluate_returns(policy, config, episodes, seed)
+    record = partial(record_gym_episodes, policy, config, [video], episodes=1, seed=seed)
+    return result, returns_table(result), record
+
+
+def terrain_tour(result: dict[str, Any]) -> list[Segment]:
+    """Some seconds forward on every terrain type, at the highest level that half of the robots master."""
+    tour = []
+    for name, group in result["terrain"].items():
+        levels = group["levels"].items()
+        mastered = [int(level) for level, figures in levels if figures["success_rate"] >= 0.5]
+        tour.append(Segment(_TOUR_COMMAND, _TOUR_SECONDS, (name, max(mastered, default=0))))
+    return tour
+
+
+def write_evaluation(
+    path: Path, checkpoint: Path, counters: dict[str, Any], result: dict[str, Any]
+) -> None:
+    """The figures of an evaluation and what they are of, as JSON."""
+    content = {"checkpoint": str(checkpoint), "env_steps": counters["env_steps"], **result}
+    path.write_text(json.dumps(content, indent=2) + "\n")
+
+
+def _shown(path: Path) -> str:
+    """The shorter of the path and the path from here."""
+    relative = os.path.relpath(path)
+    return min(relative, str(path), key=len)

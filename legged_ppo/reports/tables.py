@@ -1,0 +1,203 @@
+"""Tables of evaluations for the console."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from legged_ppo.evaluation.comparison import ENOUGH_PAIRS, FIGURES
+from legged_ppo.evaluation.protocol import PUBLISHED
+from legged_ppo.evaluation.statistics import Episodes, interval_name, rows_by_terrain
+
+_WIDTH = 130
+"""Columns of a table where the output is no terminal."""
+INTERVALS = "± is half of the 95 % interval over episodes"
+
+
+def figures_table(result: dict[str, Any]) -> Table:
+    """The figures of `evaluate_policy`, one row overall, per terrain type and per level."""
+    table = Table(title="Evaluation", caption=INTERVALS)
+    table.add_column("terrain", no_wrap=True)
+    headings = (
+        "epi-\nsodes",
+        "success",
+        "95 %\ninterval",
+        "moved\n\\[m]",
+        "time to\nfall \\[s]",
+        "velocity\nerr. \\[m/s]",
+        "yaw rate\nerr. \\[rad/s]",
+        "cost of\ntransport",
+    )
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    for i, (label, part, figures) in enumerate(rows_by_terrain(result)):
+        style = "bold" if i == 0 else "dim" if part else ""
+        label = f"  {label}" if part else label
+        table.add_row(label, *_cells(figures), style=style, end_section=i == 0)
+    return table
+
+
+def returns_table(result: dict[str, Any]) -> Table:
+    """The figures of `evaluate_returns`."""
+    figures = result["overall"]
+    low, high = figures["success_ci95"]
+    cells = {
+        "episodes": str(figures["episodes"]),
+        "return": figure_text(figures, "mean_return", 1),
+        "deviation": f"{figures['std_return']:.1f}",
+        "lowest": f"{figures['min_return']:.1f}",
+        "highest": f"{figures['max_return']:.1f}",
+        "length": figure_text(figures, "mean_length", 1),
+        "success": f"{figures['success_rate']:.3f}",
+        "95 % interval": f"{low:.3f}-{high:.3f}",
+    }
+    table = Table(title="Evaluation", caption=INTERVALS)
+    for heading in cells:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_row(*cells.values())
+    return table
+
+
+def episodes_table(episodes: Episodes, types: Sequence[str]) -> Table:
+    """One row an episode: return, length, outcome, errors."""
+    table = Table(title="Episodes")
+    table.add_column("#", justify="right")
+    table.add_column("terrain", no_wrap=True)
+    for heading in (
+        "return",
+        "length\n\\[s]",
+        "outcome",
+        "velocity\nerr. \\[m/s]",
+        "yaw rate\nerr. \\[rad/s]",
+    ):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for i in range(len(episodes)):
+        steps = float(episodes.steps[i])
+        table.add_row(
+            str(i + 1),
+            f"{types[episodes.terrain_type[i]]} {episodes.terrain_level[i]}",
+            f"{episodes.episode_return[i]:.2f}",
+            f"{episodes.duration[i]:.1f}",
+            _outcome(episodes, i),
+            _number(episodes.lin_vel_error[i] / steps if steps else None, 3),
+            _number(episodes.yaw_rate_error[i] / steps if steps else None, 3),
+        )
+    return table
+
+
+def print_tables(*tables: Table) -> None:
+    """Print to stdout; the full width where that is a file or a pipe."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_WIDTH)
+    for table in tables:
+        console.print(table)
+
+
+def as_lines(table: Table) -> list[str]:
+    """The table as plain text."""
+    buffer = io.StringIO()
+    Console(file=buffer, width=_WIDTH).print(table)
+    return [line.rstrip() for line in buffer.getvalue().splitlines()]
+
+
+def _outcome(episodes: Episodes, i: int) -> str:
+    if episodes.fell[i]:
+        return "fell"
+    return "success" if episodes.success[i] else "lagged behind"
+
+
+def _cells(figures: dict[str, Any]) -> list[str]:
+    low, high = figures["success_ci95"]
+    return [
+        str(figures["episodes"]),
+        f"{figures['success_rate']:.3f}",
+        f"{low:.3f}-{high:.3f}",
+        figure_text(figures, "displacement_m", 2),
+        figure_text(figures, "time_to_fall_s", 1),
+        figure_text(figures, "lin_vel_error", 3),
+        figure_text(figures, "yaw_rate_error", 3),
+        figure_text(figures, "cost_of_transport", 2),
+    ]
+
+
+def figure_text(figures: dict[str, Any], name: str, digits: int) -> str:
+    """A figure and half of its interval, to read: "1.09±0.31", "1.09" of one episode, "-" of none."""
+    interval = figures[interval_name(name)]
+    text = _number(figures[name], digits)
+    return text if interval is None else f"{text}±{(interval[1] - interval[0]) / 2:.{digits}f}"
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def protocol_table(figures: dict[str, Any]) -> Table:
+    """Ours beside the published figures."""
+    table = Table(
+        title="0.35 m/s forward, after Agarwal et al. 2022 (terrain is not the same)",
+        caption=INTERVALS,
+    )
+    table.add_column("terrain", no_wrap=True)
+    for heading in ("this policy", "monolithic", "RMA", "blind"):
+        table.add_column(f"{heading}\n\\[m]", justify="right", no_wrap=True)
+        table.add_column("to fall\n\\[s]", justify="right", no_wrap=True)
+    for kind, row in figures.items():
+        cells = [figure_text(row, name, 1) for name in ("forward_displacement_m", "time_to_fall_s")]
+        for published in PUBLISHED[kind].values():
+            cells += [f"{value:.1f}" for value in published]
+        table.add_row(kind, *cells)
+    return table
+
+
+def comparison_table(result: dict[str, Any], names: tuple[str, str]) -> Table:
+    """One row a terrain type and figure; differences whose interval excludes 0 are marked."""
+    table = Table(title=f"A: {names[0]}   B: {names[1]}")
+    table.add_column("terrain", no_wrap=True)
+    table.add_column("figure", no_wrap=True)
+    for heading in ("A", "B", "B - A", "95 %\ninterval", ""):
+        table.add_column(heading, justify="right", no_wrap=True)
+    groups = {"all": result["overall"]}
+    groups |= {name: group["all"] for name, group in result["terrain"].items()}
+    for name, row in groups.items():
+        for figure in FIGURES:
+            mean, low, high = row["difference"][figure]
+            table.add_row(
+                name if figure == FIGURES[0] else "",
+                figure,
+                _number(row["first"][figure], 3),
+                _number(row["second"][figure], 3),
+                "-" if mean is None else f"{mean:+.3f}",
+                "-" if low is None else f"{low:+.3f} {high:+.3f}",
+                _mark(row, figure),
+                end_section=figure == FIGURES[-1],
+            )
+    return table
+
+
+def difference_matrix(result: dict[str, Any], figure: str = FIGURES[0]) -> Table:
+    """The paired differences of one figure by terrain type and level, with the number of pairs."""
+    groups = result["terrain"]
+    levels = sorted({level for group in groups.values() for level in group["levels"]}, key=int)
+    table = Table(title=f"{figure}, B - A, by level (n pairs; *: the 95 % interval excludes 0)")
+    table.add_column("terrain", no_wrap=True)
+    for level in levels:
+        table.add_column(level, justify="right", no_wrap=True)
+    for name, group in groups.items():
+        cells = []
+        for row in (group["levels"].get(level) for level in levels):
+            mean = row and row["difference"][figure][0]
+            text = "" if mean is None else f"{mean:+.2f}{_mark(row, figure)}\nn={row['episodes']}"
+            cells.append(text)
+        table.add_row(name, *cells)
+    return table
+
+
+def _mark(row: dict[str, Any], figure: str) -> str:
+    _, low, high = row["difference"][figure]
+    known = low is not None and row["episodes"] >= ENOUGH_PAIRS
+    return "*" if known and (low > 0 or high < 0) else ""

@@ -1,0 +1,105 @@
+"""Scandots: a grid of terrain heights around the robot, seen late, now and then, and with noise."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from legged_ppo.config.schema import ScandotsConfig
+from legged_ppo.runtime.sampling import uniform
+
+NOMINAL_HEIGHT = 0.3
+"""Base height [m] that scandots are measured from, as Extreme Parkour does."""
+_CLIP = 1.0
+"""Scandots are clipped to +- this [m]."""
+
+
+class Scandots:
+    """The height sensor of N robots.
+
+    `reading` [N, D] is what the policy knows: the base's height above the ground at each point of the
+    grid, about the nominal height [m], as of the last update.
+
+    Args:
+        dt: control step [s].
+        noisy: add the configured noise.
+    """
+
+    def __init__(
+        self,
+        config: ScandotsConfig,
+        num_envs: int,
+        dt: float,
+        generator: torch.Generator,
+        noisy: bool = True,
+    ) -> None:
+        self._noise = config.noise if noisy else 0.0
+        self.config, self._dt, self._generator = config, dt, generator
+        device = generator.device
+        x, y = torch.tensor(config.x), torch.tensor(config.y)
+        self.grid = torch.cartesian_prod(x, y).reshape(-1, 2).to(device)  # [D, 2]
+        self.size = len(self.grid)
+        self.reading = torch.zeros(num_envs, self.size, device=device)
+        self.time_left = torch.zeros(num_envs, device=device)
+        # The last true scans, the newest first; robot i reads what lies `delay[i]` steps back.
+        steps = max(1, math.ceil(config.latency_s[1] / dt)) if config.latency_s else 0
+        self.past = torch.zeros(steps + 1, num_envs, self.size, device=device)
+        self.delay = torch.zeros(num_envs, device=device)
+
+    def points(self, base: torch.Tensor, yaw: torch.Tensor) -> torch.Tensor:
+        """World positions (x, y) of the grid [N, D, 2] m, for bases at [N, 1, 2] m with headings [N] rad."""
+        cos, sin = torch.cos(yaw), torch.sin(yaw)
+        turn = torch.stack([cos, sin, -sin, cos], dim=1).view(-1, 2, 2)
+        return torch.baddbmm(base, self.grid.expand(len(yaw), -1, 2), turn)
+
+    def step(self, clearance: torch.Tensor) -> None:
+        """Let one control step pass; `clearance` [N, D] m is the base's true height above each point."""
+        if self.config.period_s:
+            self.time_left -= self._dt
+            due = self.time_left < 0.5 * self._dt
+            period = uniform(self.config.period_s, due.shape, self._generator)
+            self.time_left = torch.where(
+                due, self.time_left.clamp(min=0.0) + period, self.time_left
+            )
+            fresh = self._measure(self._delayed(clearance))
+            self.reading = torch.where(due[:, None], fresh, self.reading)
+        else:
+            self.reading = self._measure(self._delayed(clearance))
+
+    def reset(self, mask: torch.Tensor, clearance: torch.Tensor) -> None:
+        """Start anew for the masked robots [N] bool, with what they see now."""
+        chosen = mask[:, None]
+        self.reading = torch.where(chosen, self._measure(clearance), self.reading)
+        if self.config.period_s:
+            period = uniform(self.config.period_s, mask.shape, self._generator)
+            self.time_left = torch.where(mask, period, self.time_left)
+        if self.config.latency_s:
+            delay = uniform(self.config.latency_s, mask.shape, self._generator) / self._dt
+            self.delay = torch.where(mask, delay, self.delay)
+            self.past = torch.where(chosen, clearance, self.past)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        names = ("reading", "time_left", "past", "delay")
+        return {name: getattr(self, name).clone() for name in names}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value.clone())
+
+    def _delayed(self, clearance: torch.Tensor) -> torch.Tensor:
+        if not self.config.latency_s:
+            return clearance
+        self.past = torch.cat([clearance[None], self.past[:-1]])
+        robots = torch.arange(len(clearance), device=clearance.device)
+        # Latencies are fractions of a control step: what was seen lies between two scans.
+        newer = self.delay.long().clamp(max=len(self.past) - 2)
+        between = (self.delay - newer)[:, None]
+        return torch.lerp(self.past[newer, robots], self.past[newer + 1, robots], between)
+
+    def _measure(self, clearance: torch.Tensor) -> torch.Tensor:
+        seen = (clearance - NOMINAL_HEIGHT).clamp(-_CLIP, _CLIP)
+        if self._noise == 0.0:
+            return seen
+        noise = torch.randn(seen.shape, generator=self._generator, device=seen.device)
+        return torch.add(seen, noise, alpha=self._noise)

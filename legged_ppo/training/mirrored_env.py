@@ -1,0 +1,77 @@
+"""An environment with a mirrored copy of every robot."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from legged_ppo.interface import Environment, Observations, StepResult, Symmetry
+
+
+class SymmetryAugmentedEnv:
+    """N robots and N twins that live the same life mirrored: the policy sees and acts for 2 N.
+
+    A twin acts as its robot does, mirrored (`mirror_actions`); its memory is what the policy remembers of the
+    mirrored observations.
+    """
+
+    def __init__(self, env: Environment, mirror: Symmetry) -> None:
+        self.env, self._mirror = env, mirror
+        self.num_envs = 2 * env.num_envs
+        self.num_actions, self.device, self.obs_dims = env.num_actions, env.device, env.obs_dims
+        self.episode_metrics, self.step_metrics = env.episode_metrics, env.step_metrics
+
+    @property
+    def env_groups(self) -> torch.Tensor | None:
+        own = self.env.env_groups
+        return None if own is None else torch.cat([own, own])
+
+    @property
+    def symmetry(self) -> None:
+        return None
+
+    def mirror_actions(
+        self, actions: torch.Tensor, log_probs: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Actions [2 N, A] in which the twins' are their robots', mirrored, and the log-probabilities [2 N] with
+        which they were drawn: the robots' for twins too, for that is whose they are."""
+        own = actions[: self.env.num_envs]
+        coupled = torch.cat([own, self._mirror.actions(own)])
+        return coupled, log_probs[: self.env.num_envs].repeat(2)
+
+    def reset(self) -> Observations:
+        return self._with_twins(self.env.reset())
+
+    def step(self, actions: torch.Tensor) -> StepResult:
+        result = self.env.step(actions[: self.env.num_envs])
+        flags = {n: getattr(result, n).repeat(2) for n in ("reward", "terminated", "truncated")}
+        return replace(
+            result,
+            obs=self._with_twins(result.obs),
+            final_obs=None if result.final_obs is None else self._with_twins(result.final_obs),
+            **flags,
+        )
+
+    def set_progress(self, progress: float) -> None:
+        self.env.set_progress(progress)
+
+    def metrics(self) -> dict[str, torch.Tensor]:
+        return self.env.metrics()
+
+    def curriculum_report(self) -> dict[str, Any] | None:
+        return self.env.curriculum_report()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.env.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.env.load_state_dict(state)
+
+    def load_levels(self, states: list[dict[str, Any]]) -> None:
+        self.env.load_levels(states)
+
+    def _with_twins(self, obs: Observations) -> Observations:
+        twins = self._mirror.reflect(obs)
+        return {name: torch.cat([group, twins[name]]) for name, group in obs.items()}

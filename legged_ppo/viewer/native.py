@@ -1,0 +1,58 @@
+"""MuJoCo's interactive viewer: the policy walks in real time until the window is closed."""
+
+from __future__ import annotations
+
+import time
+
+import mujoco
+import mujoco.viewer
+import torch
+
+from legged_ppo.config.schema import Config
+from legged_ppo.env.factory import make_env
+from legged_ppo.evaluation.evaluator import evaluation_config
+from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.recurrent_policy import RecurrentActor
+from legged_ppo.viewer.scene import build_render_model, pose_robot
+
+_DISTANCE, _ELEVATION = 2.0, -20.0
+"""m, deg of the camera, which tracks the robot"""
+
+
+def view(
+    policy: ActorCritic,
+    config: Config,
+    *,
+    episodes: int | None,
+    command: tuple[float, float, float] | None,
+    place: tuple[str, int] | None,
+    seed: int,
+    stochastic: bool,
+) -> None:
+    """Show one robot; ends after `episodes` or when the window is closed."""
+    env = make_env(evaluation_config(config), 1, seed)
+    env.commands.fix(command)
+    if place is not None:
+        env.place(*env.terrain.place(*place))
+    generator = torch.Generator(env.device).manual_seed(seed) if stochastic else None
+    actor = RecurrentActor(policy, 1, env.device, generator)
+    model = build_render_model(
+        env.robot, env.terrain, (int(env.terrain_type[0]), int(env.terrain_level[0]))
+    )
+    data = mujoco.MjData(model)
+    obs, left = env.start_episodes_together(), episodes
+    with mujoco.viewer.launch_passive(model, data, show_left_ui=False) as window:
+        window.cam.type = mujoco.mjtCamera.mjCAMERA_TRACKING
+        window.cam.trackbodyid = model.body(config.robot.base_body).id
+        window.cam.distance, window.cam.elevation = _DISTANCE, _ELEVATION
+        due = time.perf_counter()
+        while window.is_running() and left != 0:
+            result = env.step(actor.act(obs))
+            obs = result.obs
+            actor.note_ends(result)
+            if left is not None and bool(actor.starts.any()):
+                left -= 1
+            pose_robot(model, data, env.robot, env.simulator.state, 0)
+            window.sync()
+            due += env.dt
+            time.sleep(max(due - time.perf_counter(), 0.0))

@@ -1,0 +1,249 @@
+"""Videos of a policy at work, made without a display."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from legged_ppo.config.schema import Config
+from legged_ppo.env.factory import make_env
+from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.evaluation.evaluator import evaluation_config
+from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.recurrent_policy import RecurrentActor
+from legged_ppo.viewer.gl_backend import use_working_backend
+from legged_ppo.viewer.video_writer import frames_due, open_stream
+
+if TYPE_CHECKING:
+    from legged_ppo.viewer.scene import RobotScene
+
+Command = tuple[float, float, float]
+"""Forward, lateral velocity [m/s], yaw rate [rad/s]."""
+
+Place = tuple[str, int]
+"""Terrain type and level."""
+
+_FPS = 25
+_SIZE = (800, 450)
+"""Pixels of a video, even as its encoder demands."""
+_OVERSAMPLING = 1.5
+"""Rendered over shown pixels: smooth edges at half the price of multisampling in software."""
+_GIF_WIDTH = 480
+"""Pixels"""
+_MARGIN, _FONT_SIZE = 14, 17
+"""Pixels"""
+_SMOOTHING = 0.2
+"""Time constant [s] of the velocities that are shown, which otherwise flicker with every step."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A command that is held for some seconds."""
+
+    command: Command
+    seconds: float
+    place: Place | None = None
+    """Start there, on this tile; None goes on where the robot is."""
+
+
+TOUR = (
+    Segment((0.5, 0.0, 0.0), 2.5),
+    Segment((1.0, 0.0, 0.0), 3.0),
+    Segment((0.0, 0.5, 0.0), 2.5),
+    Segment((0.5, 0.0, 0.8), 3.0),
+    Segment((0.0, 0.0, 0.0), 1.5),
+)
+"""What a report's video shows: slow, fast, sideways, a turn, standing."""
+
+
+def render_episodes(
+    policy: ActorCritic,
+    config: Config,
+    path: Path | None,
+    *,
+    seconds: float,
+    command: Command | None = None,
+    script: Sequence[Segment] = (),
+    place: Place | None = None,
+    seed: int = 0,
+    stochastic: bool = False,
+    gif: Path | None = None,
+    gif_fps: int = 20,
+) -> float:
+    """Record one robot for `seconds`, through as many episodes as that takes.
+
+    Args:
+        path: MP4 (H.264) to write; None for none.
+        command: fixed command; without it and `script`, commands are drawn as in training.
+        place: terrain type and level; None takes the first.
+        script: commands one after another, which end the recording with the last.
+        gif: animated GIF to write beside the video; None for none.
+        gif_fps: frames per second of the GIF.
+
+    Returns:
+        seconds recorded.
+
+    Raises:
+        RenderingUnavailable: no OpenGL back end works on this machine.
+        OSError: a file cannot be written.
+    """
+    use_working_backend()
+    config = evaluation_config(config)
+    config.task.observations.noise = config.task.observations.noise and stochastic
+    env = make_env(config, 1, seed)
+    if place is not None:
+        env.place(*env.terrain.place(*place))
+    generator = torch.Generator(env.device).manual_seed(seed) if stochastic else None
+    if script:
+        seconds = min(seconds, sum(segment.seconds for segment in script))
+    steps = round(seconds / env.dt)
+    with _Recorder(env, path, gif, gif_fps) as recorder:
+        _record(
+            RecurrentActor(policy, 1, env.device, generator), env, recorder, steps, command, script
+        )
+    return steps * env.dt
+
+
+def _record(
+    actor: RecurrentActor,
+    env: LocomotionEnv,
+    recorder: _Recorder,
+    steps: int,
+    command: Command | None,
+    script: Sequence[Segment],
+) -> None:
+    env.commands.fix(script[0].command if script else command)
+    obs = env.start_episodes_together()
+    segment = None
+    for step in range(steps):
+        if script and (now := _scripted(script, step * env.dt)) is not segment:
+            segment = now
+            _give(env, segment.command)
+            if segment.place is not None:
+                env.place(*env.terrain.place(*segment.place))
+                obs = env.start_episodes_together()
+                actor.restart()
+                recorder.move()
+        obs["commands"] = env.commands.command.clone()
+        result = env.step(actor.act(obs))
+        obs = result.obs
+        actor.note_ends(result)
+        recorder.add(step, ended=bool(actor.starts.any()))
+
+
+def _give(env: LocomotionEnv, command: Command) -> None:
+    """Change the command of every robot now."""
+    env.commands.fix(command)
+    env.commands.command = torch.tensor([command], device=env.device).expand(env.num_envs, 3)
+
+
+def _scripted(script: Sequence[Segment], time: float) -> Segment:
+    """The segment of the script at `time` [s]; its last one goes on."""
+    for segment in script:
+        if time < segment.seconds:
+            return segment
+        time -= segment.seconds
+    return script[-1]
+
+
+class _Recorder:
+    """Turns control steps into captioned frames of a video and a GIF."""
+
+    def __init__(
+        self, env: LocomotionEnv, path: Path | None, gif: Path | None, gif_fps: int
+    ) -> None:
+        self._env = env
+        self._velocity = np.zeros(3)
+        self._font = ImageFont.load_default(size=_FONT_SIZE)
+        self._scene = self._make_scene()
+        width, height = _SIZE
+        self._streams = [
+            (open_stream(target, fps), fps, shape)
+            for target, fps, shape in (
+                (path, _FPS, _SIZE),
+                (gif, gif_fps, (_GIF_WIDTH, round(_GIF_WIDTH * height / width))),
+            )
+            if target is not None
+        ]
+
+    def __enter__(self) -> _Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for writer, _fps, _shape in self._streams:
+            writer.close()
+        self._scene.close()
+
+    def move(self) -> None:
+        """Show the tile that the robot stands on now."""
+        self._scene.close()
+        self._scene = self._make_scene()
+        self._velocity[:] = 0.0
+
+    def _make_scene(self) -> RobotScene:
+        from legged_ppo.viewer.scene import RobotScene
+
+        env, (width, height) = self._env, _SIZE
+        return RobotScene(
+            env.robot,
+            env.terrain,
+            (int(env.terrain_type[0]), int(env.terrain_level[0])),
+            [0],
+            width=int(_OVERSAMPLING * width),
+            height=int(_OVERSAMPLING * height),
+            frame_time=1.0 / _FPS,
+        )
+
+    def add(self, step: int, *, ended: bool) -> None:
+        """Show the robot after control step `step`, in every stream that has a frame due."""
+        dt = self._env.dt
+        self._observe(dt)
+        if ended:
+            self._scene.cut()
+        due = [stream for stream in self._streams if frames_due(step, dt, stream[1])]
+        if not due:
+            return
+        command = self._env.commands.command.cpu().numpy()
+        frame = Image.fromarray(self._scene.frame(self._env.simulator.state, command))
+        image = frame.resize(_SIZE, Image.Resampling.BICUBIC)
+        self._caption(image, command[0], step * dt)
+        for writer, _fps, shape in due:
+            scaled = image if image.size == shape else image.resize(shape, Image.Resampling.LANCZOS)
+            writer.append_data(np.asarray(scaled))
+
+    def _observe(self, dt: float) -> None:
+        state = self._env.simulator.state
+        actual = torch.cat([state.base_lin_vel[0, :2], state.base_ang_vel[0, 2:]]).cpu().numpy()
+        self._velocity += min(dt / _SMOOTHING, 1.0) * (actual - self._velocity)
+
+    def _caption(self, image: Image.Image, command: np.ndarray, time: float) -> None:
+        """Command (green) against velocity (blue), time, robot and terrain."""
+        env, draw = self._env, ImageDraw.Draw(image, "RGBA")
+        names = ("forward", "left", "turn")
+        units = ("m/s", "m/s", "rad/s")
+        line = _FONT_SIZE + 6
+        box = (_MARGIN - 8, _MARGIN - 8, 318, _MARGIN + 4 * line + 4)
+        draw.rounded_rectangle(box, 8, fill=(20, 26, 34, 150))
+        columns = (_MARGIN, _MARGIN + 80, _MARGIN + 180)
+        rows: list[tuple[str, ...]] = [("", "command", "actual")]
+        rows += [
+            (name, f"{asked:+.2f}", f"{actual:+.2f} {unit}")
+            for name, asked, actual, unit in zip(names, command, self._velocity, units, strict=True)
+        ]
+        colors = ((235, 238, 242), (110, 235, 150), (120, 190, 255))
+        for i, row in enumerate(rows):
+            for x, text, color in zip(columns, row, colors, strict=True):
+                draw.text((x, _MARGIN + i * line), text, font=self._font, fill=color)
+        terrain = env.terrain.types[int(env.terrain_type[0])]
+        if env.terrain.num_levels > 1:
+            terrain += f" {int(env.terrain_level[0])}"
+        text = f"{env.robot.config.name}  {terrain}  {time:5.1f} s"
+        width = draw.textlength(text, font=self._font)
+        corner = (image.width - width - _MARGIN, _MARGIN)
+        draw.text(corner, text, font=self._font, fill=(20, 26, 34))

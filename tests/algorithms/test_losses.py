@@ -1,0 +1,120 @@
+"""PPO's losses against numbers worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from legged_ppo.algorithms.losses import (
+    LOSS_METRICS,
+    clipped_value_loss,
+    explained_variance,
+    ppo_losses,
+)
+from legged_ppo.algorithms.rollout_buffer import Minibatch
+
+OLD_LOG_PROB, ENTROPY, STD = -1.0, 0.7, 0.4
+
+
+@dataclass
+class FixedDistribution:
+    """Gives each action of a minibatch the log-probability that a test asks for."""
+
+    log_probs: torch.Tensor
+
+    def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        return self.log_probs
+
+    def entropy(self) -> torch.Tensor:
+        return torch.full_like(self.log_probs, ENTROPY)
+
+    @property
+    def std(self) -> torch.Tensor:
+        return torch.full((*self.log_probs.shape, 1), STD)
+
+
+def losses_for(
+    ratios: list[float], advantages: list[float], value_coef: float = 0.5, entropy_coef: float = 0.1
+) -> tuple[torch.Tensor, torch.Tensor, dict[str, float]]:
+    """Total loss, its gradient by the ratios and the metrics, for L=1; every value is 1 off."""
+    ratio = torch.tensor([ratios], requires_grad=True)
+    zeros = torch.zeros_like(ratio)
+    batch = Minibatch(
+        obs={},
+        state=torch.zeros(1, len(ratios), 1),
+        starts=zeros.bool(),
+        actions=zeros[..., None],
+        log_probs=zeros + OLD_LOG_PROB,
+        values=zeros,
+        advantages=torch.tensor([advantages]),
+        returns=zeros + 1.0,
+    )
+    distribution = FixedDistribution(ratio.log() + OLD_LOG_PROB)
+    losses = ppo_losses(distribution, zeros, batch, 0.2, 0.2, value_coef, entropy_coef)  # type: ignore[arg-type]
+    (gradient,) = torch.autograd.grad(losses.total, ratio)
+    metrics = dict(zip(LOSS_METRICS, losses.metrics.tolist(), strict=True))
+    return losses.total.detach(), gradient[0], metrics
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "objective", "has_gradient"),
+    [
+        (1.5, 2.0, 2.4, False),  # already likelier than the clip allows
+        (0.5, 2.0, 1.0, True),
+        (0.5, -2.0, -1.6, False),  # already less likely than the clip allows
+        (1.5, -2.0, -3.0, True),
+        (1.1, 2.0, 2.2, True),
+    ],
+)
+def test_surrogate_is_the_pessimistic_clipped_objective(
+    ratio: float, advantage: float, objective: float, has_gradient: bool
+) -> None:
+    _, gradient, metrics = losses_for([ratio], [advantage])
+    assert metrics["Loss/surrogate"] == pytest.approx(-objective, rel=1e-5)
+    assert float(gradient) == pytest.approx(-advantage if has_gradient else 0.0, abs=1e-5)
+
+
+def test_total_weighs_the_three_losses_and_metrics_are_their_means() -> None:
+    ratios, advantages = [1.5, 0.5, 1.1, 1.0], [1.0, 1.0, -2.0, 3.0]
+    total, _, metrics = losses_for(ratios, advantages, value_coef=0.25, entropy_coef=0.1)
+    surrogate = -(1.2 + 0.5 - 2.2 + 3.0) / 4
+    kl = sum(r - 1 - math.log(r) for r in ratios) / 4
+    expected = {
+        "Loss/surrogate": surrogate,
+        "Loss/value": 1.0,
+        "Loss/entropy": ENTROPY,
+        "Policy/approx_kl": kl,
+        "Policy/clip_fraction": 0.5,
+        "Policy/mean_std": STD,
+    }
+    assert metrics == pytest.approx(expected, rel=1e-5)
+    assert float(total) == pytest.approx(surrogate + 0.25 * 1.0 - 0.1 * ENTROPY, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("value", "target", "clipped", "unclipped"),
+    [
+        (1.0, 2.0, 3.24, 1.0),  # moved further than the clip: as if it had moved 0.2
+        (1.0, 0.9, 0.49, 0.01),  # nearly right, but by too large a move
+        (-1.0, 2.0, 9.0, 9.0),  # moved the wrong way: the true error is the worse
+        (0.1, 2.0, 3.61, 3.61),
+    ],
+)
+def test_value_loss_is_the_worse_of_plain_and_clipped(
+    value: float, target: float, clipped: float, unclipped: float
+) -> None:
+    values, old, returns = torch.tensor([value]), torch.zeros(1), torch.tensor([target])
+    assert float(clipped_value_loss(values, old, returns, 0.2)) == pytest.approx(clipped, rel=1e-5)
+    assert float(clipped_value_loss(values, old, returns, None)) == pytest.approx(
+        unclipped, rel=1e-5
+    )
+
+
+def test_explained_variance_is_one_if_perfect_zero_if_constant_negative_if_worse() -> None:
+    returns = torch.tensor([[1.0, 2.0], [4.0, 7.0]])
+    assert float(explained_variance(returns, returns)) == pytest.approx(1.0)
+    assert float(explained_variance(torch.full_like(returns, 5.0), returns)) == pytest.approx(0.0)
+    assert float(explained_variance(-returns, returns)) == pytest.approx(-3.0)

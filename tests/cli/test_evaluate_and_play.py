@@ -1,0 +1,236 @@
+"""evaluate.py and play.py as a user meets them: help, results, and one line for bad input."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from legged_ppo.cli import evaluate as evaluate_cli
+from legged_ppo.cli import options
+from legged_ppo.cli import play as play_cli
+from legged_ppo.cli import terrain as gallery_cli
+from legged_ppo.cli import train as train_cli
+from legged_ppo.config.schema import TerrainConfig
+from legged_ppo.env import factory
+from legged_ppo.evaluation.evaluator import evaluation_config
+from legged_ppo.runs.checkpoint import load_policy
+from legged_ppo.terrain.grid import Terrain, build_terrain
+from legged_ppo.viewer import gl_backend
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def checkpoint(tmp_path, config, make_checkpoint) -> Path:
+    return make_checkpoint(tmp_path / "policy.pth", config)
+
+
+@pytest.mark.parametrize("script", ["evaluate.py", "play.py"])
+def test_help_answers_fast_and_without_torch(script: str) -> None:
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['{script}', '--help']\n"
+        "try:\n"
+        f"    runpy.run_path('{script}', run_name='__main__')\n"
+        "except SystemExit as end:\n"
+        "    assert end.code == 0\n"
+        "heavy = {'torch', 'mujoco', 'numpy', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    times = []
+    for _ in range(3):  # the best of three: other work may delay one
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+        )
+        times.append(time.perf_counter() - start)
+        assert done.returncode == 0, done.stderr
+        assert "--checkpoint" in done.stdout
+    assert min(times) < 1.0
+
+
+def test_evaluate_prints_a_table_and_writes_the_documented_json(
+    checkpoint: Path, tmp_path: Path, capsys
+) -> None:
+    file = tmp_path / "figures.json"
+    arguments = ["--checkpoint", str(checkpoint), "--envs", "4", "--json", str(file)]
+    assert evaluate_cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "flat" in printed
+    assert "level 1: 5 cm" in printed
+    content = json.loads(file.read_text())
+    assert list(content) == [
+        "checkpoint",
+        "env_steps",
+        "overall",
+        "terrain",
+        "terrain_fingerprint",
+    ]
+    config = evaluation_config(load_policy(checkpoint)[1])
+    assert content["terrain_fingerprint"] == build_terrain(config.terrain).fingerprint
+    assert content["checkpoint"] == str(checkpoint)
+    assert content["env_steps"] == 4096
+    assert content["overall"]["episodes"] == 4
+
+
+def test_overrides_change_the_conditions(checkpoint: Path, tmp_path: Path) -> None:
+    file = tmp_path / "figures.json"
+    arguments = ["--checkpoint", str(checkpoint), "--envs", "2", "--json", str(file)]
+    overrides = ["terrain=flat", "task.episode_length_s=0.5", "task.commands.lin_vel_x=[0.5, 1]"]
+    assert evaluate_cli.main([*arguments, *overrides]) == 0
+    content = json.loads(file.read_text())
+    assert list(content["terrain"]) == ["flat"]
+    assert content["overall"]["time_to_fall_s"] == pytest.approx(0.5)
+
+
+def test_another_terrain_seed_is_other_ground_of_the_same_kind(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grounds = []
+
+    def watch(config: TerrainConfig) -> Terrain:
+        grounds.append(build_terrain(config))
+        return grounds[-1]
+
+    monkeypatch.setattr(factory, "build_terrain", watch)
+    file = tmp_path / "figures.json"
+    arguments = ["--checkpoint", str(checkpoint), "--envs", "8", "--json", str(file)]
+    figures = []
+    for override in ([], ["terrain.seed=1"], ["terrain.seed=2"]):
+        assert evaluate_cli.main([*arguments, "task.episode_length_s=0.5", *override]) == 0
+        figures.append(json.loads(file.read_text()))
+    trained, same, other = grounds
+    assert np.array_equal(trained.heights, same.heights)  # 1 is the seed of the training
+    assert figures[0] == figures[1] != figures[2]
+    rough = trained.types.index("rough")
+    assert np.abs(trained.heights[rough] - other.heights[rough]).mean() > 0.002
+    features = [each["terrain"]["rough"]["features"] for each in figures]
+    assert features[0] == features[2] == {"0": "1 cm", "1": "5 cm"}
+
+
+def test_a_type_alone_is_all_of_its_levels(checkpoint: Path, tmp_path: Path, capsys) -> None:
+    file = tmp_path / "figures.json"
+    short = ["--json", str(file), "--envs", "4", "task.episode_length_s=0.1"]
+    found = {}
+    for place in (["--terrain", "rough"], ["--terrain", "rough", "--level", "1"]):
+        assert evaluate_cli.main(["--checkpoint", str(checkpoint), *short, *place]) == 0
+        terrain = json.loads(file.read_text())["terrain"]
+        assert list(terrain) == ["rough"]
+        levels = terrain["rough"]["levels"]
+        found[len(place)] = {level: each["episodes"] for level, each in levels.items()}
+    assert found == {2: {"0": 2, "1": 2}, 4: {"1": 4}}
+    assert evaluate_cli.main(["--checkpoint", str(checkpoint), "--terrain", "ruogh"]) == 2
+    assert "did you mean 'rough'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["task.comands.heading=true"], "did you mean 'task.commands.heading'"),
+        (["task.max_tilt=-1"], "task.max_tilt: got -1"),
+        (["task.max_tilt=steep"], "task.max_tilt"),
+        (["task.commands.lin_vel_x=[0,fast]"], "task.commands.lin_vel_x"),
+        (["terrain.proportions={roguh: 1}"], "did you mean 'rough'"),
+        (["terrain=swamp"], "one of course, documented, flat, full, mild"),
+        (["policy.gru_hidden=8"], "a key of robot, terrain, sim, task"),
+        (["gym.success_return=1"], "a key of robot, terrain, sim, task"),
+        (["task.observations.scandots.x=[0.1]"], "as the policy of"),
+        (["terrain"], "key=value"),
+        (["--json", "nowhere/figures.json"], "in a folder that exists"),
+        (["--json", "figures.txt"], "ends in .json"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    checkpoint: Path, arguments: list[str], told: str, capsys
+) -> None:
+    assert evaluate_cli.main(["--checkpoint", str(checkpoint), *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert told in captured.err
+
+
+@pytest.mark.parametrize("cli", [evaluate_cli, play_cli])
+@pytest.mark.parametrize("content", [None, b"", b"not a checkpoint", "cut"])
+def test_a_bad_checkpoint_is_one_line_and_exit_code_2(
+    cli, content, checkpoint: Path, tmp_path: Path, capsys
+) -> None:
+    path = tmp_path / "bad.pth"
+    if content == "cut":
+        path.write_bytes(checkpoint.read_bytes()[:5000])
+    elif content is not None:
+        path.write_bytes(content)
+    assert cli.main(["--checkpoint", str(path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: checkpoint: got")
+    assert error.count("\n") == 1
+
+
+def test_latest_is_the_newest_runs_best_and_else_its_latest(
+    tmp_path: Path, config, make_checkpoint
+) -> None:
+    folder = tmp_path / "logs" / "checkpoints"
+    latest = make_checkpoint(folder / "phase1_latest.pth", config)
+    log_dir = str(tmp_path / "logs")
+    assert options.find_checkpoint("latest", log_dir) == latest.resolve()
+    best = make_checkpoint(folder / "phase1_best.pth", config)
+    assert options.find_checkpoint("latest", log_dir) == best.resolve()
+
+
+def test_latest_without_a_run_is_bad_input(tmp_path: Path, capsys) -> None:
+    assert play_cli.main(["--log-dir", str(tmp_path)]) == 2
+    assert "latest" in capsys.readouterr().err
+
+
+def test_play_without_a_display_prints_every_episode(checkpoint: Path, capsys, monkeypatch) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    arguments = ["--checkpoint", str(checkpoint), "--episodes", "3", "--command=-0.5,0,0"]
+    assert play_cli.main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("lagged behind") == 3
+    assert "return" in printed
+
+
+def test_a_recording_without_a_gl_back_end_says_what_to_install_and_succeeds(
+    checkpoint: Path, tmp_path: Path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr(gl_backend, "_renders", lambda name: False)
+    gl_backend.use_working_backend.cache_clear()
+    video = tmp_path / "walk.mp4"
+    arguments = ["--checkpoint", str(checkpoint), "--episodes", "1", "--video", str(video)]
+    assert play_cli.main(arguments) == 0
+    gl_backend.use_working_backend.cache_clear()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "apt-get install" in line]
+    assert len(lines) == 1
+    assert not video.exists()
+
+
+@pytest.mark.parametrize(
+    ("cli", "arguments", "told"),
+    [
+        (play_cli, ["--command=1,2"], "not three numbers"),
+        (play_cli, ["--episodes=0"], "0 is not above 0"),
+        (play_cli, ["--seed=-1"], "-1 is negative"),
+        (play_cli, ["--gif-fps=x"], "--gif-fps"),
+        (evaluate_cli, ["--level", "-1"], "-1 is negative"),
+        (evaluate_cli, ["--nonsense", "3"], "--nonsense"),
+        (gallery_cli, ["--gallery", "out.png", "--levels", "0"], "0 is not above 0"),
+        (train_cli, ["--config"], "expected one argument"),
+    ],
+)
+def test_wrong_option_values_are_one_line_and_exit_code_2(
+    cli, arguments: list[str], told: str, capsys
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(arguments)
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
