@@ -71,7 +71,7 @@ class Trainer:
         run: where its files go.
         checkpoint: what `load_checkpoint` returned, to go on with that run.
         weights: of another run's policy, statistics of the observations included, to start from.
-        score_policy: how policies are evaluated on the way, by which the best is kept; None neither evaluates
+        scorer: how policies are evaluated on the way, by which the best is kept; None neither evaluates
             nor keeps a best one.
     """
 
@@ -82,9 +82,9 @@ class Trainer:
         run: RunDirectory,
         checkpoint: dict[str, Any] | None = None,
         weights: dict[str, torch.Tensor] | None = None,
-        score_policy: PolicyScorer | None = score_policy,
+        scorer: PolicyScorer | None = score_policy,
     ) -> None:
-        self.config, self.env, self.run, self.score_policy = config, env, run, score_policy
+        self.config, self.env, self.run, self.scorer = config, env, run, scorer
         seed = config.training.seed
         random.seed(seed)
         np.random.seed(seed)
@@ -243,9 +243,9 @@ class Trainer:
             return {}
         frequency = training.evaluation_freq or training.checkpoint_freq
         counters.next_evaluation = _next_multiple(counters.env_steps, frequency)
-        if self.score_policy is None or not (last or counters.iteration > 1):
+        if self.scorer is None or not (last or counters.iteration > 1):
             return {}
-        return self._evaluate(self.score_policy)
+        return self._evaluate(self.scorer)
 
     def _checkpoint_if_due(self, reporter: Reporter | SilentReporter) -> None:
         counters = self.counters
@@ -259,7 +259,7 @@ class Trainer:
         if report is not None:
             reporter.write_curriculum(report, counters.env_steps)
 
-    def _evaluate(self, score_policy: PolicyScorer) -> Metrics:
+    def _evaluate(self, scorer: PolicyScorer) -> Metrics:
         """PolicyScorer the policy (its average, if one is kept) on fixed seeds; the best so far is kept as
         `phase1_best.pth`."""
         begin = time.perf_counter()
@@ -269,9 +269,7 @@ class Trainer:
         training = self.config.training
         score: PolicyScore | None = None
         if distributed.is_main():
-            score = score_policy(
-                policy, self.config, training.evaluation_episodes, training.seed + 1000
-            )
+            score = scorer(policy, self.config, training.evaluation_episodes, training.seed + 1000)
         score = distributed.from_main(score)
         assert score is not None
         if score.score >= self.counters.best_score:  # a first one of -inf counts

@@ -16,6 +16,7 @@ from legged_ppo.cli import evaluate as evaluate_cli
 from legged_ppo.evaluation import protocol
 from legged_ppo.evaluation.comparison import compare
 from legged_ppo.evaluation.evaluator import collect_episodes, evaluate_policy
+from legged_ppo.reports import tables
 from legged_ppo.reports.heat_map import heat_map_png, success_matrix
 from legged_ppo.reports.terrain_report import write_terrain_report
 from legged_ppo.terrain.types import make_tile_types
@@ -159,7 +160,7 @@ def test_the_protocol_covers_the_published_terrains(
         low, high = row["forward_displacement_ci95"]
         assert low < row["forward_displacement_m"] < high
         assert abs(row["forward_displacement_m"]) <= row["displacement_m"]
-    table = protocol.protocol_table(figures)
+    table = tables.protocol_table(figures)
     assert table.row_count == 4
     shown = "".join(str(cell) for cell in table.columns[1].cells)
     assert shown.count("\u00b1") == 4

@@ -59,10 +59,10 @@ def test_a_later_and_worse_policy_leaves_the_best_one_in_place(
     tmp_path: Path, scores: tuple[float, ...], best: int
 ) -> None:
     config = small_run(tmp_path, iterations=4)
-    run, score_policy = RunDirectory.create(config, "recipe"), FakeScorer(*scores)
+    run, scorer = RunDirectory.create(config, "recipe"), FakeScorer(*scores)
     env = make_env(config, NUM_ENVS, config.training.seed)
-    assert Trainer(config, env, run, score_policy=score_policy).train()
-    assert not score_policy.scores, "judged once in each of iterations 2, 3 and 4"
+    assert Trainer(config, env, run, scorer=scorer).train()
+    assert not scorer.scores, "scored once in each of iterations 2, 3 and 4"
     saved = load_checkpoint(run.checkpoints / "phase1_best.pth")
     assert saved["counters"]["env_steps"] == best * STEP
     assert saved["counters"]["best_score"] == max(scores)

@@ -27,6 +27,7 @@ from legged_ppo.sim.model import build_model
 from legged_ppo.sim.mujoco_c import MujocoC
 from legged_ppo.sim.simulator import PhysicalParameters, SimState, Simulator
 from legged_ppo.sim.warp import engine as mujoco_warp
+from legged_ppo.sim.warp import planning
 from legged_ppo.sim.warp.capacity import Capacity
 from legged_ppo.sim.warp.engine import MujocoWarp
 from legged_ppo.sim.warp.memory import predicted_bytes, scratch_bytes
@@ -399,19 +400,19 @@ def test_a_ground_is_measured_once(
     """An evaluation, whose shares of the terrain types are others, has the sizes of the training."""
     config = TerrainConfig(proportions={"flat": 0.3, "rough": 0.7}, num_levels=2)
     sim = SimConfig(decimation=1)
-    first = mujoco_warp.make_planned(robot, build_terrain(config), sim, 2, CPU)
+    first = planning.make_planned(robot, build_terrain(config), sim, 2, CPU)
     printed = capsys.readouterr().out
     measured = asdict(first.capacity)
     assert all(f"sim.{name}={size}" in printed for name, size in measured.items())
     assert "2 robots" in printed and printed.count("\n") == 1 and min(measured.values()) > 4
-    monkeypatch.setattr(mujoco_warp, "plan_capacity", None)
+    monkeypatch.setattr(planning, "plan_capacity", None)
     config.proportions = {"flat": 1.0, "rough": 1.0}
-    again = mujoco_warp.make_planned(robot, build_terrain(config), sim, 3, CPU)
+    again = planning.make_planned(robot, build_terrain(config), sim, 3, CPU)
     assert again.capacity == first.capacity and again.num_envs == 3
     assert capsys.readouterr().out == ""
     config.roughness = [0.08, 0.1]
     with pytest.raises(TypeError):
-        mujoco_warp.make_planned(robot, build_terrain(config), sim, 2, CPU)
+        planning.make_planned(robot, build_terrain(config), sim, 2, CPU)
 
 
 def test_robots_of_a_plan_stand_on_every_type_and_its_top_levels() -> None:
