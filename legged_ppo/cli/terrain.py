@@ -1,4 +1,4 @@
-"""python -m legged_ppo.terrain --gallery out.png: see every terrain type before training on it."""
+"""python -m legged_ppo.cli.terrain --gallery out.png: see every terrain type before training on it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from legged_ppo.cli.parser import OneLineParser, check_output, positive, run_com
 
 def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
-        prog="python -m legged_ppo.terrain",
+        prog="python -m legged_ppo.cli.terrain",
         description="Picture the terrain types at rising difficulty.",
-        epilog="example:\n  python -m legged_ppo.terrain --gallery out.png --config configs/phase1_fast.yaml",
+        epilog="example:\n  python -m legged_ppo.cli.terrain --gallery out.png --config configs/phase1_fast.yaml",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

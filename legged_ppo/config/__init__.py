@@ -1,0 +1,1 @@
+"""From YAML recipes and `key=value` overrides to a typed, validated `Config`."""

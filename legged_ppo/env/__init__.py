@@ -1,0 +1,1 @@
+"""The velocity-tracking task: one control step (`locomotion.py`), commands, observations, rewards, randomization."""

@@ -1,0 +1,1 @@
+"""Whole episodes of a trained policy and the statistics over them."""

@@ -1,0 +1,1 @@
+"""Adapters: Gymnasium environments for this trainer, and rsl_rl in both directions."""

@@ -1,0 +1,1 @@
+"""The recurrent actor-critic: encoders, GRU, heads, distributions and observation normalization."""

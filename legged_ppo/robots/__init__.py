@@ -1,0 +1,1 @@
+"""Built-in robots (MJCF) and the resolved description of a robot."""

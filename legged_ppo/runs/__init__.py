@@ -1,0 +1,1 @@
+"""All that a run keeps on disk: its folder and its checkpoints."""

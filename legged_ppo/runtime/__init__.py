@@ -1,0 +1,1 @@
+"""The machine: devices, processes, CPU features, precision, CUDA graphs and random draws."""

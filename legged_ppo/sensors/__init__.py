@@ -1,0 +1,1 @@
+"""Exteroceptive sensors with noise, update period and latency."""

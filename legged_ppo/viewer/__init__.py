@@ -1,0 +1,1 @@
+"""Rendering: videos, the terrain gallery and the interactive viewer."""

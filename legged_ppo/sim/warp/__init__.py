@@ -1,0 +1,1 @@
+"""MuJoCo Warp: physics on a GPU, and on a CPU for parity tests."""
