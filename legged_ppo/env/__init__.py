@@ -1,1 +1,1 @@
-"""The velocity-tracking task: one control step (`locomotion.py`), commands, observations, rewards, randomization."""
+"""The velocity-tracking task: control step (`locomotion.py`), commands, observations, rewards, randomization."""
