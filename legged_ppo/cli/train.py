@@ -181,8 +181,10 @@ def sizes(config: Config, env: Environment | None = None) -> str:
     capacity = getattr(simulator, "capacity", None)
     if env is None or simulator is None or capacity is None:
         return line
+    from legged_ppo.sim.warp.memory import predicted_bytes
+
     planned = " ".join(f"sim.{name}={size}" for name, size in asdict(capacity).items())
-    gigabytes = capacity.nbytes(simulator.model, env.num_envs) / 2**30
+    gigabytes = predicted_bytes(simulator.model, capacity, env.num_envs) / 2**30
     return (
         f"{line} and the physics of {env.num_envs} robots, planned at {gigabytes:.2f} GB: {planned}"
     )

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import mujoco
-
-from legged_ppo.sim.warp.memory import predicted_bytes
-
 
 @dataclass(frozen=True)
 class Capacity:
@@ -20,7 +16,3 @@ class Capacity:
     """rows"""
     convex_pairs: int
     """pairs of one of the robot's geoms and a height field"""
-
-    def nbytes(self, model: mujoco.MjModel, num_envs: int) -> int:
-        """`predicted_bytes` of so many robots."""
-        return predicted_bytes(model, self, num_envs)

@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import is_dataclass
-from typing import TYPE_CHECKING
 
 import mujoco
 import mujoco_warp as mjw
 import warp as wp
 
 from legged_ppo.sim.indexing import RANDOMIZED
+from legged_ppo.sim.warp.capacity import Capacity
 from legged_ppo.sim.warp.derived_fields import DERIVED
 from legged_ppo.sim.warp.world_ground import MODEL_FIELDS
-
-if TYPE_CHECKING:
-    from legged_ppo.sim.warp.capacity import Capacity
 
 PER_WORLD = (*RANDOMIZED, *DERIVED, *MODEL_FIELDS)
 """Model fields that every world has its own of: randomized ones, what follows from them, the ground."""

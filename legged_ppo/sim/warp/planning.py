@@ -21,6 +21,7 @@ from legged_ppo.sim.rotations import from_yaw
 from legged_ppo.sim.simulator import Simulator
 from legged_ppo.sim.warp.capacity import Capacity
 from legged_ppo.sim.warp.engine import MujocoWarp, accepted
+from legged_ppo.sim.warp.memory import predicted_bytes
 from legged_ppo.sim.warp.world_ground import WorldGround
 from legged_ppo.terrain.grid import Terrain
 from legged_ppo.terrain.height_map import HeightMap
@@ -158,7 +159,7 @@ def _fingerprint(
 def _announce(
     capacity: Capacity, model: mujoco.MjModel, num_envs: int, device: torch.device
 ) -> None:
-    size = capacity.nbytes(model, num_envs) / 2**30
+    size = predicted_bytes(model, capacity, num_envs) / 2**30
     pairs = np.count_nonzero(model.geom_contype) * np.count_nonzero(model.geom_conaffinity)
     print(
         f"MuJoCo Warp on {device}: {num_envs} robots, arrays of {size:.2f} GB, "

@@ -1,0 +1,77 @@
+"""The direction of imports: a folder imports those below it, never those above; no circles.
+
+Imports inside functions and under TYPE_CHECKING count, so that the whole source obeys the order.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ORDER = """
+    cli training reports viewer evaluation deploy interop runs env sensors algorithms sim models
+    terrain|robots runtime config interface errors __init__
+"""
+"""From the top down; parts that share a place do not import each other."""
+RANK = {part: rank for rank, parts in enumerate(ORDER.split()) for part in parts.split("|")}
+IGNORED = {("legged_ppo.config.validation", "legged_ppo.terrain.checks")}
+LEARNING = ("legged_ppo.models", "legged_ppo.algorithms")
+PHYSICAL = ("robots", "terrain", "sensors", "sim", "env")
+
+
+def module_name(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {module_name(path): path for path in (ROOT / "legged_ppo").rglob("*.py")}
+
+
+def imports_of(module: str) -> set[str]:
+    """The project's modules that a file imports, wherever the statement stands."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(FILES[module].read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {name if name in FILES else str(node.module) for name in names}
+    return {name for name in found if (module, name) not in IGNORED} & set(FILES) - {module}
+
+
+def part_of(module: str) -> str:
+    """The folder or file below legged_ppo that a module belongs to."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+GRAPH = {module: imports_of(module) for module in FILES}
+
+
+def test_folders_import_only_what_lies_below_them() -> None:
+    pairs = [(module, name) for module, names in GRAPH.items() for name in names]
+    # The package itself imports lazily on behalf of its users; its place is not in the order.
+    edges = [(a, b) for a, b in pairs if part_of(a) not in ("__init__", part_of(b))]
+    assert [edge for edge in edges if RANK[part_of(edge[0])] >= RANK[part_of(edge[1])]] == []
+
+
+def test_files_import_each_other_in_no_circle() -> None:
+    TopologicalSorter(GRAPH).prepare()  # raises CycleError, which names the files
+
+
+def test_learning_imports_nothing_physical() -> None:
+    modules = [module for module in GRAPH if module.startswith(LEARNING)]
+    reached = {part_of(name) for module in modules for name in GRAPH[module]}
+    assert reached.isdisjoint(PHYSICAL)
+
+
+def test_the_learner_loads_no_mujoco() -> None:
+    code = (
+        "import sys, legged_ppo.algorithms.ppo, legged_ppo.models.actor_critic as _; "
+        "print([name for name in sys.modules if name.split('.')[0] == 'mujoco'])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.strip() == "[]", result.stderr
