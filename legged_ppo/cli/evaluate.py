@@ -27,8 +27,8 @@ def make_parser() -> argparse.ArgumentParser:
         epilog="examples:\n"
         "  python evaluate.py --checkpoint latest --envs 256 --json evaluation.json\n"
         "  python evaluate.py --episodes-per-cell 20 --report evaluation.html\n"
-        "  python evaluate.py --terrain stairs_up --level 2 --report stairs.html\n"
-        "  python evaluate.py --compare logs/a/checkpoints/phase1_best.pth logs/b/checkpoints/phase1_best.pth\n"
+        "  python evaluate.py terrain=full --terrain stairs_up --level 2 --report stairs.html\n"
+        "  python evaluate.py --compare logs/checkpoints/phase1_best.pth logs/checkpoints/phase1_latest.pth\n"
         "  python evaluate.py terrain=flat task.commands.lin_vel_x=[0.5,1.5]",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -77,7 +77,9 @@ def restricted(
     shares = config.terrain.proportions or {"flat": 1.0}
     types = [each for each, share in shares.items() if share > 0]
     if name not in types:
-        raise ConfigError("--terrain", name, f"one of {', '.join(types)}", choices=types)
+        from legged_ppo.terrain.grid import absent_type
+
+        raise absent_type(name, types, config.terrain)
     return replace(config, terrain=replace(config.terrain, proportions={name: 1.0})), None
 
 

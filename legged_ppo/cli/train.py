@@ -27,7 +27,8 @@ def make_parser() -> argparse.ArgumentParser:
         "  python train_phase1.py --config configs/phase1_quickstart.yaml\n"
         "  python train_phase1.py --config configs/phase1_quickstart.yaml robot=a1 ppo.learning_rate=1e-4\n"
         "  python train_phase1.py --resume latest\n"
-        "  python train_phase1.py --config configs/phase1_fast.yaml --init-from logs/checkpoints/phase1_best.pth",
+        "  python train_phase1.py --config configs/phase1_quickstart.yaml terrain=course "
+        "--init-from logs/checkpoints/phase1_best.pth",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

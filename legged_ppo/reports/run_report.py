@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
+import shlex
+import shutil
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 from rich.table import Table
 
+import legged_ppo
 from legged_ppo.config.schema import Config
 from legged_ppo.evaluation.evaluator import evaluate_policy
 from legged_ppo.models.actor_critic import ActorCritic
@@ -57,10 +60,38 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
         f"curves       {_shown(curves)}",
         video_line,
         "next:",
-        f"  python play.py --checkpoint {_shown(checkpoint)}",
-        f"  python evaluate.py --checkpoint {_shown(checkpoint)}",
-        f"  tensorboard --logdir {_shown(run_dir.parent)}",
+        *(f"  {line}" for line in _next_commands(checkpoint, run_dir.parent)),
     ]
+
+
+def _next_commands(checkpoint: Path, log_dir: Path) -> list[str]:
+    """Command lines that work from the current folder, with the interpreter that runs now."""
+    policy = ["--checkpoint", _shown(checkpoint)]
+    return [
+        shlex.join([*console_command("play"), *policy]),
+        shlex.join([*console_command("evaluate"), *policy]),
+        shlex.join([_interpreter(), "-m", "tensorboard.main", "--logdir", _shown(log_dir)]),
+    ]
+
+
+def console_command(name: str) -> list[str]:
+    """How to start `name` (play, evaluate, ...) from the current folder: the script of the source tree,
+    or the console command of an installed package, which has no such scripts."""
+    script = Path(legged_ppo.__file__).parents[1] / f"{name}.py"
+    if script.is_file():
+        return [_interpreter(), _shown(script)]
+    command = Path(sys.executable).with_name("legged-ppo")
+    return ["legged-ppo" if _on_path(command) else _shown(command), name]
+
+
+def _interpreter() -> str:
+    """The Python that runs now: its bare name where a shell finds it, else its path."""
+    python = Path(sys.executable)
+    return python.name if _on_path(python) else _shown(python)
+
+
+def _on_path(command: Path) -> bool:
+    return shutil.which(command.name) == str(command)
 
 
 def _assess_robots(
@@ -107,6 +138,6 @@ def write_evaluation(
 
 
 def _shown(path: Path) -> str:
-    """The shorter of the path and the path from here."""
-    relative = os.path.relpath(path)
-    return min(relative, str(path), key=len)
+    """The path relative to the current folder where it lies inside it, else the absolute path."""
+    path = path.absolute()
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import mujoco
@@ -107,9 +108,7 @@ class Terrain:
             ConfigError: no such type or level in this grid.
         """
         if name not in self.types:
-            raise ConfigError(
-                "--terrain", name, f"one of {', '.join(self.types)}", choices=self.types
-            )
+            raise absent_type(name, self.types, self.config)
         if not 0 <= level < self.num_levels:
             raise ConfigError("--level", level, f"a level from 0 to {self.num_levels - 1}")
         return self.types.index(name), level
@@ -128,6 +127,15 @@ class Terrain:
         highest = self.config.max_initial_level
         levels = self.num_levels if highest is None else min(highest + 1, self.num_levels)
         return types, np.concatenate([_spread(count, levels) for count in counts])
+
+
+def absent_type(name: str, types: Sequence[str], config: TerrainConfig) -> ConfigError:
+    """The error for a terrain type that is not among the `types` of a grid; names `terrain=full` where
+    the type exists in no column of this grid."""
+    expected = f"one of {', '.join(types)}"
+    if name in make_tile_types(config):
+        expected += f", or terrain=full beside it, whose grid has {name}"
+    return ConfigError("--terrain", name, expected, choices=types)
 
 
 def _hundredths_mm(lengths: ArrayLike) -> bytes:

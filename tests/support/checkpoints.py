@@ -28,7 +28,7 @@ def config() -> Config:
     return config
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_policy() -> Callable[[Config], ActorCritic]:
     """An untrained policy for a recipe: its mode is to stand, nearly."""
 
@@ -41,7 +41,7 @@ def make_policy() -> Callable[[Config], ActorCritic]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_checkpoint(
     make_policy: Callable[[Config], ActorCritic],
 ) -> Callable[[Path, Config], Path]:

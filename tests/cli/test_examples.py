@@ -1,0 +1,85 @@
+"""Every command that --help and README show works in the folder where the quickstart has been trained."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from legged_ppo.cli import evaluate, options, play, train
+from legged_ppo.cli import terrain as gallery
+from legged_ppo.cli.loading import load_for_evaluation
+from legged_ppo.config.loading import load_config
+from legged_ppo.env.factory import make_env
+from legged_ppo.runs.checkpoint import load_weights
+
+ROOT = Path(__file__).resolve().parents[2]
+PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
+    "train_phase1.py": train.make_parser,
+    "play.py": play.make_parser,
+    "evaluate.py": evaluate.make_parser,
+    "legged_ppo.terrain": gallery.make_parser,
+}
+
+
+def commands(text: str) -> list[list[str]]:
+    """The lines of `text` that start Python with one of ours, as script and arguments."""
+    lines = [
+        line.strip().removeprefix("python ").removeprefix("-m ")
+        for line in text.splitlines()
+        if re.match(r"\s+python ", line)
+    ]
+    found = [shlex.split(line, comments=True) for line in lines]
+    return [words for words in found if words[0] in PARSERS]
+
+
+EPILOGS = [words for make in PARSERS.values() for words in commands(make().epilog or "")]
+README = commands((ROOT / "README.md").read_text())
+
+
+@pytest.fixture(scope="module")
+def quickstart(tmp_path_factory: pytest.TempPathFactory, make_checkpoint) -> Path:
+    """A folder as the quickstart leaves it: recipes, and the checkpoints of a run."""
+    folder = tmp_path_factory.mktemp("quickstart")
+    (folder / "configs").symlink_to(ROOT / "configs")
+    config = load_config(ROOT / "configs" / "phase1_quickstart.yaml")
+    for name in ("best", "latest"):
+        make_checkpoint(folder / "logs" / "checkpoints" / f"phase1_{name}.pth", config)
+    return folder
+
+
+def test_every_parser_has_examples_and_readme_too() -> None:
+    assert {words[0] for words in EPILOGS} == set(PARSERS)
+    assert len(EPILOGS) >= 10 and len(README) >= 4
+
+
+@pytest.mark.parametrize("words", [*EPILOGS, *README], ids=shlex.join)
+def test_examples_work_after_the_quickstart(
+    words: list[str], quickstart: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(quickstart)
+    arguments = PARSERS[words[0]]().parse_intermixed_args(words[1:])
+    if words[0] in ("play.py", "evaluate.py"):
+        for checkpoint in getattr(arguments, "compare", None) or [arguments.checkpoint]:
+            arguments.checkpoint = checkpoint
+            _, config, *_ = load_for_evaluation(arguments)
+            config, place = options.restricted(arguments, config)
+            if place is not None:
+                make_env(config, 1, 0).terrain.place(*place)
+    elif arguments.config:
+        config = load_config(arguments.config, arguments.overrides)
+        if getattr(arguments, "init_from", None):
+            load_weights(arguments.init_from, config, make_env(config, 1, 0))
+
+
+def test_a_type_of_no_column_is_refused_with_the_terrain_that_has_it(
+    quickstart: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(quickstart)
+    for level in ([], ["--level", "0"]):
+        assert evaluate.main(["--envs", "1", "--terrain", "stairs_up", *level]) == 2
+        assert "terrain=full" in capsys.readouterr().err
