@@ -6,15 +6,15 @@ Nothing heavy is imported before the arguments are known, so that --help answers
 from __future__ import annotations
 
 import argparse
-import contextlib
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from legged_ppo.errors import ConfigError
 from legged_ppo.runtime.cpu import keep_freed_memory
+from legged_ppo.runtime.out_of_memory import is_out_of_memory
 
 EXIT_BAD_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
@@ -58,26 +58,6 @@ def run_command(
         else:
             traceback.print_exc()
         return EXIT_FAILURE
-
-
-@contextlib.contextmanager
-def telling_sizes(sizes: Callable[[], str]) -> Iterator[None]:
-    """Where memory runs out inside, `run_command` prints the line `sizes` too."""
-    try:
-        yield
-    except Exception as error:
-        if is_out_of_memory(error):
-            error.add_note(sizes())
-        raise
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether torch (any device), its libraries, Warp or Python could not allocate."""
-    if isinstance(error, MemoryError):
-        return True
-    text = str(error).lower()
-    phrases = ("out of memory", "failed to allocate", "can't allocate memory", "alloc_failed")
-    return isinstance(error, RuntimeError) and any(words in text for words in phrases)
 
 
 def positive(text: str) -> int:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from legged_ppo.cli.parser import EXIT_INTERRUPTED, OneLineParser, run_command, telling_sizes
+from legged_ppo.cli.parser import OneLineParser, run_command
 
 if TYPE_CHECKING:
-    import torch
-
     from legged_ppo.config.schema import Config
-    from legged_ppo.interface import Environment
-    from legged_ppo.runs.run_directory import RunDirectory
-    from legged_ppo.training.trainer import Trainer
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -67,18 +61,20 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.print_config:
         print(config_to_yaml(config), end="")
         return 0
-    from legged_ppo.runtime import distributed
-    from legged_ppo.runtime.device import find_device
+    from legged_ppo.training.run import train
 
-    device = find_device(arguments.device, physics=not config.gym.id)
-    with distributed.process_group():
-        if arguments.resume:
-            return _resume(config, arguments.resume, device)
-        return _start(config, arguments.config, arguments.init_from, device)
+    train(
+        config,
+        device=arguments.device,
+        resume=arguments.resume,
+        init_from=arguments.init_from,
+        name=Path(arguments.config).stem if arguments.config else "run",
+    )
+    return 0
 
 
 def _config_of(arguments: argparse.Namespace) -> Config:
-    """The recipe with the overrides; of a resumed run without a recipe what its checkpoint holds.
+    """The recipe with the overrides; of a resumed run without a recipe the checkpoint's config.
 
     Raises:
         ConfigError: there is no recipe, or it or an override is wrong.
@@ -101,123 +97,3 @@ def _config_of(arguments: argparse.Namespace) -> Config:
     path = find_checkpoint(arguments.resume, log_dir)
     saved = checkpoints.checkpoint_config(checkpoints.load_checkpoint(path), path)
     return apply_overrides(saved, arguments.overrides)
-
-
-def _start(config: Config, path: str, init_from: str | None, device: torch.device) -> int:
-    from legged_ppo.runs.checkpoint import load_weights
-    from legged_ppo.runs.run_directory import RunDirectory
-    from legged_ppo.training.trainer import Trainer
-
-    # The environment comes first: a robot that cannot be built leaves nothing on disk.
-    env = _make_env(config, device)
-    weights = load_weights(init_from, config, env) if init_from else None
-    run = _on_main(lambda: RunDirectory.create(config, Path(path).stem))
-    with telling_sizes(lambda: sizes(config, env)):
-        return _run_trainer(Trainer(config, env, run, weights=weights), config)
-
-
-def _resume(config: Config, resume: str, device: torch.device) -> int:
-    from legged_ppo.runs import checkpoint as checkpoints
-    from legged_ppo.runs.run_directory import RunDirectory, find_checkpoint
-    from legged_ppo.runtime import distributed
-    from legged_ppo.training.trainer import Trainer
-
-    path = find_checkpoint(resume, config.training.log_dir)
-    saved = checkpoints.load_checkpoint(path)
-    checkpoints.check_compatible(saved, config, path)
-    counters = saved["counters"]
-    if counters["env_steps"] >= config.training.total_timesteps:
-        print(
-            f"{path}: this run is complete ({counters['env_steps']:,} steps); raise "
-            "training.total_timesteps to train on"
-        )
-        return 0
-    changes = checkpoints.differences(saved, config, path)
-    env = _make_env(config, device)
-
-    def reopen() -> RunDirectory:
-        run = RunDirectory.of_checkpoint(path)
-        if run is None:
-            return RunDirectory.create(config, path.stem)
-        run.reopen(counters["iteration"])
-        if changes:
-            run.replace_config(config, counters["env_steps"])
-        return run
-
-    with telling_sizes(lambda: sizes(config, env)):
-        trainer = Trainer(config, env, _on_main(reopen), saved)
-        if distributed.is_main():
-            print(f"resuming {path} at {counters['env_steps']:,} steps")
-            for key, (before, now) in changes.items():
-                print(f"  {key}: {before} until now, {now} from here on")
-        return _run_trainer(trainer, config)
-
-
-def _make_env(config: Config, device: torch.device) -> Environment:
-    """This rank's share of the robots.
-
-    Raises:
-        ConfigError: what `make_env` raises; robots that cannot be shared out evenly.
-    """
-    from legged_ppo.errors import ConfigError
-    from legged_ppo.runtime import distributed
-    from legged_ppo.training.task import make_training_env
-
-    robots, ranks = config.training.num_envs, distributed.world_size()
-    if robots % ranks:
-        raise ConfigError("training.num_envs", robots, f"a multiple of the {ranks} processes")
-    seed = distributed.seed_of_rank(config.training.seed)
-    with telling_sizes(lambda: sizes(config)):
-        return make_training_env(config, robots // ranks, seed, device)
-
-
-def sizes(config: Config, env: Environment | None = None) -> str:
-    """The sizes that take memory: those of the recipe, and what the physics planned for its buffers."""
-    ppo = config.ppo
-    line = (
-        f"it was to hold training.num_envs={config.training.num_envs} "
-        f"ppo.rollout_length={ppo.rollout_length} ppo.gradient_accumulation={ppo.gradient_accumulation}"
-    )
-    simulator = getattr(env, "simulator", None)
-    capacity = getattr(simulator, "capacity", None)
-    if env is None or simulator is None or capacity is None:
-        return line
-    from legged_ppo.sim.warp.memory import predicted_bytes
-
-    planned = " ".join(f"sim.{name}={size}" for name, size in asdict(capacity).items())
-    gigabytes = predicted_bytes(simulator.model, capacity, env.num_envs) / 2**30
-    return (
-        f"{line} and the physics of {env.num_envs} robots, planned at {gigabytes:.2f} GB: {planned}"
-    )
-
-
-def _on_main(make: Callable[[], RunDirectory]) -> RunDirectory:
-    """The run folder that the first rank makes; the others only know where it is."""
-    from legged_ppo.runs.run_directory import RunDirectory
-    from legged_ppo.runtime import distributed
-
-    root = make().root if distributed.is_main() else None
-    return RunDirectory(distributed.from_main(root) or Path())
-
-
-def _run_trainer(trainer: Trainer, config: Config) -> int:
-    from legged_ppo.runtime import distributed
-    from legged_ppo.runtime.precision import advice
-
-    run = trainer.run
-    if distributed.is_main():
-        print(f"run: {run.root}", flush=True)
-        if line := advice(config.ppo.precision, trainer.env.device):
-            print(line, flush=True)
-    if not trainer.train():
-        if distributed.is_main():
-            print(f"stopped; go on with: --resume {run.checkpoints / 'phase1_latest.pth'}")
-        return EXIT_INTERRUPTED
-    if config.training.report and distributed.is_main():
-        from legged_ppo.reports.run_report import write_report
-        from legged_ppo.runs.run_directory import BEST
-
-        training, best = config.training, run.checkpoints / BEST
-        for line in write_report(run.root, best, training.report_episodes, training.seed):
-            print(line)
-    return 0

@@ -18,10 +18,11 @@ import pytest
 import torch
 
 from legged_ppo.algorithms.ppo import PPO
-from legged_ppo.cli.train import main, sizes
+from legged_ppo.cli.train import main
 from legged_ppo.config.loading import load_config
 from legged_ppo.runs.checkpoint import load_checkpoint, load_policy, save_checkpoint
 from legged_ppo.sim.warp.capacity import Capacity
+from legged_ppo.training.run import sizes
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = str(ROOT / "configs" / "phase1_quickstart.yaml")

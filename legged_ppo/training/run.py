@@ -1,0 +1,155 @@
+"""Training as a function: start a run, or resume one, and write its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from legged_ppo.config.schema import Config
+from legged_ppo.errors import ConfigError
+from legged_ppo.interface import Environment
+from legged_ppo.runs import checkpoint as checkpoints
+from legged_ppo.runs.run_directory import BEST, LATEST, RunDirectory, find_checkpoint
+from legged_ppo.runtime import distributed
+from legged_ppo.runtime.device import find_device
+from legged_ppo.runtime.out_of_memory import noting_sizes
+from legged_ppo.runtime.precision import advice
+from legged_ppo.training.task import make_training_env
+from legged_ppo.training.trainer import Trainer
+
+
+def train(
+    config: Config,
+    *,
+    device: str = "auto",
+    resume: str | Path | None = None,
+    init_from: str | Path | None = None,
+    name: str = "run",
+) -> Path:
+    """Train to `config.training.total_timesteps`; returns the run directory.
+
+    Args:
+        device: `auto`, `cpu` or `cuda:N`.
+        resume: checkpoint, run directory, or "latest" (the newest run under `training.log_dir`) to
+            continue from, under `config`.
+        init_from: checkpoint whose policy, normalization statistics included, starts a new run.
+        name: recipe's name, the first part of a new run directory's name.
+
+    Raises:
+        ConfigError: a wrong value, checkpoint or device; nothing was written.
+        KeyboardInterrupt: Ctrl-C or SIGTERM during training, after the state was saved.
+    """
+    if resume and init_from:
+        raise ConfigError("--init-from", str(init_from), "left out with --resume")
+    found = find_device(device, physics=not config.gym.id)
+    with distributed.process_group():
+        if resume:
+            return _resume(config, str(resume), found)
+        return _start(config, name, init_from, found)
+
+
+def sizes(config: Config, env: Environment | None = None) -> str:
+    """The sizes that decide the memory: the recipe's, and the physics buffers that were planned."""
+    ppo = config.ppo
+    line = (
+        f"it was to hold training.num_envs={config.training.num_envs} "
+        f"ppo.rollout_length={ppo.rollout_length} ppo.gradient_accumulation={ppo.gradient_accumulation}"
+    )
+    simulator = getattr(env, "simulator", None)
+    capacity = getattr(simulator, "capacity", None)
+    if env is None or simulator is None or capacity is None:
+        return line
+    from legged_ppo.sim.warp.memory import predicted_bytes
+
+    planned = " ".join(f"sim.{name}={size}" for name, size in asdict(capacity).items())
+    gigabytes = predicted_bytes(simulator.model, capacity, env.num_envs) / 2**30
+    return (
+        f"{line} and the physics of {env.num_envs} robots, planned at {gigabytes:.2f} GB: {planned}"
+    )
+
+
+def _start(config: Config, name: str, init_from: str | Path | None, device: torch.device) -> Path:
+    # The environment comes first: a robot that cannot be built leaves nothing on disk.
+    env = _make_env(config, device)
+    weights = checkpoints.load_weights(init_from, config, env) if init_from else None
+    run = _on_main(lambda: RunDirectory.create(config, name))
+    with noting_sizes(lambda: sizes(config, env)):
+        return _run_trainer(Trainer(config, env, run, weights=weights), config)
+
+
+def _resume(config: Config, resume: str, device: torch.device) -> Path:
+    path = find_checkpoint(resume, config.training.log_dir)
+    saved = checkpoints.load_checkpoint(path)
+    checkpoints.check_compatible(saved, config, path)
+    counters = saved["counters"]
+    if counters["env_steps"] >= config.training.total_timesteps:
+        print(
+            f"{path}: this run is complete ({counters['env_steps']:,} steps); raise "
+            "training.total_timesteps to train on"
+        )
+        run = RunDirectory.of_checkpoint(path)
+        return path.parent if run is None else run.root
+    changes = checkpoints.differences(saved, config, path)
+    env = _make_env(config, device)
+    with noting_sizes(lambda: sizes(config, env)):
+        run = _on_main(lambda: _reopened(path, config, counters, bool(changes)))
+        trainer = Trainer(config, env, run, saved)
+        if distributed.is_main():
+            print(f"resuming {path} at {counters['env_steps']:,} steps")
+            for key, (before, now) in changes.items():
+                print(f"  {key}: {before} until now, {now} from here on")
+        return _run_trainer(trainer, config)
+
+
+def _reopened(path: Path, config: Config, counters: dict[str, Any], changed: bool) -> RunDirectory:
+    """The run of the checkpoint at `path`, or a new one for a checkpoint that was moved elsewhere."""
+    run = RunDirectory.of_checkpoint(path)
+    if run is None:
+        return RunDirectory.create(config, path.stem)
+    run.reopen(counters["iteration"])
+    if changed:
+        run.replace_config(config, counters["env_steps"])
+    return run
+
+
+def _make_env(config: Config, device: torch.device) -> Environment:
+    """This rank's share of the robots.
+
+    Raises:
+        ConfigError: what `make_training_env` raises; robots that the ranks cannot share evenly.
+    """
+    robots, ranks = config.training.num_envs, distributed.world_size()
+    if robots % ranks:
+        raise ConfigError("training.num_envs", robots, f"a multiple of the {ranks} processes")
+    seed = distributed.seed_of_rank(config.training.seed)
+    with noting_sizes(lambda: sizes(config)):
+        return make_training_env(config, robots // ranks, seed, device)
+
+
+def _on_main(make: Callable[[], RunDirectory]) -> RunDirectory:
+    """The run directory that the first rank makes; the other ranks receive its path."""
+    root = make().root if distributed.is_main() else None
+    return RunDirectory(distributed.from_main(root) or Path())
+
+
+def _run_trainer(trainer: Trainer, config: Config) -> Path:
+    run = trainer.run
+    if distributed.is_main():
+        print(f"run: {run.root}", flush=True)
+        if line := advice(config.ppo.precision, trainer.env.device):
+            print(line, flush=True)
+    if not trainer.train():
+        if distributed.is_main():
+            print(f"stopped; go on with: --resume {run.checkpoints / LATEST}")
+        raise KeyboardInterrupt
+    if config.training.report and distributed.is_main():
+        from legged_ppo.reports.run_report import write_report
+
+        training, best = config.training, run.checkpoints / BEST
+        for line in write_report(run.root, best, training.report_episodes, training.seed):
+            print(line)
+    return run.root
