@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONFIG ?= configs/phase1_quickstart.yaml
 
-.PHONY: setup train test lint types check clean apt-rendering
+.PHONY: setup train test lint types check wheel clean apt-rendering
 
 setup: $(READY)
 
@@ -29,9 +29,14 @@ types: $(READY)
 
 check: lint types test
 
+# An installable file under dist/: pip install dist/legged_ppo-*.whl
+wheel: $(READY)
+	rm -rf build
+	$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+
 # Optional: the system libraries for rendering videos on a machine without a display (as root, Debian or Ubuntu).
 apt-rendering:
 	apt-get update && apt-get install --yes --no-install-recommends libegl1 libgl1
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) build dist *.egg-info

@@ -30,8 +30,16 @@ def run_command(
     parser: argparse.ArgumentParser,
     body: Callable[[argparse.Namespace], int],
     argv: Sequence[str] | None,
+    prog: str | None = None,
 ) -> int:
-    """Parse and run; returns the exit code. Bad input gets one line and code 2."""
+    """Parse and run; returns the exit code. Bad input gets one line and code 2.
+
+    Args:
+        prog: the name that the help shows in place of the parser's own, in the examples too.
+    """
+    if prog:
+        examples = (parser.epilog or "").replace(f"python {parser.prog}", prog)
+        parser.epilog, parser.prog = examples.replace(parser.prog, prog), prog
     arguments = parser.parse_intermixed_args(argv)
     keep_freed_memory()
     try:

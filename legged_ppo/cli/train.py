@@ -49,9 +49,9 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Parse, train, report; returns the exit code."""
-    return run_command(make_parser(), _run, argv)
+    return run_command(make_parser(), _run, argv, prog)
 
 
 def _run(arguments: argparse.Namespace) -> int:

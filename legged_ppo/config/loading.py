@@ -25,8 +25,9 @@ from legged_ppo.config.schema import Config
 from legged_ppo.config.validation import validate
 from legged_ppo.errors import ConfigError
 
-CONFIG_DIR = Path(__file__).resolve().parents[2] / "configs"
-"""The project's recipes and groups."""
+_PACKAGED = Path(__file__).resolve().parents[1] / "configs"
+CONFIG_DIR = _PACKAGED if _PACKAGED.is_dir() else _PACKAGED.parents[1] / "configs"
+"""The project's recipes and groups: in the package where it is installed, beside it in a checkout."""
 _SCHEMA = "schema"
 _GROUP_ADVICE = (
     (
@@ -44,7 +45,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: the file is missing or not YAML, or a key or value is not allowed.
     """
-    path = Path(path)
+    path = find_recipe(path)
     _check_file(path)
     _check_overrides(overrides)
     found = {override: dictionary_override(override) for override in overrides}
@@ -66,6 +67,17 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         error.source = error.source or told
         raise
     return config
+
+
+def find_recipe(path: str | Path) -> Path:
+    """`path` where such a file exists; otherwise the project's own recipe of that name, if there is one.
+
+    `configs/phase1_fast.yaml`, `phase1_fast.yaml` and `phase1_fast` name the same recipe anywhere.
+    """
+    path = Path(path)
+    name = path.relative_to("configs") if path.is_relative_to("configs") else path
+    packaged = (CONFIG_DIR / name).with_suffix(".yaml")
+    return packaged if not path.is_file() and packaged.is_file() else path
 
 
 def to_config(values: DictConfig | dict[str, Any]) -> Config:

@@ -147,3 +147,19 @@ def test_every_key_in_the_configs_folder_is_in_the_schema() -> None:
         known = {f.name for f in fields(section)}  # type: ignore[arg-type]
         for file in (CONFIG_DIR / group).glob("*.yaml"):
             assert set(yaml.safe_load(file.read_text())) <= known, file
+
+
+@pytest.mark.parametrize("name", ["phase1_fast", "phase1_fast.yaml", "configs/phase1_fast.yaml"])
+def test_a_recipe_of_the_project_is_found_from_any_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load_config(name) == load_config(CONFIG_DIR / "phase1_fast.yaml")
+
+
+def test_a_file_that_exists_wins_over_the_project_recipe_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("phase1_fast.yaml").write_text("defaults: [schema, _self_]\nppo: {gamma: 0.5}\n")
+    assert load_config("phase1_fast.yaml").ppo.gamma == 0.5
