@@ -4,13 +4,12 @@
 
 Prints milliseconds (median), the ratio to the operator in use, and on a GPU the memory that one pass takes
 at its peak. `nn.GRU without resets` computes the wrong thing where an episode starts inside a sequence and
-is shown as a bound. On a GPU the kernels of `gru_triton.py` are among the ways.
+is shown as a bound.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import statistics
 import time
 from collections.abc import Callable
@@ -95,13 +94,9 @@ def compare(batch: int, hidden: int, reset_rate: float, repeats: int, compiled: 
         "nn.GRU without resets": (lambda: reference(x, h)[0], reference),
     }
     if compiled:
-        torch._dynamo.reset()  # or the limit of recompilations would make later rows eager
+        torch.compiler.reset()  # or the limit of recompilations would make later rows eager
         loop = torch.compile(cell_loop)
         ways["torch.compile of the loop"] = (lambda: loop(reference, x, h, starts), reference)
-    if on_gpu() and importlib.util.find_spec("triton") is not None:
-        from gru_triton import triton_gru
-
-        ways["Triton, a kernel a step"] = (lambda: triton_gru(reference, x, h, starts), reference)
     base = None
     for name, (run, module) in ways.items():
         begin = f"{batch:6} {hidden:6} {reset_rate:6.3f}  {name:28}"

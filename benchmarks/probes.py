@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from probe_subjects import load_subjects
-from probe_subjects.resume import difference_after_resume
-from probe_subjects.script import ROBOTS, STEPS, NotApplicableError, Script, Subject
+from peers import load_subjects
+from peers.resume import difference_after_resume
+from peers.script import ROBOTS, STEPS, NotApplicableError, Script, Subject
 
 Probe = Callable[[Subject], tuple[bool, str]]
 _SAME = 1e-5

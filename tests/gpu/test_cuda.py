@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import gc
-import importlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -179,24 +177,6 @@ def test_captured_physics_is_the_same_as_launched_physics(monkeypatch: pytest.Mo
     # Contacts come in another order each time, so the last digits differ, and of a few robots more.
     assert float(apart.median()) < 5e-5 and float(apart.quantile(0.95)) < 1e-2
     assert float((positions[0] - start).norm(dim=1).median()) > 1e-3  # they moved
-
-
-def test_the_triton_kernels_compute_the_gru(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("triton")
-    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
-    triton_gru = importlib.import_module("gru_triton").triton_gru
-    cell_loop = importlib.import_module("gru").cell_loop
-    torch.manual_seed(0)
-    with torch.device("cuda"):
-        gru, state = torch.nn.GRU(20, 128), torch.randn(1, 37, 128, requires_grad=True)
-        x, starts, pull = torch.randn(6, 37, 20), torch.rand(6, 37) < 0.2, torch.randn(6, 37, 128)
-    leaves = [state, *gru.parameters()]
-    results = []
-    for way in (triton_gru, cell_loop):
-        out = way(gru, x, state, starts)
-        results.append([out, *torch.autograd.grad((out * pull).sum(), leaves)])
-    for ours, expected in zip(*results, strict=True):
-        torch.testing.assert_close(ours, expected, rtol=1e-3, atol=1e-4)
 
 
 def launched(engine: MujocoWarp, launch: Callable[[], None]) -> None:

@@ -1,6 +1,6 @@
 """Training that is saved, loaded in a new process and goes on.
 
-    python -m probe_subjects.resume SUBJECT FOLDER {as_saved,with_random_state}
+    python -m peers.resume SUBJECT FOLDER {as_saved,with_random_state}
 
 is that process.
 """
@@ -40,7 +40,7 @@ def difference_after_resume(subject: Subject, with_random_state: bool = False) -
         module = type(subject).__module__.rsplit(".", 1)[1]
         mode = "with_random_state" if with_random_state else "as_saved"
         subprocess.run(
-            [sys.executable, "-m", "probe_subjects.resume", module, name, mode],
+            [sys.executable, "-m", "peers.resume", module, name, mode],
             cwd=Path(__file__).parents[1],
             check=True,
             stdout=subprocess.DEVNULL,
