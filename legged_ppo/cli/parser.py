@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -88,7 +89,7 @@ def check_output(option: str, path: Path, *suffixes: str) -> None:
     """Refuse an output that cannot be written, before minutes of work for it.
 
     Raises:
-        ConfigError: another suffix, or a folder that does not exist.
+        ConfigError: another suffix, or a folder that does not exist or cannot be written.
     """
     if path.suffix not in suffixes:
         expected = f"a file whose name ends in {' or '.join(suffixes)}"
@@ -96,3 +97,10 @@ def check_output(option: str, path: Path, *suffixes: str) -> None:
     if not path.parent.is_dir():
         expected = f"a file in a folder that exists ({path.parent} does not)"
         raise ConfigError(option, str(path), expected)
+    if path.is_dir():
+        raise ConfigError(option, str(path), "a file (this is a folder)")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        expected = f"a file in a folder that can be written ({error.strerror})"
+        raise ConfigError(option, str(path), expected) from None

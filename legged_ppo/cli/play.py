@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,13 +66,21 @@ def _run(arguments: argparse.Namespace) -> int:
         if path:
             command_line.check_output(option, path, suffix)
 
-    import os
-
     from legged_ppo.cli.loading import load_for_evaluation
-    from legged_ppo.viewer.gl_backend import has_display
+    from legged_ppo.viewer.video_writer import VideoError
 
     policy, config, counters, path = load_for_evaluation(arguments)
     print(f"{path}: {counters['env_steps']:,} environment steps")
+    try:
+        return _play(policy, config, arguments)
+    except VideoError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return command_line.EXIT_FAILURE
+
+
+def _play(policy: ActorCritic, config: Config, arguments: argparse.Namespace) -> int:
+    from legged_ppo.viewer.gl_backend import has_display
+
     if config.gym.id:
         return _play_gym(policy, config, arguments)
     if arguments.video or arguments.gif:

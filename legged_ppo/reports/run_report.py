@@ -23,6 +23,7 @@ from legged_ppo.reports.terrain_report import write_terrain_report
 from legged_ppo.runs.checkpoint import load_policy
 from legged_ppo.viewer.gl_backend import RenderingUnavailable
 from legged_ppo.viewer.video import TOUR, Segment, render_episodes
+from legged_ppo.viewer.video_writer import VideoError
 
 _TOUR_COMMAND, _TOUR_SECONDS = (0.5, 0.0, 0.0), 6.0
 """m/s, m/s, rad/s; s on each terrain type"""
@@ -51,8 +52,8 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
     try:
         record()
         video_line = f"video        {_shown(video)}"
-    except RenderingUnavailable as error:
-        video_line = f"video        {error}"
+    except (RenderingUnavailable, VideoError) as error:
+        video_line = f"video        none: {error}"
     return [
         *as_lines(table),
         f"checkpoint   {_shown(checkpoint)} ({counters['env_steps']:,} steps)",

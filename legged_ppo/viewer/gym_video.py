@@ -47,7 +47,7 @@ def record_gym_episodes(
     Raises:
         RenderingUnavailable: the environment does not draw itself, pygame is missing, or for
             environments of MuJoCo an OpenGL back end.
-        OSError: a file cannot be written.
+        VideoError: a file cannot be written.
     """
     env = _drawing_env(config, seed)
     generator = torch.Generator().manual_seed(seed) if stochastic else None

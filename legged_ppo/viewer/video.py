@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -91,7 +92,7 @@ def render_episodes(
 
     Raises:
         RenderingUnavailable: no OpenGL back end works on this machine.
-        OSError: a file cannot be written.
+        VideoError: a file cannot be written.
     """
     use_working_backend()
     config = evaluation_config(config)
@@ -163,8 +164,9 @@ class _Recorder:
         self._font = ImageFont.load_default(size=_FONT_SIZE)
         self._scene = self._make_scene()
         width, height = _SIZE
+        self._open = ExitStack()
         self._streams = [
-            (open_stream(target, fps), fps, shape)
+            (self._open.enter_context(open_stream(target, fps)), fps, shape)
             for target, fps, shape in (
                 (path, _FPS, _SIZE),
                 (gif, gif_fps, (_GIF_WIDTH, round(_GIF_WIDTH * height / width))),
@@ -175,10 +177,9 @@ class _Recorder:
     def __enter__(self) -> _Recorder:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for writer, _fps, _shape in self._streams:
-            writer.close()
+    def __exit__(self, *error: Any) -> None:
         self._scene.close()
+        self._open.__exit__(*error)
 
     def move(self) -> None:
         """Show the tile that the robot stands on now."""
