@@ -31,7 +31,8 @@ from legged_ppo.runtime import distributed
 from legged_ppo.runtime.cuda_graphs import Backend, Captured, outside_graph
 from legged_ppo.runtime.precision import matmul_precision, network_precision
 
-_GRADIENT_METRICS = (*LOSS_METRICS, "Loss/grad_norm")
+_SKIPPED = "Loss/skipped_steps"
+_GRADIENT_METRICS = (*LOSS_METRICS, "Loss/grad_norm", _SKIPPED)
 _SYMMETRY = "Loss/symmetry"
 _RATE_TYPE = {"cpu": torch.float64, "cuda": torch.float32}
 """In which torch's fused AdamW reads a learning rate that is a tensor."""
@@ -72,6 +73,9 @@ class PPO:
             fused=True,
             capturable=self._on_gpu,
         )
+        self._skip = torch.zeros((), device=generator.device)
+        # Read by torch's fused optimizers: at 1 a step leaves parameters and state as they are.
+        self.optimizer.found_inf = self._skip  # type: ignore[attr-defined]
         self.learning_rate = self._scalar(config.learning_rate)
         """scalar float64, on the device, where the adaptive rule computes it without Python waiting"""
         self._entropy_coef = torch.zeros((), device=generator.device)
@@ -80,7 +84,8 @@ class PPO:
     def update(
         self, buffer: RolloutBuffer, next_value: torch.Tensor, progress: float
     ) -> dict[str, torch.Tensor | float]:
-        """Improve the policy on a full buffer.
+        """Improve the policy on a full buffer. An optimizer step whose loss or gradient is not finite
+        is skipped on the device and counted.
 
         Args:
             next_value: [N], value of the observation after the rollout's last step.
@@ -115,6 +120,8 @@ class PPO:
         metrics: dict[str, torch.Tensor | float] = dict(
             zip(self._metrics, (totals / minibatches).unbind(), strict=True)
         )
+        metrics[_SKIPPED] = totals[self._metrics.index(_SKIPPED)]  # a sum
+        metrics["Loss/optimizer_steps"] = minibatches - metrics[_SKIPPED]
         metrics["Loss/learning_rate"] = self.learning_rate
         metrics["Loss/entropy_coef"] = entropy_coef
         learned = slice(buffer.learned_envs)
@@ -189,6 +196,7 @@ class PPO:
         c = self.config
         metrics = torch.zeros(len(LOSS_METRICS), device=buffer.device)
         asymmetry = torch.zeros(0 if self._mirror is None else 1, device=buffer.device)
+        loss_sum = torch.zeros(1, device=buffer.device)
         self.optimizer.zero_grad(set_to_none=True)
         for part in torch.tensor_split(chunk_ids, min(c.gradient_accumulation, len(chunk_ids))):
             share = len(part) / len(chunk_ids)
@@ -204,15 +212,18 @@ class PPO:
                 asymmetry += loss.detach() * share
             with matmul_precision(c.precision):
                 (total * share).backward()
+            loss_sum += total.detach() * share
             metrics += losses.metrics * share
         if distributed.world_size() > 1:
             gradients = [p.grad for p in self.parameters if p.grad is not None]
-            outside_graph(partial(distributed.average_, gradients))
+            # The loss with them: all ranks skip the same steps.
+            outside_graph(partial(distributed.average_, [*gradients, loss_sum]))
         norm = nn.utils.clip_grad_norm_(self.parameters, c.max_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate.to(_RATE_TYPE[self.learning_rate.device.type])
+        self._skip.copy_(~(loss_sum[0].isfinite() & norm.isfinite()))
         self.optimizer.step()
-        return torch.cat([metrics, norm.detach().reshape(1), asymmetry])
+        return torch.cat([metrics, torch.stack([norm.detach(), self._skip]), asymmetry])
 
     def _evaluate_losses(self, batch: Minibatch) -> tuple[ActionDistribution, Losses]:
         c = self.config

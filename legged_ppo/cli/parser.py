@@ -16,6 +16,7 @@ from typing import NoReturn
 from legged_ppo.errors import ConfigError
 from legged_ppo.runtime.cpu import keep_freed_memory
 from legged_ppo.runtime.out_of_memory import is_out_of_memory
+from legged_ppo.training.divergence import TrainingDiverged
 
 EXIT_BAD_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
@@ -48,7 +49,7 @@ def run_command(
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    except OSError as error:
+    except (OSError, TrainingDiverged) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_FAILURE
     except KeyboardInterrupt:

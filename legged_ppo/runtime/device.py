@@ -6,6 +6,7 @@ import importlib.util
 import os
 import sys
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
@@ -57,6 +58,11 @@ def rows_without_sync(mask: torch.Tensor) -> torch.Tensor:
     if mask.device.type == "cpu":
         return mask.nonzero().squeeze(1)
     return torch.arange(len(mask), device=mask.device)
+
+
+def all_finite(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Whether every entry of all tensors is finite: a bool scalar on their device."""
+    return torch.stack([tensor.isfinite().all() for tensor in tensors]).all()
 
 
 def _check_number(name: str, number: int) -> None:

@@ -11,7 +11,7 @@ from legged_ppo.config.schema import Config
 
 @dataclass(frozen=True)
 class Rule:
-    """A symptom, for how many iterations in a row it must last, and the advice."""
+    """A symptom (NaN is one of every rule), for how many iterations in a row it must last, and the advice."""
 
     metric: str
     unhealthy: Callable[[float], bool]
@@ -71,6 +71,13 @@ RULES = (
         "robots blow up in the physics: lower sim.dt or robot.kp, or raise sim.iterations",
     ),
     Rule(
+        "Loss/skipped_steps",
+        lambda steps: steps > 0,
+        1,
+        "losses or gradients are not finite and their optimizer steps are skipped: "
+        "lower ppo.learning_rate, and check the rewards and observations",
+    ),
+    Rule(
         "Sim/overflows",
         lambda robots: robots > 0,
         3,
@@ -117,7 +124,8 @@ class HealthMonitor:
         for i, rule in enumerate(self.rules):
             value = metrics.get(rule.metric)
             judged = rule.warmup < iteration <= rule.until
-            sick = judged and value is not None and rule.unhealthy(value)
+            # A comparison with NaN is false, so it would pass as healthy.
+            sick = judged and value is not None and (math.isnan(value) or rule.unhealthy(value))
             self.streaks[i] = self.streaks.get(i, 0) + 1 if sick else 0
             if self.streaks[i] == rule.patience:
                 lines.append(

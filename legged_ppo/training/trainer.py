@@ -32,11 +32,17 @@ from legged_ppo.runs.checkpoint import (
     set_global_rng_state,
     to_device,
 )
-from legged_ppo.runs.run_directory import BEST, FINAL, RunDirectory
+from legged_ppo.runs.run_directory import BEST, FINAL, LATEST, RunDirectory
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.cuda_graphs import Captured
 from legged_ppo.runtime.cuda_graphs_cuda import cuda_graphs
+from legged_ppo.runtime.device import all_finite
 from legged_ppo.runtime.precision import network_precision
+from legged_ppo.training.divergence import (
+    WEIGHTS_FINITE,
+    DivergenceMonitor,
+    TrainingDiverged,
+)
 from legged_ppo.training.health import HealthMonitor, rules_for
 from legged_ppo.training.interrupt import InterruptGuard
 from legged_ppo.training.logger import Metrics, json_number
@@ -107,6 +113,7 @@ class Trainer:
             config.training.total_timesteps / self.steps_per_iteration
         )
         self.health = HealthMonitor(rules_for(config, env.num_actions, self.total_iterations))
+        self._divergence = DivergenceMonitor(run.checkpoints / LATEST)
         if checkpoint is not None:
             self._restore(checkpoint)
 
@@ -151,6 +158,9 @@ class Trainer:
         """Run to the end, or until Ctrl-C; True when the run is complete.
 
         The state is saved in either case; an error leaves the last checkpoint as it was.
+
+        Raises:
+            TrainingDiverged: the weights are not finite, or no update has been finite for a while.
         """
         metrics: Metrics = {}
         with InterruptGuard() as interrupt, self._make_reporter() as reporter:
@@ -158,6 +168,9 @@ class Trainer:
                 if distributed.any_rank(interrupt.requested):
                     break
                 metrics = self._iterate()
+                if reason := self._divergence.check(metrics):
+                    reporter.write(metrics)
+                    raise TrainingDiverged(reason)  # before anything is saved
                 metrics |= self._evaluate_if_due()
                 reporter.write(metrics)  # first: a checkpoint promises its iteration's row
                 self._checkpoint_if_due(reporter)
@@ -193,6 +206,8 @@ class Trainer:
         self.policy.apply_normalization()
         if self.average is not None:
             self.average.update_parameters(self.policy)
+        # An average of finite weights is finite.
+        figures[WEIGHTS_FINITE] = all_finite(self.policy.state_dict().values())
         metrics: Metrics = distributed.reduced(figures, _COUNTS, self.env.device)
         metrics |= self._episode_metrics(distributed.sum_(sums["episode"]).tolist())
         samples = self.steps_per_iteration

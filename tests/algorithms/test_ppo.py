@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -274,3 +274,43 @@ def test_runs_with_the_same_seeds_are_bit_identical(make_env: MakeEnv) -> None:
     metrics, metrics_2 = first.iterate(3), second.iterate(3)
     assert torch.equal(parameters_of(first.ppo), parameters_of(second.ppo))
     assert all(float(metrics[name]) == float(metrics_2[name]) for name in metrics)
+
+
+def test_a_step_whose_loss_is_not_finite_is_skipped_and_counted(make_env: MakeEnv) -> None:
+    learner = make_learner(make_env, num_epochs=2, num_minibatches=4)
+    learner.iterate(1)
+    ppo, next_value = learner.ppo, learner.collect()
+    learner.buffer.rewards[3, 5] = torch.nan
+    before, steps = parameters_of(ppo), optimizer_steps(ppo)
+    state = copy.deepcopy(ppo.optimizer.state_dict()["state"])
+    metrics = ppo.update(learner.buffer, next_value, progress=0.0)
+    assert (metrics["Loss/skipped_steps"], metrics["Loss/optimizer_steps"]) == (8.0, 0.0)
+    assert torch.equal(parameters_of(ppo), before) and optimizer_steps(ppo) == steps
+    after = ppo.optimizer.state_dict()["state"]
+    assert all(torch.equal(after[i][n], state[i][n]) for i in state for n in state[i])
+    healthy = learner.iterate(1)
+    assert (healthy["Loss/skipped_steps"], healthy["Loss/optimizer_steps"]) == (0.0, 8.0)
+    assert not torch.equal(parameters_of(ppo), before)
+
+
+def test_only_the_steps_that_are_not_finite_are_skipped(make_env: MakeEnv) -> None:
+    learner = make_learner(make_env, num_epochs=1, num_minibatches=4, normalize_advantages=False)
+    next_value = learner.collect()
+    learner.buffer.log_probs[ROLLOUT - 1, 5] = torch.nan
+    metrics = learner.ppo.update(learner.buffer, next_value, progress=0.0)
+    assert (metrics["Loss/skipped_steps"], metrics["Loss/optimizer_steps"]) == (1.0, 3.0)
+    assert parameters_of(learner.ppo).isfinite().all()
+
+
+def test_a_finite_gradient_of_an_infinite_loss_is_skipped(
+    make_env: MakeEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = make_learner(make_env)
+    evaluate = learner.ppo._evaluate_losses
+
+    def infinite(batch: Minibatch) -> Any:
+        distribution, losses = evaluate(batch)
+        return distribution, replace(losses, total=losses.total + torch.inf)
+
+    monkeypatch.setattr(learner.ppo, "_evaluate_losses", infinite)
+    assert learner.iterate(1)["Loss/optimizer_steps"] == 0.0

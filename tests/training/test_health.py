@@ -37,3 +37,15 @@ def test_rules_that_mean_nothing_for_a_recipe_are_left_out() -> None:
     # One minibatch, in which nothing is clipped; a policy that has made up its mind.
     healthy = {"Policy/clip_fraction": 0.0, "Policy/mean_std": 0.01, "Loss/entropy": 1.0}
     assert not [line for i in range(1, 200) for line in monitor.check(healthy, i)]
+
+
+def test_nan_is_unhealthy() -> None:
+    monitor = HealthMonitor()
+    lines = [monitor.check({"Sim/nonfinite_resets": float("nan")}, i) for i in range(1, 4)]
+    assert [len(each) for each in lines] == [0, 0, 1] and "nan" in lines[2][0]
+
+
+def test_skipped_optimizer_steps_are_reported_at_once() -> None:
+    assert not HealthMonitor().check({"Loss/skipped_steps": 0.0}, 1)
+    (line,) = HealthMonitor().check({"Loss/skipped_steps": 1.0}, 1)
+    assert "not finite" in line and "ppo.learning_rate" in line
