@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-
-from legged_ppo.training.logger import Metrics
 
 WEIGHTS_FINITE = "Policy/weights_finite"
 OPTIMIZER_STEPS = "Loss/optimizer_steps"
@@ -29,7 +28,7 @@ class DivergenceMonitor:
     def __init__(self, latest: Path) -> None:
         self._latest, self._idle_iterations = latest, 0
 
-    def check(self, metrics: Metrics) -> str | None:
+    def check(self, metrics: Mapping[str, float]) -> str | None:
         """The reason to stop in one line, or None; call once an iteration with its metrics."""
         idle = metrics[OPTIMIZER_STEPS] == 0
         self._idle_iterations = self._idle_iterations + 1 if idle else 0
