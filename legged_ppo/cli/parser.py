@@ -6,6 +6,7 @@ Nothing heavy is imported before the arguments are known, so that --help answers
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 import tempfile
 import traceback
@@ -28,6 +29,22 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(EXIT_BAD_INPUT, f"error: {' '.join(message.split())}\n")
 
 
+class _Lines(logging.Handler):
+    """Prints the package's log records as plain lines: warnings to stderr, the others to stdout."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        stream = sys.stderr if record.levelno >= logging.WARNING else sys.stdout
+        print(self.format(record), file=stream, flush=True)
+
+
+def show_log_lines() -> None:
+    """Let a user of the command line see what the library logs; a second call changes nothing."""
+    log = logging.getLogger("legged_ppo")
+    log.setLevel(logging.INFO)
+    if not any(isinstance(handler, _Lines) for handler in log.handlers):
+        log.addHandler(_Lines())
+
+
 def run_command(
     parser: argparse.ArgumentParser,
     body: Callable[[argparse.Namespace], int],
@@ -44,6 +61,7 @@ def run_command(
         parser.epilog, parser.prog = examples.replace(parser.prog, prog), prog
     arguments = parser.parse_intermixed_args(argv)
     keep_freed_memory()
+    show_log_lines()
     try:
         return body(arguments)
     except ConfigError as error:

@@ -8,8 +8,8 @@ each terrain type and level.
 from __future__ import annotations
 
 import copy
+import logging
 import math
-import sys
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,11 @@ from legged_ppo.evaluation.tiles import fill_cells
 from legged_ppo.interface import StepResult
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentActor
+from legged_ppo.runtime.progress_lines import ProgressLines
 from legged_ppo.terrain.curriculum import covered_path
 from legged_ppo.terrain.grid import Terrain
+
+_log = logging.getLogger(__name__)
 
 _MAX_ROBOTS = 512
 """Robots simulated at once unless told; more episodes than this take several rounds."""
@@ -140,7 +143,10 @@ def run_episodes(
     obs = env.start_episodes_together()
     actor = RecurrentActor(policy, env.num_envs, env.device, generator)
     meter = EpisodeMeter(env)
-    for _ in range(env.max_episode_length - 1):
+    steps = env.max_episode_length - 1
+    progress = ProgressLines(_log, f"evaluation of {env.num_envs} robots", steps)
+    for step in range(steps):
+        progress.update(step)
         result = env.step(actor.act(obs))
         obs = result.obs
         actor.note_ends(result)
@@ -154,10 +160,11 @@ def _warn_of_overflows(env: LocomotionEnv) -> None:
     """Figures of robots that sank into the ground are no figures."""
     lost = int(env.simulator.metrics().get("Sim/overflows", 0))
     if lost:
-        print(
-            f"contacts of {lost} of {env.num_envs} robots did not fit into the physics' buffers: raise "
+        _log.warning(
+            "contacts of %d of %d robots did not fit into the physics' buffers: raise "
             "sim.contacts, sim.constraints and sim.convex_pairs",
-            file=sys.stderr,
+            lost,
+            env.num_envs,
         )
 
 

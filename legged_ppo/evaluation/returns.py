@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,9 @@ from legged_ppo.evaluation.statistics import mean_figure, wilson_interval
 from legged_ppo.interop.gymnasium import GymnasiumEnv
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentActor
+from legged_ppo.runtime.progress_lines import ProgressLines
+
+_log = logging.getLogger(__name__)
 
 _MAX_ENVS = 100
 """Environments that are stepped together; more episodes than this take several rounds."""
@@ -30,7 +34,7 @@ def evaluate_returns(
         {"overall": {"episodes", "success_rate", "success_ci95", "mean_return", "return_ci95", "std_return",
         "min_return", "max_return", "mean_length", "length_ci95", "unfinished"}}; a success is a return of
         `gym.success_return`, the intervals are as in `summarize`. `unfinished` episodes never ended: they
-        were cut after `step_limit` steps, and count as they stood. A line on the console tells of them.
+        were cut after `step_limit` steps, and count as they stood. A warning names their number.
     """
     sizes = [min(_MAX_ENVS, episodes - done) for done in range(0, episodes, _MAX_ENVS)]
     seeds = np.random.SeedSequence(seed).generate_state(len(sizes)).tolist()
@@ -40,7 +44,7 @@ def evaluate_returns(
     ]
     returns, lengths, unfinished = (np.concatenate(parts) for parts in zip(*rounds, strict=True))
     if unfinished.any():
-        print(unfinished_line(config.gym.id, int(unfinished.sum()), int(lengths.max())))
+        _log.warning(unfinished_line(config.gym.id, int(unfinished.sum()), int(lengths.max())))
     successes = int((returns >= config.gym.success_return).sum())
     return {
         "overall": {
@@ -64,7 +68,7 @@ def step_limit(env: GymnasiumEnv) -> int:
 
 
 def unfinished_line(name: str, count: int, steps: int) -> str:
-    """What a user is told of episodes that do not end."""
+    """The warning about episodes that do not end."""
     return (
         f"warning: {count} of the episodes of {name} had not ended after {steps:,} steps and count "
         "as they stood; gym.kwargs.max_episode_steps sets a time limit"
@@ -82,7 +86,9 @@ def _first_episodes(
     obs = env.reset()
     alive = torch.ones(num_envs, dtype=torch.bool)
     returns, lengths = torch.zeros(num_envs, dtype=torch.float64), torch.zeros(num_envs)
-    for _ in range(step_limit(env)):
+    progress = ProgressLines(_log, f"evaluation of {num_envs} episodes", None)
+    for step in range(step_limit(env)):
+        progress.update(step)
         result = env.step(actor.act(obs))
         obs = result.obs
         actor.note_ends(result)

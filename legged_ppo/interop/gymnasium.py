@@ -3,6 +3,7 @@ actions."""
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -99,6 +100,14 @@ class ReplayableEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
             self.step(action)
 
 
+def _silence_sdl() -> None:
+    """Before an environment imports pygame: no banner, and no messages about a missing screen or sound card.
+    Frames are drawn in memory."""
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
+
+
 class GymnasiumEnv:
     """N copies of a Gymnasium environment as an `Environment`.
 
@@ -112,6 +121,7 @@ class GymnasiumEnv:
     def __init__(self, config: GymConfig, num_envs: int, seed: int, gamma: float) -> None:
         self.config, self.num_envs = config, num_envs
         self.device = torch.device("cpu")
+        _silence_sdl()
         self.copies = _make_copies(config, num_envs, seed)
         self.vector: VectorEnv[Any, Any, Any] = self.copies
         self._reward_scaling: NormalizeReward | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import shutil
 import sys
@@ -25,6 +26,8 @@ from legged_ppo.viewer.gl_backend import RenderingUnavailable
 from legged_ppo.viewer.video import TOUR, Segment, render_episodes
 from legged_ppo.viewer.video_writer import VideoError
 
+_log = logging.getLogger(__name__)
+
 _TOUR_COMMAND, _TOUR_SECONDS = (0.5, 0.0, 0.0), 6.0
 """m/s, m/s, rad/s; s on each terrain type"""
 
@@ -42,6 +45,7 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
     video = run_dir / "videos" / "best.mp4"
     video.parent.mkdir(exist_ok=True)
     assess = _assess_gym if config.gym.id else _assess_robots
+    _log.info("evaluating %s over %d episodes", _shown(checkpoint), episodes)
     result, table, record = assess(policy, config, video, episodes, seed)
     figures = [_shown(evaluation)]
     if not config.gym.id:
@@ -49,11 +53,12 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
         write_terrain_report(page, checkpoint, result)
         figures.append(_shown(page))
     write_evaluation(evaluation, checkpoint, counters, result)
+    _log.info("recording %s", _shown(video))
     try:
         record()
         video_line = f"video        {_shown(video)}"
     except (RenderingUnavailable, VideoError) as error:
-        video_line = f"video        none: {error}"
+        video_line = f"video        {error}"
     return [
         *as_lines(table),
         f"checkpoint   {_shown(checkpoint)} ({counters['env_steps']:,} steps)",

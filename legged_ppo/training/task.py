@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import math
 
 import torch
@@ -12,6 +13,8 @@ from legged_ppo.env.factory import make_env
 from legged_ppo.errors import ConfigError
 from legged_ppo.interface import Environment
 from legged_ppo.runtime import distributed
+
+_log = logging.getLogger(__name__)
 
 _INSTALL_GYM = "pip install -c constraints.txt -e '.[gym]'"
 
@@ -31,7 +34,7 @@ def make_training_env(
         expected = "false with several processes, each of which would have a scale of its own"
         raise ConfigError("gym.normalize_reward", True, expected)
     if torch.device(device).type != "cpu":
-        print(f"{config.gym.id} runs on the CPU, and so does its training")
+        _log.info("%s runs on the CPU, and so does its training", config.gym.id)
     env = GymnasiumEnv(config.gym, num_envs, seed, config.ppo.gamma)
     discrete, distribution = env.discrete, config.policy.distribution
     if discrete != (distribution == "categorical"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import numpy as np
 import torch
 
 from legged_ppo.config.schema import Config
@@ -18,8 +20,11 @@ from legged_ppo.interface import Observations
 from legged_ppo.interop.gymnasium import GymnasiumEnv
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentActor
+from legged_ppo.runtime.progress_lines import ProgressLines
 from legged_ppo.viewer.gl_backend import RenderingUnavailable, use_working_backend
 from legged_ppo.viewer.video_writer import frames_due, open_stream
+
+_log = logging.getLogger(__name__)
 
 _DEFAULT_FPS = 30
 """For environments that do not say."""
@@ -72,18 +77,30 @@ def _drawing_env(config: Config, seed: int) -> GymnasiumEnv:
     try:
         env = GymnasiumEnv(gym, 1, seed, config.ppo.gamma)
     except ConfigError:
-        raise RenderingUnavailable(f"no rendering: {gym.id} takes no render_mode") from None
+        raise RenderingUnavailable(f"no video: {gym.id} takes no render_mode") from None
     if str(env.copies.get_attr("spec")[0].entry_point).startswith("gymnasium.envs.mujoco"):
         use_working_backend()
     return env
 
 
 def _check_drawing(env: GymnasiumEnv) -> None:
+    """One frame, to find out before a recording begins.
+
+    Raises:
+        RenderingUnavailable: `render` is missing, needs a library, or returns no picture.
+    """
+    name = env.config.id
     try:
-        if env.render() is None:
-            raise RenderingUnavailable(f"no rendering: {env.config.id} does not draw itself")
+        frame = env.render()
     except gymnasium.error.DependencyNotInstalled as error:
-        raise RenderingUnavailable(f"no rendering: {error}") from None
+        raise RenderingUnavailable(f"no video: {error}") from None
+    except Exception as error:  # the environment's own code, which need not be able to draw
+        reason = (str(error).splitlines() or [""])[0]
+        raise RenderingUnavailable(
+            f"no video: render() of {name} failed: {type(error).__name__} {reason}".rstrip()
+        ) from None
+    if not isinstance(frame, np.ndarray):
+        raise RenderingUnavailable(f"no video: {name} does not draw itself")
 
 
 def _record(
@@ -96,7 +113,9 @@ def _record(
 ) -> float:
     """Play and write, `fps` steps a second, to streams of so many frames a second; the mean return."""
     total, ended, step, begin = 0.0, 0, 0, 0
+    progress = ProgressLines(_log, "video", None)
     while ended < episodes:
+        progress.update(step)
         frame = env.render()
         for stream, rate in streams:
             for _ in range(frames_due(step, 1.0 / fps, rate)):
@@ -108,6 +127,6 @@ def _record(
         if bool(actor.starts[0]):
             ended, begin = ended + 1, step
         elif step - begin >= step_limit(env):
-            print(unfinished_line(env.config.id, 1, step - begin))
+            _log.warning(unfinished_line(env.config.id, 1, step - begin))
             return total / (ended + 1)
     return total / episodes

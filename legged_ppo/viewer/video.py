@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,11 +19,14 @@ from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.evaluation.evaluator import evaluation_config
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentActor
+from legged_ppo.runtime.progress_lines import ProgressLines
 from legged_ppo.viewer.gl_backend import use_working_backend
 from legged_ppo.viewer.video_writer import frames_due, open_stream
 
 if TYPE_CHECKING:
     from legged_ppo.viewer.scene import RobotScene
+
+_log = logging.getLogger(__name__)
 
 Command = tuple[float, float, float]
 """Forward, lateral velocity [m/s], yaw rate [rad/s]."""
@@ -122,7 +126,9 @@ def _record(
     env.commands.fix(script[0].command if script else command)
     obs = env.start_episodes_together()
     segment = None
+    progress = ProgressLines(_log, "video", steps)
     for step in range(steps):
+        progress.update(step)
         if script and (now := _scripted(script, step * env.dt)) is not segment:
             segment = now
             _give(env, segment.command)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -329,18 +330,56 @@ def test_overrides_that_nothing_would_read_are_refused(
     assert error.startswith("error: ") and error.count("\n") == 1 and told in error
 
 
-def test_episodes_that_never_end_are_cut_and_told_of(endless, monkeypatch, capsys) -> None:
+def test_episodes_that_never_end_are_cut_with_a_warning(endless, monkeypatch, caplog) -> None:
     policy, config = endless
     monkeypatch.setattr(returns, "_MAX_STEPS", 40)
     figures = evaluate_returns(policy, config, 2, seed=0)["overall"]
     assert figures["unfinished"] == 2 and figures["max_return"] == 40.0
     assert record_gym_episodes(policy, config, [], episodes=1) == 40.0
-    lines = capsys.readouterr().out.splitlines()
+    lines = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    caplog.clear()
     assert len(lines) == 2 and all("had not ended after 40 steps" in line for line in lines)
     config.gym.kwargs["max_episode_steps"] = 60  # the environment's own limit counts
     figures = evaluate_returns(policy, config, 2, seed=0)["overall"]
     assert figures["unfinished"] == 0 and figures["max_return"] == 60.0
-    assert not capsys.readouterr().out
+    assert not caplog.records
+
+
+class Undrawable(gymnasium.Env):
+    """A copy of an environment that takes a render_mode and has no `render`."""
+
+    metadata = {"render_modes": ["rgb_array"]}  # noqa: RUF012
+    observation_space = gymnasium.spaces.Box(-1.0, 1.0, (2,))
+    action_space = gymnasium.spaces.Box(-1.0, 1.0, (1,))
+
+    def __init__(self, render_mode: str | None = None) -> None:
+        self.render_mode = render_mode
+
+    def reset(self, *, seed: int | None = None, options: dict | None = None) -> tuple:
+        return np.zeros(2, dtype=np.float32), {}
+
+    def step(self, action: object) -> tuple:
+        return np.zeros(2, dtype=np.float32), 1.0, True, False, {}
+
+
+def test_an_environment_without_render_has_no_video_and_keeps_its_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(
+        gymnasium.registry,
+        "Undrawable-v0",
+        gymnasium.envs.registration.EnvSpec("Undrawable-v0", entry_point=Undrawable),
+    )
+    recipe = str(ROOT / "configs" / "gym" / "pendulum.yaml")
+    short = ["training.num_envs=2", "ppo.rollout_length=8", "ppo.bptt_length=8"]
+    run = ["training.total_timesteps=16", "training.run_name=run", f"training.log_dir={tmp_path}"]
+    few = ["training.evaluation_episodes=2", "training.report_episodes=2"]
+    arguments = ["gym.id=Undrawable-v0", "gym.observe=[]", *short, *run, *few]
+    assert main(["--config", recipe, *arguments]) == 0
+    printed = capsys.readouterr().out
+    assert "video        no video: render() of Undrawable-v0" in printed
+    assert "Evaluation" in printed and "play.py --checkpoint" in printed
+    assert printed.index("evaluating") < printed.index("recording") < printed.index("Evaluation")
 
 
 @pytest.mark.parametrize(("gif_fps", "frames"), [(None, 60), (20, 24), (100, 120)])
@@ -394,3 +433,14 @@ def test_every_recipe_names_an_environment_and_composes() -> None:
         config = load_config(path)
         assert config.gym.id in gymnasium.registry
         assert np.isfinite(config.gym.success_return)
+
+
+def test_pygame_is_silent_on_machines_without_screen_and_sound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = ("PYGAME_HIDE_SUPPORT_PROMPT", "SDL_VIDEODRIVER", "SDL_AUDIODRIVER")
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SDL_AUDIODRIVER", "disk")
+    make("CartPole-v1", 1)
+    assert [os.environ[name] for name in names] == ["1", "dummy", "disk"]

@@ -7,6 +7,7 @@ sink into the ground. A short rollout of flailing, falling robots asks for more 
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections.abc import Callable
 
@@ -25,6 +26,8 @@ from legged_ppo.sim.warp.memory import predicted_bytes
 from legged_ppo.sim.warp.world_ground import WorldGround
 from legged_ppo.terrain.grid import Terrain
 from legged_ppo.terrain.height_map import HeightMap
+
+_log = logging.getLogger(__name__)
 
 _QUANTILE = 0.999
 _MARGIN = 1.25
@@ -161,10 +164,9 @@ def _announce(
 ) -> None:
     size = predicted_bytes(model, capacity, num_envs) / 2**30
     pairs = np.count_nonzero(model.geom_contype) * np.count_nonzero(model.geom_conaffinity)
-    print(
+    _log.info(
         f"MuJoCo Warp on {device}: {num_envs} robots, arrays of {size:.2f} GB, "
         f"{pairs} pairs of geoms each; "
         f"sim.contacts={capacity.contacts} sim.constraints={capacity.constraints} "
-        f"sim.convex_pairs={capacity.convex_pairs}",
-        flush=True,
+        f"sim.convex_pairs={capacity.convex_pairs}"
     )
