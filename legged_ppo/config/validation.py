@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -36,9 +37,25 @@ def _one_of(*choices: str) -> Check:
     return (lambda x: x in choices, f"one of {', '.join(choices)}")
 
 
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _numbers(value: Any) -> bool:
+    """Whether this is a finite number or a list of at least one."""
+    each = _listed(value)
+    return bool(each) and all(type(x) in (int, float) and math.isfinite(x) for x in each)
+
+
 _CHECKS: dict[str, Check] = {
-    "robot.kp": _POSITIVE,
-    "robot.kd": _NOT_NEGATIVE,
+    "robot.kp": (
+        lambda x: _numbers(x) and all(gain > 0 for gain in _listed(x)),
+        "a number > 0, or a list of them in the order of robot.joints",
+    ),
+    "robot.kd": (
+        lambda x: _numbers(x) and all(gain >= 0 for gain in _listed(x)),
+        "a number >= 0, or a list of them in the order of robot.joints",
+    ),
     "robot.action_scale": _POSITIVE,
     "robot.spawn_height": _POSITIVE,
     "terrain.num_levels": _POSITIVE,

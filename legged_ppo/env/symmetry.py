@@ -23,7 +23,7 @@ def joint_permutation(robot: RobotSpec) -> SignedPermutation:
     Raises:
         ConfigError: a joint has no counterpart, or its axis is not the mirror image of that one's.
     """
-    model = mujoco.MjModel.from_xml_path(str(robot.path))
+    model = robot.mjspec().compile()
     data = mujoco.MjData(model)
     mujoco.mj_kinematics(model, data)
     names = robot.config.joints
@@ -94,6 +94,10 @@ def make_symmetry(robot: RobotSpec, grid: torch.Tensor, device: torch.device) ->
     if not torch.allclose(joints(default), default, atol=1e-3):
         pose = robot.config.default_joint_pos
         raise ConfigError("robot.default_joint_pos", pose, "a pose that is the same on both sides")
+    for key, gains in (("kp", robot.kp), ("kd", robot.kd)):
+        if not np.allclose(gains[joints.order.numpy()], gains, rtol=1e-6):
+            expected = "gains that are the same on both sides"
+            raise ConfigError(f"robot.{key}", getattr(robot.config, key), expected)
     # Friction, added mass, shift of the centre of mass, gains, motor strength.
     parameters = SignedPermutation.joined([one, one, VECTOR, one, one, one])
     groups = {

@@ -26,6 +26,10 @@ class RobotSpec:
     """[J, 2] rad"""
     torque_limit: np.ndarray
     """[J] N m"""
+    kp: np.ndarray
+    """[J] N m/rad"""
+    kd: np.ndarray
+    """[J] N m s/rad"""
     total_mass: float
     """kg"""
     foot_friction: float
@@ -51,11 +55,11 @@ def mjcf_path(name: str) -> Path:
     return Path(name)
 
 
-def load_robot(config: RobotConfig) -> RobotSpec:
-    """Read the MJCF that `config` names and check every name the configuration uses.
+def load_model(config: RobotConfig) -> mujoco.MjModel:
+    """Compile the MJCF that `config` names.
 
     Raises:
-        ConfigError: the file is missing, does not load, or lacks a named joint, geom or body.
+        ConfigError: the file is missing or does not load.
     """
     path = mjcf_path(config.mjcf)
     if not path.is_file():
@@ -63,10 +67,19 @@ def load_robot(config: RobotConfig) -> RobotSpec:
             "robot.mjcf", config.mjcf, f"a built-in robot ({', '.join(BUILT_IN)}) or an MJCF file"
         )
     try:
-        model = mujoco.MjModel.from_xml_path(str(path))
+        return mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise ConfigError("robot.mjcf", config.mjcf, f"an MJCF that loads ({reason})") from None
+
+
+def load_robot(config: RobotConfig) -> RobotSpec:
+    """Read the MJCF that `config` names and check every name the configuration uses.
+
+    Raises:
+        ConfigError: the file is missing, does not load, or lacks a named joint, geom or body.
+    """
+    model = load_model(config)
     _check_names(config, model)
     if len(config.default_joint_pos) != len(config.joints):
         raise ConfigError(
@@ -77,13 +90,22 @@ def load_robot(config: RobotConfig) -> RobotSpec:
     joints = [model.joint(name).id for name in config.joints]
     return RobotSpec(
         config=config,
-        path=path.resolve(),
+        path=mjcf_path(config.mjcf).resolve(),
         default_joint_pos=np.asarray(config.default_joint_pos, dtype=np.float64),
         joint_range=_joint_ranges(model, joints),
         torque_limit=_torque_limits(model, joints),
+        kp=_per_joint("robot.kp", config.kp, len(joints)),
+        kd=_per_joint("robot.kd", config.kd, len(joints)),
         total_mass=float(model.body_mass.sum()),
         foot_friction=float(model.geom(config.foot_geoms[0]).friction[0]),
     )
+
+
+def _per_joint(key: str, value: float | list[float], joints: int) -> np.ndarray:
+    """A gain [J]: one number for all joints, or one each."""
+    if isinstance(value, list) and len(value) != joints:
+        raise ConfigError(key, value, f"one number, or {joints}: one for each of robot.joints")
+    return np.broadcast_to(np.asarray(value, dtype=np.float64), (joints,)).copy()
 
 
 def _check_names(config: RobotConfig, model: mujoco.MjModel) -> None:

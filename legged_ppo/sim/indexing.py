@@ -46,6 +46,10 @@ class ModelIndex:
         self._inertia = torch.as_tensor(model.body_inertia[self._base], device=device)
         self._armature = torch.as_tensor(model.dof_armature, device=device)
         self._com = torch.as_tensor(model.body_ipos[self._base], device=device)
+        self._kp, self._kd = (
+            torch.as_tensor(gain, dtype=torch.float32, device=device)
+            for gain in (robot.kp, robot.kd)
+        )
         self.rest_qpos = self._rest(model)  # [nq] float32, the default pose at spawn height
         self.rest_qvel = torch.zeros(model.nv, device=device)
 
@@ -101,7 +105,7 @@ class ModelIndex:
         self, fields: dict[str, torch.Tensor], mask: torch.Tensor, parameters: PhysicalParameters
     ) -> None:
         """Write the masked robots' parameters into the fields of `of_robot`, each [N, ...], in place."""
-        p, base, config = parameters, self._base, self._robot.config
+        p, base = parameters, self._base
 
         def put(field: torch.Tensor, value: torch.Tensor) -> None:
             chosen = mask.view(-1, *[1] * (field.dim() - 1))
@@ -113,8 +117,8 @@ class ModelIndex:
         put(fields["body_mass"][:, base], mass)
         put(fields["body_inertia"][:, base], self._inertia * (mass / self._mass)[:, None])
         put(fields["body_ipos"][:, base], self._com + p.com_shift)
-        kp = (config.kp * p.kp_scale * p.motor_strength)[:, None]
-        kd = (config.kd * p.kd_scale * p.motor_strength)[:, None]
+        kp = self._kp * p.kp_scale[:, None] * p.motor_strength[:, None]  # [N, J]
+        kd = self._kd * p.kd_scale[:, None] * p.motor_strength[:, None]
         put(fields["dof_armature"], self._armature * p.armature_scale[:, None])
         put(fields["actuator_gainprm"][:, :, 0], kp)
         put(fields["actuator_biasprm"][:, :, 1], -kp)

@@ -55,8 +55,8 @@ def _add_pd_actuators(spec: mujoco.MjSpec, robot: RobotSpec) -> None:
     # The MJCF's own sensors and keyframes may refer to its actuators.
     for element in (*spec.actuators, *spec.sensors, *spec.keys):
         spec.delete(element)
-    kp, kd = robot.config.kp, robot.config.kd
-    for name, limit in zip(robot.config.joints, robot.torque_limit, strict=True):
+    drives = zip(robot.config.joints, robot.torque_limit, robot.kp, robot.kd, strict=True)
+    for name, limit, kp, kd in drives:
         actuator = spec.add_actuator(
             name=f"pd:{name}", target=name, trntype=mujoco.mjtTrn.mjTRN_JOINT
         )

@@ -243,6 +243,7 @@ def test_what_has_no_mirror_image_is_refused(tmp_path: Path) -> None:
         ("task.observations.scandots.y=[-0.2,0.0,0.3]", "task.observations.scandots.y"),
         (lopsided, "robot.default_joint_pos"),
         ("robot.mirror=[[FL,FX]]", "robot.joints"),
+        (f"robot.kd={[1.0, 1.0, 2.0] + [1.0] * 9}".replace(" ", ""), "robot.kd"),
     ):
         config = small(tmp_path, "ppo.symmetry=augmentation", override)
         with pytest.raises(ConfigError) as error:

@@ -226,6 +226,23 @@ def test_the_joint_torque_is_the_pd_law_with_each_robots_gains(
     torch.testing.assert_close(simulator.state.joint_torque, torque, atol=1e-4, rtol=1e-4)
 
 
+def test_each_joint_has_its_own_gains_in_the_policys_order(
+    robot_config: Callable[[str], RobotConfig],
+) -> None:
+    config = robot_config("go2")
+    config.kp, config.kd = [20.0 + j for j in range(12)], [0.5 + 0.1 * j for j in range(12)]
+    ground = build_terrain(TerrainConfig())
+    simulator = MujocoC(load_robot(config), ground, SimConfig(threads=1, decimation=1), 4)
+    simulator.randomize(MASKED, nominal(4, kp_scale=0.8, kd_scale=1.3))
+    q, qd = in_the_air(simulator)
+    target = targets(simulator, 3, size=0.05)
+    simulator.step(target)
+    kp, kd = torch.tensor(config.kp), torch.tensor(config.kd)
+    torque = kp * (target - q) - kd * qd
+    torque[MASKED] = (0.8 * kp * (target - q) - 1.3 * kd * qd)[MASKED]
+    torch.testing.assert_close(simulator.state.joint_torque, torque, atol=1e-4, rtol=1e-4)
+
+
 def test_torques_stay_within_the_robots_limits(build: Build, robot: RobotSpec) -> None:
     simulator = build(2, decimation=1)
     in_the_air(simulator)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass
@@ -34,10 +35,10 @@ class RobotConfig:
     """Joint angles [rad] of the standing pose, in the order of `joints`; action 0 means this pose."""
     spawn_height: float = 0.35
     """Height [m] of the base above the ground at a reset."""
-    kp: float = 25.0
-    """Proportional gain [N m/rad] of the joint PD law."""
-    kd: float = 0.5
-    """Derivative gain [N m s/rad] of the joint PD law."""
+    kp: Any = 25.0
+    """Proportional gain [N m/rad] of the joint PD law: a number, or a list in the order of `joints`."""
+    kd: Any = 0.5
+    """Derivative gain [N m s/rad] of the joint PD law: a number, or a list in the order of `joints`."""
     action_scale: float = 0.25
     """Joint angle [rad] per unit of action."""
     foot_geoms: list[str] = field(

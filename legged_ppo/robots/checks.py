@@ -1,0 +1,143 @@
+"""Whether a robot file can be trained: names, limits, pose and feet, without a simulation."""
+
+from __future__ import annotations
+
+import difflib
+
+import mujoco
+import numpy as np
+
+from legged_ppo.config.schema import RobotConfig
+from legged_ppo.robots.spec import RobotSpec
+
+_SAME_HEIGHT = 0.05
+"""m that a foot may lie above the robot's lowest point in the default pose"""
+_ROUND = {int(mujoco.mjtGeom.mjGEOM_SPHERE), int(mujoco.mjtGeom.mjGEOM_CAPSULE)}
+
+
+def missing_names(config: RobotConfig, model: mujoco.MjModel) -> list[str]:
+    """One line for each configured name that the MJCF lacks, with the closest names it has."""
+    joint, geom, body = (getattr(mujoco.mjtObj, f"mjOBJ_{n}") for n in ("JOINT", "GEOM", "BODY"))
+    wanted = {
+        "base_body": ([config.base_body], body),
+        "joints": (config.joints, joint),
+        "foot_geoms": (config.foot_geoms, geom),
+        "penalized_bodies": (config.penalized_bodies, body),
+        "termination_bodies": (config.termination_bodies, body),
+    }
+    lines = []
+    for key, (names, kind) in wanted.items():
+        known = names_of(model, kind)
+        for name in names:
+            if name not in known:
+                close = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+                hint = f"closest: {', '.join(close)}" if close else "none is close"
+                lines.append(f"robot.{key}: {name!r} is not in the MJCF ({hint})")
+    return lines
+
+
+def names_of(model: mujoco.MjModel, kind: mujoco.mjtObj) -> list[str]:
+    """Names of the model's elements of one kind, in model order; unnamed ones are left out."""
+    count = {
+        mujoco.mjtObj.mjOBJ_JOINT: model.njnt,
+        mujoco.mjtObj.mjOBJ_GEOM: model.ngeom,
+        mujoco.mjtObj.mjOBJ_BODY: model.nbody,
+    }[kind]
+    names = (mujoco.mj_id2name(model, kind, i) for i in range(count))
+    return [name for name in names if name]
+
+
+def pose_errors(robot: RobotSpec) -> list[str]:
+    """One line for each joint whose default angle lies outside its range."""
+    lines = []
+    for name, angle, (low, high) in zip(
+        robot.config.joints, robot.default_joint_pos, robot.joint_range, strict=True
+    ):
+        if not low <= angle <= high:
+            lines.append(
+                f"robot.default_joint_pos: {angle:.3g} rad of {name} is outside its range "
+                f"[{low:.3g}, {high:.3g}]"
+            )
+    return lines
+
+
+def limit_warnings(robot: RobotSpec) -> list[str]:
+    """What lacks a finite limit: joints without a range, joints without a torque limit."""
+    lines = []
+    free = [
+        n for n, r in zip(robot.config.joints, robot.joint_range, strict=True) if np.isinf(r).any()
+    ]
+    weak = [n for n, t in zip(robot.config.joints, robot.torque_limit, strict=True) if np.isinf(t)]
+    if free:
+        lines.append(f"{_some(free)} without a range: no joint limit holds there")
+    if weak:
+        lines.append(
+            f"{_some(weak)} without a torque limit: give actuatorfrcrange, or a motor's ctrlrange"
+        )
+    return lines
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
+    return f"{len(names)} joint{'s' * (len(names) > 1)} ({shown})"
+
+
+def default_pose(robot: RobotSpec) -> tuple[mujoco.MjModel, mujoco.MjData]:
+    """The robot alone in its default pose, base at the origin and upright, kinematics computed."""
+    model = robot.mjspec().compile()
+    data = mujoco.MjData(model)
+    joints = [model.joint(name).id for name in robot.config.joints]
+    base = model.jnt_qposadr[model.body(robot.config.base_body).jntadr[0]]
+    data.qpos[base : base + 7] = 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0
+    data.qpos[model.jnt_qposadr[joints]] = robot.default_joint_pos
+    mujoco.mj_kinematics(model, data)
+    return model, data
+
+
+def lowest_points(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
+    """Height [ngeom] m of each geom's lowest point; infinite for a geom that does not collide."""
+    lowest = np.full(model.ngeom, np.inf)
+    for i in np.flatnonzero(model.geom_contype | model.geom_conaffinity):
+        if model.geom_bodyid[i] == 0:
+            continue
+        up = data.geom_xmat[i].reshape(3, 3)[2]  # the vertical in the geom's axes
+        if model.geom_type[i] == mujoco.mjtGeom.mjGEOM_SPHERE:
+            reach = model.geom_size[i, 0]
+        elif model.geom_type[i] == mujoco.mjtGeom.mjGEOM_CAPSULE:
+            reach = model.geom_size[i, 0] + abs(up[2]) * model.geom_size[i, 1]
+        else:
+            centre, half = model.geom_aabb[i, :3], model.geom_aabb[i, 3:]
+            reach = np.abs(up) @ half - up @ centre
+        lowest[i] = data.geom_xpos[i, 2] - reach
+    return lowest
+
+
+def feet_findings(robot: RobotSpec) -> tuple[list[str], list[str]]:
+    """Errors and warnings about the feet: geoms that collide, are round and are the robot's lowest."""
+    model, data = default_pose(robot)
+    lowest = lowest_points(model, data)
+    errors, warnings = [], []
+    for name in robot.config.foot_geoms:
+        i = model.geom(name).id
+        above = lowest[i] - lowest.min()
+        if np.isinf(lowest[i]):
+            errors.append(f"robot.foot_geoms: {name} does not collide (contype, conaffinity)")
+        elif above > _SAME_HEIGHT:
+            other = mujoco.mj_id2name(model, mujoco.mjtObj.mjOBJ_GEOM, int(lowest.argmin()))
+            errors.append(
+                f"robot.foot_geoms: {name} lies {above:.2f} m above the lowest geom "
+                f"({other or 'without a name'}) in the default pose"
+            )
+        elif int(model.geom_type[i]) not in _ROUND:
+            warnings.append(f"foot {name} is neither a sphere nor a capsule: physics slows down")
+    return errors, warnings
+
+
+def collider_warnings(robot: RobotSpec) -> list[str]:
+    """Collision meshes, which cost several times what spheres and capsules do."""
+    model = robot.mjspec().compile()
+    collides = (model.geom_contype | model.geom_conaffinity) != 0
+    meshes = int((collides & (model.geom_type == mujoco.mjtGeom.mjGEOM_MESH)).sum())
+    if not meshes:
+        return []
+    return [f"{meshes} collision meshes: physics slows down; capsules in their place are faster"]
