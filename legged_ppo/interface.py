@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
 Observations = dict[str, torch.Tensor]
-"""Named groups, each [N, width] float32; pictures [N, channels, height, width] uint8."""
+"""Named groups, each [N, width] float32; images [N, channels, height, width] uint8."""
 
 
 @dataclass
@@ -33,64 +34,71 @@ class StepResult:
     named by the environment's `episode_metrics` and `step_metrics`."""
 
 
-class Environment(Protocol):
+class Environment(ABC):
     """N environments with dictionary observations; Discrete actions are one-hot rows.
 
-    One that also has `fits_graphs = True` promises that `step` works on one GPU's tensors without waiting for
-    it, and that what lasts from step to step is in tensors that are attributes, or in lists, tuples or
-    dictionaries that are: rollouts may become CUDA graphs.
+    A subclass sets the attributes below, defines `reset` and `step`, and overrides what its kind has:
+    the defaults describe an environment without groups, symmetry, curriculum or saved state.
     """
 
     num_envs: int
     num_actions: int
     device: torch.device
+    obs_dims: Mapping[str, int | tuple[int, int, int]]
+    """Width of every observation group; channels, height and width of images (uint8)."""
     episode_metrics: list[str]
     """Names of `info["episode"]`; the first three are count, return and length."""
     step_metrics: list[str]
     """Names of `info["step"]`, which are averaged over robots and steps."""
-
-    @property
-    def obs_dims(self) -> Mapping[str, int | tuple[int, int, int]]:
-        """Width of every observation group; channels, height and width of pictures (uint8)."""
-        ...
+    fits_graphs: bool = False
+    """True: `step` works on one GPU's tensors without waiting for it, and its lasting state is in tensors
+    that are attributes, or in lists, tuples or dictionaries that are; rollouts may become CUDA graphs."""
 
     @property
     def env_groups(self) -> torch.Tensor | None:
-        """[N] int64, kind (terrain type) of each environment, of which every minibatch gets its share."""
-        ...
+        """[N] int64, kind (terrain type) of each environment; every minibatch draws evenly from each. None:
+        all environments are of one kind."""
+        return None
 
     @property
     def symmetry(self) -> Symmetry | None:
-        """Its left-right reflection, or None without a known one."""
-        ...
+        """The left-right symmetry of observations and actions, or None where none is known."""
+        return None
 
-    def reset(self) -> Observations: ...
+    @abstractmethod
+    def reset(self) -> Observations:
+        """Start an episode in every environment; returns the first observations [N, ...]."""
 
-    def step(self, actions: torch.Tensor) -> StepResult: ...
+    @abstractmethod
+    def step(self, actions: torch.Tensor) -> StepResult:
+        """One step with actions [N, A]; environments whose episode ended are reset inside."""
 
-    def set_progress(self, progress: float) -> None:
-        """Called before every rollout with the share of the training that is done, in [0, 1]."""
-        ...
+    def set_progress(self, progress: float) -> None:  # noqa: B027
+        """Receive the completed share of the training, in [0, 1], before every rollout."""
 
     def metrics(self) -> dict[str, torch.Tensor]:
         """Scalars of the environment's own state (levels of a curriculum), read once an iteration."""
-        ...
+        return {}
 
     def curriculum_report(self) -> dict[str, Any] | None:
-        """Solve rates by type and level (`TerrainCurriculum.report`), or None without a curriculum. Every
-        rank must ask."""
-        ...
+        """Solve rates by type and level (`TerrainCurriculum.report`), or None without a curriculum. A
+        collective operation: every rank must call it."""
+        return None
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the environment needs to go on bit for bit, its random generator included."""
-        ...
+        """The whole state, random generators included, for a bit-exact resume. Empty: the environment cannot
+        be saved, and a resumed run starts new episodes."""
+        return {}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027
+        """Restore what `state_dict` returned."""
 
-    def load_levels(self, states: list[dict[str, Any]]) -> None:
-        """Of such states, of all the ranks of a run, only what outlives the episodes (levels of a
-        curriculum), shared out over the ranks that there are now."""
-        ...
+    def load_levels(self, states: list[dict[str, Any]]) -> None:  # noqa: B027
+        """Restore only what outlives the episodes (levels of a curriculum) from the states of all ranks of a
+        run, divided over the present ranks."""
+
+    def close(self) -> None:  # noqa: B027
+        """Release processes and windows."""
 
 
 @dataclass

@@ -19,7 +19,7 @@ from legged_ppo.sim import indexing
 pytest_plugins = ["checkpoints"]
 
 
-class EndingEnv:
+class EndingEnv(Environment):
     """A noisy linear system without physics; a step ends an episode by fall or time, 15 % each.
 
     Every step's result is kept in `history`. The groups have offsets and scales of their own, so

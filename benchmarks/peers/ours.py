@@ -14,7 +14,7 @@ from legged_ppo.algorithms.collector import Collector
 from legged_ppo.algorithms.ppo import PPO
 from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
 from legged_ppo.config.schema import Config, PolicyConfig, PPOConfig, TrainingConfig
-from legged_ppo.interface import Observations, StepResult
+from legged_ppo.interface import Environment, Observations, StepResult
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runs.checkpoint import checkpoint_config, load_checkpoint
 from legged_ppo.runs.run_directory import RunDirectory
@@ -108,13 +108,12 @@ class Ours:
         return _trained(trainer)
 
 
-class _Env:
+class _Env(Environment):
     """The script as an `Environment`, over and over."""
 
     device, num_envs, num_actions = torch.device("cpu"), ROBOTS, ACTIONS
     obs_dims = {"observation": INPUTS}  # noqa: RUF012
     episode_metrics, step_metrics = ["count", "return", "length"], ["reward"]
-    env_groups, mirror = None, None
 
     def __init__(self, script: Script) -> None:
         self.script, self.t = script, 0
@@ -136,20 +135,11 @@ class _Env:
             {"episode": torch.zeros(3), "step": s.rewards[t].sum()[None]},
         )
 
-    def set_progress(self, progress: float) -> None: ...
-
-    def metrics(self) -> dict[str, torch.Tensor]:
-        return {}
-
-    def curriculum_report(self) -> None: ...
-
     def state_dict(self) -> dict[str, Any]:
         return {"t": self.t}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.t = state["t"]
-
-    def load_levels(self, states: list[dict[str, Any]]) -> None: ...
 
 
 def _trained(trainer: Trainer) -> torch.Tensor:

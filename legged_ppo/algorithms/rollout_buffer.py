@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-Observations = dict[str, torch.Tensor]
+from legged_ppo.interface import Observations
 
 
 @dataclass

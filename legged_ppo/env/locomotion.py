@@ -13,7 +13,7 @@ from legged_ppo.env.commands import VelocityCommands
 from legged_ppo.env.observations import ObservationBuilder
 from legged_ppo.env.randomization import Randomization
 from legged_ppo.env.symmetry import make_symmetry
-from legged_ppo.interface import Observations, StepResult, Symmetry
+from legged_ppo.interface import Environment, Observations, StepResult, Symmetry
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.device import any_without_sync
@@ -47,7 +47,7 @@ _STATE = (
 """Attributes that an episode carries from step to step and a checkpoint keeps."""
 
 
-class LocomotionEnv:
+class LocomotionEnv(Environment):
     """`Environment` of one robot type on one terrain, in front of any `Simulator`.
 
     Args:

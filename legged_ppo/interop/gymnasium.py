@@ -17,7 +17,7 @@ from gymnasium.wrappers.vector import NormalizeReward
 
 from legged_ppo.config.schema import GymConfig
 from legged_ppo.errors import ConfigError
-from legged_ppo.interface import Observations, StepResult
+from legged_ppo.interface import Environment, Observations, StepResult
 from legged_ppo.interop.images import are_images, image_shape, pack_images
 from legged_ppo.models.trunks import IMAGE
 
@@ -108,7 +108,7 @@ def _silence_sdl() -> None:
     os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
 
 
-class GymnasiumEnv:
+class GymnasiumEnv(Environment):
     """N copies of a Gymnasium environment as an `Environment`.
 
     Box actions are given in [-1, 1] and scaled to the space's bounds, beyond which they are clipped
@@ -135,14 +135,6 @@ class GymnasiumEnv:
         self.step_metrics: list[str] = []
         self._returns = np.zeros(num_envs)
         self._lengths = np.zeros(num_envs, dtype=np.int64)
-
-    @property
-    def env_groups(self) -> None:
-        return None
-
-    @property
-    def symmetry(self) -> None:
-        return None
 
     def reset(self) -> Observations:
         self._returns[:], self._lengths[:] = 0.0, 0
@@ -188,15 +180,6 @@ class GymnasiumEnv:
         pictures = self.copies.render()
         picture = None if pictures is None else pictures[0]
         return None if picture is None else np.asarray(picture)
-
-    def set_progress(self, progress: float) -> None:
-        """Nothing here changes with time."""
-
-    def metrics(self) -> dict[str, torch.Tensor]:
-        return {}
-
-    def curriculum_report(self) -> None:
-        return None
 
     def state_dict(self) -> dict[str, Any]:
         state = {

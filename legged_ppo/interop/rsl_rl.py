@@ -14,7 +14,7 @@ from rsl_rl.env import VecEnv
 from tensordict import TensorDict
 
 from legged_ppo.env.locomotion import LocomotionEnv
-from legged_ppo.interface import Observations, StepResult
+from legged_ppo.interface import Environment, Observations, StepResult
 from legged_ppo.models.trunks import PRIVILEGED
 
 
@@ -66,7 +66,7 @@ class RslRlEnv(VecEnv):
         return {f"/{name}": value for name, value in zip(self.env.step_metrics, means, strict=True)}
 
 
-class FromRslRl:
+class FromRslRl(Environment):
     """Any VecEnv of rsl_rl as an `Environment` for our trainer: of version 5 (mjlab's, Isaac Lab's), or of the
     older ones, which return tensors, and legged_gym's, which also returns privileged observations.
 
@@ -103,14 +103,6 @@ class FromRslRl:
         observed, privileged = self.env.reset()
         return _groups_of(observed, {}, privileged)
 
-    @property
-    def env_groups(self) -> None:
-        return None
-
-    @property
-    def symmetry(self) -> None:
-        return None
-
     def reset(self) -> Observations:
         """The observations as they are: rsl_rl's environments are reset by their steps alone. Their episodes'
         clocks are spread, as its runner does, or all would time out at once for ever."""
@@ -141,28 +133,12 @@ class FromRslRl:
             info={"episode": episode, "step": torch.zeros(0, device=self.device)},
         )
 
-    def set_progress(self, progress: float) -> None:
-        """Such an environment counts its own steps."""
-
     def metrics(self) -> dict[str, torch.Tensor]:
         """What the environment logged in the last step, means of what is a row."""
         return {
             f"Env/{name.strip('/')}": torch.as_tensor(value).float().mean()
             for name, value in self._log.items()
         }
-
-    def curriculum_report(self) -> None:
-        return None
-
-    def state_dict(self) -> dict[str, Any]:
-        """Empty: see above."""
-        return {}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Never called with a state that means something."""
-
-    def load_levels(self, states: list[dict[str, Any]]) -> None:
-        """Nothing is known of its levels."""
 
     def _named(self, groups: dict[str, torch.Tensor]) -> Observations:
         return {ours: groups[theirs].clone() for theirs, ours in self._groups.items()}

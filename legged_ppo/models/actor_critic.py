@@ -10,13 +10,12 @@ import torch
 from torch import nn
 
 from legged_ppo.config.schema import PolicyConfig
+from legged_ppo.interface import Observations
 from legged_ppo.models.distributions import ActionDistribution, make_head
 from legged_ppo.models.linear import Linear
 from legged_ppo.models.mlp import mlp
 from legged_ppo.models.normalization import RunningNormalizer
 from legged_ppo.models.trunks import IMAGE, SCANDOTS, ObsDims, make_trunk
-
-Observations = dict[str, torch.Tensor]
 
 
 class ActorCritic(nn.Module):

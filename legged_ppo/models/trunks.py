@@ -13,11 +13,11 @@ from torch import nn
 
 from legged_ppo.config.schema import PolicyConfig
 from legged_ppo.errors import ConfigError
+from legged_ppo.interface import Observations
 from legged_ppo.models.gru import GRU
 from legged_ppo.models.image_encoder import ImageEncoder
 from legged_ppo.models.mlp import mlp
 
-Observations = dict[str, torch.Tensor]
 ObsDims = Mapping[str, int | tuple[int, int, int]]
 
 PRIVILEGED, EXTRINSICS, SCANDOTS, IMAGE = "privileged", "extrinsics", "scandots", "image"

@@ -10,10 +10,10 @@ import torch
 from legged_ppo.interface import Environment, Observations, StepResult, Symmetry
 
 
-class SymmetryAugmentedEnv:
-    """N robots and N twins that live the same life mirrored: the policy sees and acts for 2 N.
+class SymmetryAugmentedEnv(Environment):
+    """N robots and a mirrored copy of each: the policy sees and acts for 2 N.
 
-    A twin acts as its robot does, mirrored (`mirror_actions`); its memory is what the policy remembers of the
+    A copy executes its robot's action, mirrored (`mirror_actions`); its recurrent state comes from the
     mirrored observations.
     """
 
@@ -28,29 +28,25 @@ class SymmetryAugmentedEnv:
         own = self.env.env_groups
         return None if own is None else torch.cat([own, own])
 
-    @property
-    def symmetry(self) -> None:
-        return None
-
     def mirror_actions(
         self, actions: torch.Tensor, log_probs: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Actions [2 N, A] in which the twins' are their robots', mirrored, and the log-probabilities [2 N] with
-        which they were drawn: the robots' for twins too, for that is whose they are."""
+        """Actions [2 N, A] in which a copy's is its robot's, mirrored, and the log-probabilities [2 N] with
+        which they were drawn: the robot's for the copy too, because its action was not sampled."""
         own = actions[: self.env.num_envs]
         coupled = torch.cat([own, self._mirror.actions(own)])
         return coupled, log_probs[: self.env.num_envs].repeat(2)
 
     def reset(self) -> Observations:
-        return self._with_twins(self.env.reset())
+        return self._with_copies(self.env.reset())
 
     def step(self, actions: torch.Tensor) -> StepResult:
         result = self.env.step(actions[: self.env.num_envs])
         flags = {n: getattr(result, n).repeat(2) for n in ("reward", "terminated", "truncated")}
         return replace(
             result,
-            obs=self._with_twins(result.obs),
-            final_obs=None if result.final_obs is None else self._with_twins(result.final_obs),
+            obs=self._with_copies(result.obs),
+            final_obs=None if result.final_obs is None else self._with_copies(result.final_obs),
             **flags,
         )
 
@@ -72,6 +68,9 @@ class SymmetryAugmentedEnv:
     def load_levels(self, states: list[dict[str, Any]]) -> None:
         self.env.load_levels(states)
 
-    def _with_twins(self, obs: Observations) -> Observations:
-        twins = self._mirror.reflect(obs)
-        return {name: torch.cat([group, twins[name]]) for name, group in obs.items()}
+    def close(self) -> None:
+        self.env.close()
+
+    def _with_copies(self, obs: Observations) -> Observations:
+        copies = self._mirror.reflect(obs)
+        return {name: torch.cat([group, copies[name]]) for name, group in obs.items()}

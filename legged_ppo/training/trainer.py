@@ -150,7 +150,7 @@ class Trainer:
         )
         self._collect: Callable[[], tuple[torch.Tensor, dict[str, torch.Tensor]]]
         self._collect = partial(self.collector.collect, self.buffer)
-        if graphs is not None and getattr(env, "fits_graphs", False):
+        if graphs is not None and env.fits_graphs:
             owners = {"collector": self.collector, "buffer": self.buffer}
             self._collect = Captured(self._collect, owners, graphs, "the rollout")
 

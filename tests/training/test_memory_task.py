@@ -12,14 +12,14 @@ from legged_ppo.algorithms.collector import Collector
 from legged_ppo.algorithms.ppo import PPO
 from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
 from legged_ppo.config.schema import PolicyConfig, PPOConfig
-from legged_ppo.interface import Observations, StepResult
+from legged_ppo.interface import Environment, Observations, StepResult
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.distributions import ActionDistribution
 
 STEPS, BPTT, ITERATIONS = 2048, 16, 70  # STEPS of all environments per iteration
 
 
-class CueEnv:
+class CueEnv(Environment):
     """A sign shown at an episode's first step must be that of the action at its last.
 
     All that is observed is a sign: the cue at the first step, random ones later. Episodes last 8 to
