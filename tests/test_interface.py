@@ -16,7 +16,7 @@ def test_an_environment_without_step_cannot_be_made() -> None:
             return {}
 
     with pytest.raises(TypeError, match="step"):
-        Incomplete()
+        Incomplete()  # type: ignore[abstract]
 
 
 def test_reset_and_step_are_enough_and_the_rest_has_defaults(

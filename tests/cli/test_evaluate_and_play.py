@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from legged_ppo.cli import options
 from legged_ppo.cli import play as play_cli
 from legged_ppo.cli import terrain as gallery_cli
 from legged_ppo.cli import train as train_cli
-from legged_ppo.config.schema import TerrainConfig
+from legged_ppo.config.schema import Config, TerrainConfig
 from legged_ppo.env import factory
 from legged_ppo.evaluation.evaluator import evaluation_config
 from legged_ppo.runs.checkpoint import load_policy
@@ -27,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def checkpoint(tmp_path, config, make_checkpoint) -> Path:
+def checkpoint(tmp_path: Path, config: Config, make_checkpoint: Callable[..., Path]) -> Path:
     return make_checkpoint(tmp_path / "policy.pth", config)
 
 
@@ -56,7 +58,7 @@ def test_help_answers_fast_and_without_torch(script: str) -> None:
 
 
 def test_evaluate_prints_a_table_and_writes_the_documented_json(
-    checkpoint: Path, tmp_path: Path, capsys
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "figures.json"
     arguments = ["--checkpoint", str(checkpoint), "--envs", "4", "--json", str(file)]
@@ -114,7 +116,9 @@ def test_another_terrain_seed_is_other_ground_of_the_same_kind(
     assert features[0] == features[2] == {"0": "1 cm", "1": "5 cm"}
 
 
-def test_a_type_alone_is_all_of_its_levels(checkpoint: Path, tmp_path: Path, capsys) -> None:
+def test_a_type_alone_is_all_of_its_levels(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "figures.json"
     short = ["--json", str(file), "--envs", "4", "task.episode_length_s=0.1"]
     found = {}
@@ -147,7 +151,7 @@ def test_a_type_alone_is_all_of_its_levels(checkpoint: Path, tmp_path: Path, cap
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
-    checkpoint: Path, arguments: list[str], told: str, capsys
+    checkpoint: Path, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate_cli.main(["--checkpoint", str(checkpoint), *arguments]) == 2
     captured = capsys.readouterr()
@@ -160,7 +164,11 @@ def test_bad_input_is_one_line_and_exit_code_2(
 @pytest.mark.parametrize("cli", [evaluate_cli, play_cli])
 @pytest.mark.parametrize("content", [None, b"", b"not a checkpoint", "cut"])
 def test_a_bad_checkpoint_is_one_line_and_exit_code_2(
-    cli, content, checkpoint: Path, tmp_path: Path, capsys
+    cli: ModuleType,
+    content: object,
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = tmp_path / "bad.pth"
     if content == "cut":
@@ -174,7 +182,7 @@ def test_a_bad_checkpoint_is_one_line_and_exit_code_2(
 
 
 def test_latest_is_the_newest_runs_best_and_else_its_latest(
-    tmp_path: Path, config, make_checkpoint
+    tmp_path: Path, config: Config, make_checkpoint: Callable[..., Path]
 ) -> None:
     folder = tmp_path / "logs" / "checkpoints"
     latest = make_checkpoint(folder / "phase1_latest.pth", config)
@@ -184,12 +192,16 @@ def test_latest_is_the_newest_runs_best_and_else_its_latest(
     assert options.find_checkpoint("latest", log_dir) == best.resolve()
 
 
-def test_latest_without_a_run_is_bad_input(tmp_path: Path, capsys) -> None:
+def test_latest_without_a_run_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert play_cli.main(["--log-dir", str(tmp_path)]) == 2
     assert "latest" in capsys.readouterr().err
 
 
-def test_play_without_a_display_prints_every_episode(checkpoint: Path, capsys, monkeypatch) -> None:
+def test_play_without_a_display_prints_every_episode(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("DISPLAY", raising=False)
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     arguments = ["--checkpoint", str(checkpoint), "--episodes", "3", "--command=-0.5,0,0"]
@@ -200,7 +212,10 @@ def test_play_without_a_display_prints_every_episode(checkpoint: Path, capsys, m
 
 
 def test_a_recording_without_a_gl_back_end_says_what_to_install_and_succeeds(
-    checkpoint: Path, tmp_path: Path, capsys, monkeypatch
+    checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(gl_backend, "_renders", lambda name: False)
     gl_backend.use_working_backend.cache_clear()
@@ -227,7 +242,7 @@ def test_a_recording_without_a_gl_back_end_says_what_to_install_and_succeeds(
     ],
 )
 def test_wrong_option_values_are_one_line_and_exit_code_2(
-    cli, arguments: list[str], told: str, capsys
+    cli: ModuleType, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
         cli.main(arguments)

@@ -42,7 +42,9 @@ README = commands((ROOT / "README.md").read_text())
 
 
 @pytest.fixture(scope="module")
-def quickstart(tmp_path_factory: pytest.TempPathFactory, make_checkpoint) -> Path:
+def quickstart(
+    tmp_path_factory: pytest.TempPathFactory, make_checkpoint: Callable[..., Path]
+) -> Path:
     """A folder as the quickstart leaves it: recipes, and the checkpoints of a run."""
     folder = tmp_path_factory.mktemp("quickstart")
     (folder / "configs").symlink_to(ROOT / "configs")

@@ -132,7 +132,7 @@ def test_a_reset_clears_actions_and_history_of_the_robots_that_ended(
         buffer = getattr(env, name).reshape(3, -1)
         assert not buffer[ended].any() and buffer[~ended].any(), name
     assert env.last_foot_force[:, 0].tolist() == [0.0, 40.0, 0.0]
-    assert torch.equal(env.simulator.randomized, ended)
+    assert torch.equal(env.simulator.randomized, ended)  # type: ignore[attr-defined]
 
 
 def test_actions_are_clipped_and_move_the_targets_from_the_default_pose(
@@ -142,7 +142,7 @@ def test_actions_are_clipped_and_move_the_targets_from_the_default_pose(
     env = kinematic(quiet, 2)
     env.start_episodes_together()
     env.step(torch.tensor([[0.5], [-7.0]]).expand(2, 12))
-    offset = env.simulator.targets - torch.tensor(quiet.robot.default_joint_pos)
+    offset = env.simulator.targets - torch.tensor(quiet.robot.default_joint_pos)  # type: ignore[attr-defined]
     torch.testing.assert_close(offset, torch.tensor([[0.125], [-0.5]]).expand(2, 12))
     assert (env.action[1] == -2.0).all()
 
@@ -211,7 +211,7 @@ def test_a_robot_whose_physics_fail_ends_alone_and_goes_on(quiet: Config) -> Non
     for each in (env, reference):
         each.start_episodes_together()
         rollout(each, range(3))
-    env.simulator.groups[0].batch.qpos[1, 9] = float("nan")
+    env.simulator.groups[0].batch.qpos[1, 9] = float("nan")  # type: ignore[attr-defined]
     bad = torch.tensor([False, True, False])
     result, expected = (each.step(actions(each, 3)) for each in (env, reference))
     assert torch.equal(result.terminated, bad) and not result.truncated.any()

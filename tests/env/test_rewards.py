@@ -112,7 +112,7 @@ def stop_and_step(x: RewardInputs) -> None:
     x.contact[0] = torch.tensor([True, False, False, True])
 
 
-CASES: dict[str, tuple[Callable[[RewardInputs], None], float]] = {
+CASES: dict[str, tuple[Callable[[RewardInputs], object], float]] = {
     "tracking": (track, 0.5 - 0.1 - 0.3),
     "tracking_lin_vel": (fill("base_lin_vel", 0.5, 0.25, 1.0), 0.77880),  # exp(-1/4)
     "tracking_ang_vel": (fill("base_ang_vel", 1.0, 1.0, -0.5), 0.36788),  # exp(-1)

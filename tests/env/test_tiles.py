@@ -64,7 +64,7 @@ def test_the_engine_hears_of_new_tiles_before_robots_are_reset_there(
     env.commands.fix((0.0, 0.0, 0.0))  # standing still is a success
     rollout(env, range(env.max_episode_length))
     assert (env.tile == before + 1).all()
-    assert torch.equal(env.simulator.tiles_at_reset, env.tile)
+    assert torch.equal(env.simulator.tiles_at_reset, env.tile)  # type: ignore[attr-defined]
 
 
 def test_a_state_continues_in_an_environment_that_began_on_other_tiles(busy: Config) -> None:
@@ -101,8 +101,8 @@ def test_robots_that_leave_their_tile_come_in_at_the_opposite_edge(quiet: Config
     size, origin = quiet.terrain.tile_size, env._origin[1, :2]
     # The second robot stands just inside an edge and moves out; its world is flat and repeats.
     for each, x in ((env, size / 2 - 1e-4), (reference, -size / 2 + 1e-4)):
-        each.simulator.groups[0].batch.qpos[1, :2] = origin.double().numpy() + np.array([x, 0.3])
-        each.simulator.groups[0].batch.qvel[1, 0] = 1.0
+        each.simulator.groups[0].batch.qpos[1, :2] = origin.double().numpy() + np.array([x, 0.3])  # type: ignore[attr-defined]
+        each.simulator.groups[0].batch.qvel[1, 0] = 1.0  # type: ignore[attr-defined]
     result, expected = (each.step(actions(each, 3)) for each in (env, reference))
     for name in result.obs:
         torch.testing.assert_close(result.obs[name], expected.obs[name], atol=2e-3, rtol=1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,17 @@ import pytest
 import torch
 
 from legged_ppo.cli import evaluate as evaluate_cli
+from legged_ppo.config.schema import Config
 from legged_ppo.env.locomotion import LocomotionEnv
-from legged_ppo.evaluation import evaluator
 from legged_ppo.evaluation.comparison import compare
 from legged_ppo.evaluation.evaluator import collect_episodes
+from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.reports.tables import comparison_table, difference_matrix
 
 
-def test_differences_are_given_by_type_and_level(config, make_policy) -> None:
+def test_differences_are_given_by_type_and_level(
+    config: Config, make_policy: Callable[..., ActorCritic]
+) -> None:
     config.task.episode_length_s = 0.2
     first, terrain = collect_episodes(make_policy(config), config, 48, seed=3)
     first.success[:] = False
@@ -36,7 +40,9 @@ def test_differences_are_given_by_type_and_level(config, make_policy) -> None:
     assert cells == [["flat", "rough"], ["+0.00\nn=24", "+0.00\nn=12"], ["", "+1.00*\nn=12"]]
 
 
-def test_few_pairs_are_not_marked_as_different(config, make_policy) -> None:
+def test_few_pairs_are_not_marked_as_different(
+    config: Config, make_policy: Callable[..., ActorCritic]
+) -> None:
     config.task.episode_length_s = 0.2
     first, terrain = collect_episodes(make_policy(config), config, 4, seed=3)
     second = copy.deepcopy(first)
@@ -64,12 +70,12 @@ def pairs(monkeypatch: pytest.MonkeyPatch) -> list[LocomotionEnv]:
         seen.append(self)
         return obs
 
-    monkeypatch.setattr(evaluator.LocomotionEnv, "start_episodes_together", watch)
+    monkeypatch.setattr(LocomotionEnv, "start_episodes_together", watch)
     return seen
 
 
 def test_policies_with_other_eyes_are_compared_on_the_same_episodes(
-    tmp_path: Path, config, make_checkpoint, pairs: list[LocomotionEnv]
+    tmp_path: Path, config: Config, make_checkpoint: Callable[..., Path], pairs: list[LocomotionEnv]
 ) -> None:
     first = make_checkpoint(tmp_path / "a.pth", config)
     other = copy.deepcopy(config)
@@ -95,7 +101,10 @@ def test_policies_with_other_eyes_are_compared_on_the_same_episodes(
 
 
 def test_policies_of_robots_with_other_joints_are_refused(
-    tmp_path: Path, config, make_checkpoint, capsys
+    tmp_path: Path,
+    config: Config,
+    make_checkpoint: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     first = make_checkpoint(tmp_path / "a.pth", config)
     config.robot.foot_geoms = config.robot.foot_geoms[:3]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
+from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_env
 from legged_ppo.evaluation.evaluator import (
     EpisodeMeter,
@@ -15,6 +18,7 @@ from legged_ppo.evaluation.evaluator import (
 )
 from legged_ppo.evaluation.statistics import interval_name, ratio_figure, summarize, wilson_interval
 from legged_ppo.interface import StepResult
+from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentActor
 from legged_ppo.sim.mujoco_c import MujocoC
 
@@ -53,7 +57,7 @@ def test_wilson_interval_has_the_published_values(
 def test_the_interval_of_a_mean_is_the_normal_one_and_needs_two_episodes() -> None:
     values = np.array([1.0, 2.0, 4.0, 9.0])
     half = 1.959964 * values.std(ddof=1) / 2.0
-    assert ratio_figure(values, np.ones(4)) == (4.0, pytest.approx([4.0 - half, 4.0 + half]))
+    assert ratio_figure(values, np.ones(4)) == (4.0, pytest.approx([4.0 - half, 4.0 + half]))  # type: ignore[comparison-overlap]
     assert ratio_figure(values[:1], np.ones(1)) == (1.0, None)
     assert ratio_figure(values, np.zeros(4)) == (None, None)
 
@@ -73,7 +77,9 @@ def test_the_interval_of_a_pooled_mean_covers_the_truth_in_95_of_100_evaluations
     assert 0.92 < covered / 2000 < 0.965  # 0.005 is the standard deviation of this share
 
 
-def test_the_same_seed_gives_the_same_figures_and_another_seed_others(config, make_policy) -> None:
+def test_the_same_seed_gives_the_same_figures_and_another_seed_others(
+    config: Config, make_policy: Callable[..., ActorCritic]
+) -> None:
     policy = make_policy(config)
     first, again, other = (
         evaluate_policy(policy, config, 8, seed, stochastic=True) for seed in (5, 5, 6)
@@ -82,7 +88,9 @@ def test_the_same_seed_gives_the_same_figures_and_another_seed_others(config, ma
     assert first["overall"]["lin_vel_error"] != other["overall"]["lin_vel_error"]
 
 
-def test_figures_are_given_overall_and_by_terrain_type_and_level(config, make_policy) -> None:
+def test_figures_are_given_overall_and_by_terrain_type_and_level(
+    config: Config, make_policy: Callable[..., ActorCritic]
+) -> None:
     result = evaluate_policy(make_policy(config), config, 10, seed=1, num_envs=4)
     assert list(result) == ["overall", "terrain", "terrain_fingerprint"]
     assert list(result["terrain"]) == ["flat", "rough"]
@@ -105,7 +113,9 @@ def test_figures_are_given_overall_and_by_terrain_type_and_level(config, make_po
                 assert low <= figures[name] <= high
 
 
-def test_evaluation_leaves_the_recipe_and_the_global_generator_alone(config, make_policy) -> None:
+def test_evaluation_leaves_the_recipe_and_the_global_generator_alone(
+    config: Config, make_policy: Callable[..., ActorCritic]
+) -> None:
     policy = make_policy(config)
     before, state = config.task.randomization.push_interval_s, torch.get_rng_state()
     evaluate_policy(policy, config, 2, seed=1, stochastic=True)
@@ -115,7 +125,7 @@ def test_evaluation_leaves_the_recipe_and_the_global_generator_alone(config, mak
 
 
 def test_standing_still_is_no_success_when_told_to_move_and_one_when_told_to_stand(
-    config, make_policy
+    config: Config, make_policy: Callable[..., ActorCritic]
 ) -> None:
     policy = make_policy(config)
     told_to_move = evaluate_policy(policy, config, 4, seed=1, command=(1.0, 0.0, 0.0))["overall"]
@@ -127,7 +137,7 @@ def test_standing_still_is_no_success_when_told_to_move_and_one_when_told_to_sta
     assert told_to_stand["lin_vel_error"] < 0.3
 
 
-def test_a_fall_ends_the_measurement_of_its_robot_alone(config) -> None:
+def test_a_fall_ends_the_measurement_of_its_robot_alone(config: Config) -> None:
     """Robot 0 folds its legs away and falls; its next episode must not count."""
     config.task.max_tilt = 0.5
     env = make_env(evaluation_config(config), 4, 3)
@@ -154,7 +164,7 @@ def test_a_fall_ends_the_measurement_of_its_robot_alone(config) -> None:
     assert summarize(episodes)["time_to_fall_s"] == pytest.approx((fall_step * env.dt + 4.5) / 4)
 
 
-def test_forward_displacement_is_along_the_heading_of_the_start(config) -> None:
+def test_forward_displacement_is_along_the_heading_of_the_start(config: Config) -> None:
     """A robot that walks backwards, round a corner or sideways gets as little forward as that."""
     env = make_env(evaluation_config(config), 4, 3)
     env.start_episodes_together()
@@ -173,7 +183,7 @@ def test_forward_displacement_is_along_the_heading_of_the_start(config) -> None:
     np.testing.assert_allclose(episodes.displacement, [1.0, 1.0, 2.0, 0.5], atol=1e-5)
 
 
-def test_the_measured_sums_are_those_of_a_plain_loop(config) -> None:
+def test_the_measured_sums_are_those_of_a_plain_loop(config: Config) -> None:
     """Errors, work and path of robots that do not fall, against a float64 accumulation."""
     env = make_env(evaluation_config(config), 3, 2)
     env.start_episodes_together()
@@ -200,7 +210,7 @@ def test_the_measured_sums_are_those_of_a_plain_loop(config) -> None:
     assert summarize(episodes)["cost_of_transport"] == pytest.approx(cost, rel=1e-4)
 
 
-def test_no_time_limit_inside_the_measurement_resets_a_robot(config) -> None:
+def test_no_time_limit_inside_the_measurement_resets_a_robot(config: Config) -> None:
     """The episode's last step is measured in its own state, not in the next episode's first."""
     env = make_env(evaluation_config(config), 2, 0)
     env.start_episodes_together()
@@ -211,7 +221,9 @@ def test_no_time_limit_inside_the_measurement_resets_a_robot(config) -> None:
     assert env.step(torch.zeros(2, env.num_actions)).truncated.all()
 
 
-def test_memory_is_zeroed_exactly_where_an_episode_ended(config, make_policy) -> None:
+def test_memory_is_zeroed_exactly_where_an_episode_ended(
+    config: Config, make_policy: Callable[..., ActorCritic]
+) -> None:
     policy = make_policy(config)
     env = make_env(config, 3, 0)
     obs = env.start_episodes_together()
@@ -232,14 +244,21 @@ def test_memory_is_zeroed_exactly_where_an_episode_ended(config, make_policy) ->
     torch.testing.assert_close(actor.state[:, [0, 2]], carried.state[:, [0, 2]])
 
 
-def test_stochastic_evaluation_samples_the_actions(config, make_policy) -> None:
+def test_stochastic_evaluation_samples_the_actions(
+    config: Config, make_policy: Callable[..., ActorCritic]
+) -> None:
     policy = make_policy(config)
     mode, _ = collect_episodes(policy, config, 2, seed=4)
     sampled, _ = collect_episodes(policy, config, 2, seed=4, stochastic=True)
     assert sampled.work.sum() > 2 * mode.work.sum()
 
 
-def test_contacts_that_were_lost_are_a_warning(config, make_policy, monkeypatch, caplog) -> None:
+def test_contacts_that_were_lost_are_a_warning(
+    config: Config,
+    make_policy: Callable[..., ActorCritic],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     policy = make_policy(config)
     evaluate_policy(policy, config, 2, seed=1)
     assert not caplog.records

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from legged_ppo.cli import evaluate as evaluate_cli
+from legged_ppo.config.schema import Config
 from legged_ppo.evaluation.evaluator import collect_episodes
 from legged_ppo.evaluation.statistics import cell_masks, summarize_by_terrain
 from legged_ppo.evaluation.tiles import thin_cells_line
+from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.reports.terrain_report import write_terrain_report
 
 
 @pytest.fixture
-def checkpoint(tmp_path, config, make_checkpoint) -> Path:
+def checkpoint(tmp_path: Path, config: Config, make_checkpoint: Callable[..., Path]) -> Path:
     config.task.episode_length_s = 0.2
     config.terrain.proportions = {"flat": 0.7, "rough": 0.2, "slope_up": 0.1}
     config.terrain.num_levels = 3
@@ -31,7 +34,9 @@ def counts(file: Path) -> dict[str, dict[str, int]]:
     }
 
 
-def test_every_cell_gets_the_episodes_asked_for(checkpoint: Path, tmp_path: Path, capsys) -> None:
+def test_every_cell_gets_the_episodes_asked_for(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "figures.json"
     arguments = ["--checkpoint", str(checkpoint), "--episodes-per-cell", "10", "--json", str(file)]
     assert evaluate_cli.main(arguments) == 0
@@ -40,7 +45,9 @@ def test_every_cell_gets_the_episodes_asked_for(checkpoint: Path, tmp_path: Path
     assert "warning" not in capsys.readouterr().out
 
 
-def test_every_cell_gets_its_episodes_over_several_rounds(config, make_policy) -> None:
+def test_every_cell_gets_its_episodes_over_several_rounds(
+    config: Config, make_policy: Callable[..., ActorCritic]
+) -> None:
     config.task.episode_length_s = 0.1
     found, terrain = collect_episodes(
         make_policy(config), config, 5, seed=0, num_envs=8, by_cell=True
@@ -60,7 +67,9 @@ def test_one_tile_alone_gets_them_too(checkpoint: Path, tmp_path: Path) -> None:
     assert counts(file) == {"rough": {"2": 4}}
 
 
-def test_cells_with_few_episodes_or_none_are_told_of(checkpoint: Path, capsys) -> None:
+def test_cells_with_few_episodes_or_none_are_told_of(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert evaluate_cli.main(["--checkpoint", str(checkpoint), "--envs", "9"]) == 0
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("warning: of 7 cells (terrain type and level) 0 have no episode and 7 ")
@@ -69,14 +78,18 @@ def test_cells_with_few_episodes_or_none_are_told_of(checkpoint: Path, capsys) -
     assert "5 have no episode and 2 fewer than 10; --episodes-per-cell 10" in line
 
 
-def test_both_ways_to_say_how_many_are_refused(checkpoint: Path, capsys) -> None:
+def test_both_ways_to_say_how_many_are_refused(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["--checkpoint", str(checkpoint), "--envs", "8", "--episodes-per-cell", "2"]
     assert evaluate_cli.main(arguments) == 2
     error = capsys.readouterr().err
     assert error == "error: --episodes-per-cell: got '2', expected left out with --envs\n"
 
 
-def test_only_the_plane_is_the_same_at_every_level(config, make_policy) -> None:
+def test_only_the_plane_is_the_same_at_every_level(
+    config: Config, make_policy: Callable[..., ActorCritic]
+) -> None:
     config.task.episode_length_s = 0.1
     plane, terrain = collect_episodes(make_policy(config), config, 8, seed=0)
     assert terrain.cells == [1, 2]
@@ -88,7 +101,10 @@ def test_only_the_plane_is_the_same_at_every_level(config, make_policy) -> None:
 
 
 def test_the_page_tells_the_episodes_of_each_cell(
-    config, make_policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Config,
+    make_policy: Callable[..., ActorCritic],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config.task.episode_length_s = 0.1
     found, terrain = collect_episodes(make_policy(config), config, 7, seed=0)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 from typing import Any, ClassVar
 from unittest.mock import MagicMock, patch
 
@@ -212,7 +213,9 @@ def test_a_resumed_run_equals_one_that_went_through(recipe: str, tmp_path: Path)
         assert (runs[0] / "plots" / "learning_curves.png").stat().st_size > 10_000
 
 
-def test_an_episode_is_recorded_as_the_environment_draws_itself(tmp_path: Path, capsys) -> None:
+def test_an_episode_is_recorded_as_the_environment_draws_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["--config", RECIPE, *overrides(tmp_path, 1)]) == 0  # a run of one iteration
     arguments = ["--checkpoint", str(tmp_path / "run" / "checkpoints" / "phase1_best.pth")]
     video = tmp_path / "run.mp4"
@@ -253,7 +256,7 @@ def test_evaluation_counts_whole_episodes_of_the_policy_it_is_given() -> None:
 class Endless(gymnasium.Env[np.ndarray, np.int64]):
     """Draws itself, pays 1 a step, and ends only by action 1."""
 
-    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 50}
+    metadata: ClassVar = {"render_modes": ["rgb_array"], "render_fps": 50}  # type: ignore[misc]
     observation_space = gymnasium.spaces.Box(-1.0, 1.0, (4,), np.float32)
     action_space = gymnasium.spaces.Discrete(2)
 
@@ -323,14 +326,18 @@ def test_an_evaluation_takes_another_return_as_success(checkpoint: Path, tmp_pat
 )
 @pytest.mark.parametrize("cli", [evaluate_cli, play_cli])
 def test_overrides_that_nothing_would_read_are_refused(
-    cli, checkpoint: Path, capsys, override: str, told: str
+    cli: ModuleType, checkpoint: Path, capsys: pytest.CaptureFixture[str], override: str, told: str
 ) -> None:
     assert cli.main(["--checkpoint", str(checkpoint), override]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and told in error
 
 
-def test_episodes_that_never_end_are_cut_with_a_warning(endless, monkeypatch, caplog) -> None:
+def test_episodes_that_never_end_are_cut_with_a_warning(
+    endless: tuple[ActorCritic, Config],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     policy, config = endless
     monkeypatch.setattr(returns, "_MAX_STEPS", 40)
     figures = evaluate_returns(policy, config, 2, seed=0)["overall"]
@@ -384,7 +391,7 @@ def test_an_environment_without_render_has_no_video_and_keeps_its_table(
 
 @pytest.mark.parametrize(("gif_fps", "frames"), [(None, 60), (20, 24), (100, 120)])
 def test_a_gif_has_the_frames_asked_for_and_plays_in_real_time(
-    endless, tmp_path: Path, gif_fps: int | None, frames: int
+    endless: tuple[ActorCritic, Config], tmp_path: Path, gif_fps: int | None, frames: int
 ) -> None:
     policy, config = endless
     config.gym.kwargs["max_episode_steps"] = 60  # at 50 steps a second
@@ -403,7 +410,9 @@ def test_a_gif_has_the_frames_asked_for_and_plays_in_real_time(
     assert written == {gif: frames, video: 60}
 
 
-def test_play_hands_the_rate_of_a_gif_on(endless, tmp_path: Path, monkeypatch) -> None:
+def test_play_hands_the_rate_of_a_gif_on(
+    endless: tuple[ActorCritic, Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = MagicMock(return_value=0.0)
     monkeypatch.setattr(gym_video, "record_gym_episodes", asked)
     monkeypatch.setattr(loading, "load_for_evaluation", lambda _: (*endless, {"env_steps": 0}, "x"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +15,12 @@ import torch
 from PIL import Image
 
 from legged_ppo.cli import evaluate as evaluate_cli
+from legged_ppo.config.schema import Config
 from legged_ppo.evaluation import protocol
 from legged_ppo.evaluation.comparison import compare
 from legged_ppo.evaluation.evaluator import collect_episodes, evaluate_policy
+from legged_ppo.interface import Observations
+from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.reports import tables
 from legged_ppo.reports.heat_map import heat_map_png, success_matrix
 from legged_ppo.reports.terrain_report import write_terrain_report
@@ -23,7 +28,7 @@ from legged_ppo.terrain.types import make_tile_types
 
 
 @pytest.fixture
-def checkpoint(tmp_path, config, make_checkpoint) -> Path:
+def checkpoint(tmp_path: Path, config: Config, make_checkpoint: Callable[..., Path]) -> Path:
     return make_checkpoint(tmp_path / "policy.pth", config)
 
 
@@ -70,7 +75,9 @@ def test_a_report_page_shows_every_type_and_level(
     assert ("data:image/png;base64," in text) == (suffix == "html")
 
 
-def test_a_page_leaves_the_picture_of_another_alone(config, make_policy, tmp_path: Path) -> None:
+def test_a_page_leaves_the_picture_of_another_alone(
+    config: Config, make_policy: Callable[..., ActorCritic], tmp_path: Path
+) -> None:
     result = evaluate_policy(make_policy(config), config, 4, seed=0)
     write_terrain_report(tmp_path / "out.md", Path("policy.pth"), result)
     picture = (tmp_path / "out.png").read_bytes()
@@ -81,7 +88,9 @@ def test_a_page_leaves_the_picture_of_another_alone(config, make_policy, tmp_pat
     assert (tmp_path / "other.png").read_text() == "a picture of the user's own"
 
 
-def test_episodes_are_shared_out_evenly_whatever_the_training_did(config, make_policy) -> None:
+def test_episodes_are_shared_out_evenly_whatever_the_training_did(
+    config: Config, make_policy: Callable[..., ActorCritic]
+) -> None:
     config.terrain.proportions = {"flat": 0.9, "rough": 0.1}
     config.terrain.max_initial_level = 0
     config.terrain.curriculum.rule = "progress"
@@ -91,7 +100,7 @@ def test_episodes_are_shared_out_evenly_whatever_the_training_did(config, make_p
 
 
 def test_a_policy_equals_itself_in_a_comparison_and_differs_from_another(
-    config, make_policy
+    config: Config, make_policy: Callable[..., ActorCritic]
 ) -> None:
     policy = make_policy(config)
     first, terrain = collect_episodes(policy, config, 12, seed=3)
@@ -115,7 +124,9 @@ def test_a_policy_equals_itself_in_a_comparison_and_differs_from_another(
         )
 
 
-def test_compare_prints_both_and_writes_json(checkpoint: Path, tmp_path: Path, capsys) -> None:
+def test_compare_prints_both_and_writes_json(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "difference.json"
     arguments = ["--compare", str(checkpoint), str(checkpoint), "--envs", "4", "--json", str(file)]
     assert evaluate_cli.main(arguments) == 0
@@ -123,7 +134,9 @@ def test_compare_prints_both_and_writes_json(checkpoint: Path, tmp_path: Path, c
     assert json.loads(file.read_text())["overall"]["difference"]["success_rate"] == [0.0, 0.0, 0.0]
 
 
-def test_one_tile_can_be_evaluated_alone(config, make_policy) -> None:
+def test_one_tile_can_be_evaluated_alone(
+    config: Config, make_policy: Callable[..., ActorCritic]
+) -> None:
     result = evaluate_policy(make_policy(config), config, 4, seed=0, place=("rough", 1))
     assert list(result["terrain"]) == ["rough"]
     assert list(result["terrain"]["rough"]["levels"]) == ["1"]
@@ -142,7 +155,7 @@ def test_one_tile_can_be_evaluated_alone(config, make_policy) -> None:
     ],
 )
 def test_a_place_that_does_not_exist_is_refused(
-    checkpoint: Path, capsys, arguments: list[str], expected: str
+    checkpoint: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
     code = evaluate_cli.main(["--checkpoint", str(checkpoint), "--envs", "2", *arguments])
     error = capsys.readouterr().err
@@ -150,7 +163,7 @@ def test_a_place_that_does_not_exist_is_refused(
 
 
 def test_the_protocol_covers_the_published_terrains(
-    config, make_policy, monkeypatch: pytest.MonkeyPatch
+    config: Config, make_policy: Callable[..., ActorCritic], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(protocol, "TIME_LIMIT", 1.0)
     figures = protocol.run_protocol(make_policy(config), config, 12, seed=0)
@@ -174,7 +187,7 @@ def test_the_protocol_covers_the_published_terrains(
 
 
 def test_in_the_protocol_a_policy_of_headings_is_told_to_keep_its_own(
-    config, make_policy, monkeypatch: pytest.MonkeyPatch
+    config: Config, make_policy: Callable[..., ActorCritic], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Headings drift while robots stand on their shaking legs; the yaw rates that they see undo it."""
     monkeypatch.setattr(protocol, "TIME_LIMIT", 0.5)
@@ -184,7 +197,7 @@ def test_in_the_protocol_a_policy_of_headings_is_told_to_keep_its_own(
         policy = make_policy(config)
         act = policy.step
 
-        def watch(obs, *rest, act=act, commands=commands):  # normalised alike in both
+        def watch(obs: Observations, *rest: Any, act: Any = act, commands: Any = commands) -> Any:
             commands.append(obs["commands"][:, 2].clone())
             return act(obs, *rest)
 

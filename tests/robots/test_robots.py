@@ -116,7 +116,7 @@ def inertia(model: mujoco.MjModel, body: str) -> np.ndarray:
     """Inertia [3, 3] about the centre of mass, in the body's axes."""
     axes = np.empty(9)
     mujoco.mju_quat2Mat(axes, model.body(body).iquat)
-    axes = axes.reshape(3, 3)
+    axes = axes.reshape(3, 3)  # type: ignore[assignment]
     return axes @ np.diag(model.body(body).inertia) @ axes.T
 
 
@@ -339,7 +339,7 @@ def test_the_feet_of_a_foreign_mjcf_have_the_friction_that_is_asked_for(
         quiet.task.randomization.friction = range_
         env = make_env(quiet, 1, seed=0)
         env.start_episodes_together()
-        batch = env.simulator.groups[0].batch
+        batch = env.simulator.groups[0].batch  # type: ignore[attr-defined]
         model, data = batch.get_model(0), batch.get_data(0)
         for _ in range(20):
             mujoco.mj_step(model, data)

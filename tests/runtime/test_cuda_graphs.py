@@ -22,7 +22,10 @@ class Walker:
         self.generator = torch.Generator().manual_seed(0)
         self.position, self.before = torch.zeros(3), torch.zeros(3)
         self.speed = torch.ones(3)
-        self.parts = {"sum": torch.zeros(()), "pair": [torch.zeros(2), torch.zeros(2)]}
+        self.parts: dict[str, Any] = {
+            "sum": torch.zeros(()),
+            "pair": [torch.zeros(2), torch.zeros(2)],
+        }
         self.gain, self.on = 0.5, True
 
     def step(self, push: torch.Tensor) -> torch.Tensor:

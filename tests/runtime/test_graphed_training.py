@@ -122,7 +122,7 @@ def test_an_environment_of_ones_own_is_the_same_in_graphs(
     plain, captured = make(None), make(graphs)
     for _ in range(4):
         assert without_times(captured._iterate()) == without_times(plain._iterate())
-    assert torch.equal(captured.env.average.value, plain.env.average.value)
+    assert torch.equal(captured.env.average.value, plain.env.average.value)  # type: ignore[attr-defined]
     assert graphs.recordings == 2
 
 

@@ -14,7 +14,7 @@ def test_a_line_every_period_and_none_before(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 100.0
-    monkeypatch.setattr(progress_lines.time, "monotonic", lambda: now)
+    monkeypatch.setattr(progress_lines.time, "monotonic", lambda: now)  # type: ignore[attr-defined]
     log = logging.getLogger("legged_ppo.test")
     caplog.set_level(logging.INFO, log.name)
     bounded, endless = ProgressLines(log, "video", 1200), ProgressLines(log, "play", None)

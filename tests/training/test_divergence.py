@@ -63,7 +63,8 @@ def test_weights_that_are_not_finite_are_never_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     trainer = make_trainer(tmp_path)
-    update, calls = trainer.ppo.update, []
+    update = trainer.ppo.update
+    calls: list[None] = []
 
     def damaging(*args: Any, **kwargs: Any) -> dict[str, Any]:
         calls.append(None)

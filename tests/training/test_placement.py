@@ -124,7 +124,7 @@ def moved(module: nn.Module, device: torch.device) -> nn.Module:
     for part in module.modules():
         for name, value in part.named_parameters(recurse=False):
             setattr(part, name, nn.Parameter(value.to(device)))
-        for name, value in part.named_buffers(recurse=False):
+        for name, value in part.named_buffers(recurse=False):  # type: ignore[assignment]
             setattr(part, name, value.to(device))
     return module
 

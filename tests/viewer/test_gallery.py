@@ -21,7 +21,11 @@ _TILE = np.array([300, 236])
     ("types", "levels"), [({"stairs_up": 1}, 1), ({"gaps": 1, "rough": 1, "hurdles": 1}, 3)]
 )
 def test_the_gallery_has_a_picture_for_every_type_and_difficulty(
-    backend: str, tmp_path: Path, capsys, types: dict[str, int], levels: int
+    backend: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    types: dict[str, int],
+    levels: int,
 ) -> None:
     file = tmp_path / "gallery.png"
     shares = "{" + ", ".join(f"{name}: {share}" for name, share in types.items()) + "}"
@@ -40,9 +44,11 @@ def test_the_gallery_has_a_picture_for_every_type_and_difficulty(
             assert 0.2 < (tile[26:] < 250).mean() < 0.95, "ground before a white sky"
 
 
-def test_without_a_recipe_the_gallery_shows_every_type(monkeypatch, tmp_path: Path) -> None:
+def test_without_a_recipe_the_gallery_shows_every_type(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     seen = []
-    monkeypatch.setattr(gallery, "render_gallery", lambda *given: seen.append(given) or ["flat"])
+    monkeypatch.setattr(gallery, "render_gallery", lambda *given: seen.append(given) or ["flat"])  # type: ignore[func-returns-value]
     assert main(["--gallery", str(tmp_path / "all.png")]) == 0
     config, file, levels = seen[0]
     assert (config.proportions, file, levels) == ({}, tmp_path / "all.png", 4)
@@ -58,7 +64,11 @@ def test_without_a_recipe_the_gallery_shows_every_type(monkeypatch, tmp_path: Pa
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
-    arguments: list[str], told: str, tmp_path: Path, monkeypatch, capsys
+    arguments: list[str],
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == EXIT_BAD_INPUT
@@ -74,7 +84,9 @@ def test_levels_are_counted_from_1(levels: str) -> None:
     assert caught.value.code == EXIT_BAD_INPUT
 
 
-def test_without_opengl_a_line_says_what_to_install(monkeypatch, tmp_path: Path, capsys) -> None:
+def test_without_opengl_a_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(gl_backend, "_renders", lambda name: False)
     gl_backend.use_working_backend.cache_clear()
     assert main(["--gallery", str(tmp_path / "gallery.png")]) == EXIT_FAILURE

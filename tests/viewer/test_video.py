@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import imageio.v2 as imageio
@@ -9,7 +10,9 @@ import mujoco
 import numpy as np
 import pytest
 
+from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_env
+from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.reports.run_report import terrain_tour, write_report
 from legged_ppo.viewer import gl_backend
 from legged_ppo.viewer.scene import RobotScene, build_render_model
@@ -22,7 +25,9 @@ def test_the_back_end_asked_for_comes_first_and_a_window_only_with_a_display() -
     assert gl_backend.candidates({"DISPLAY": ":0"}) == ["egl", "osmesa", "glfw"]
 
 
-def test_without_a_back_end_the_error_is_one_line_that_names_packages(monkeypatch) -> None:
+def test_without_a_back_end_the_error_is_one_line_that_names_packages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(gl_backend, "_renders", lambda name: False)
     gl_backend.use_working_backend.cache_clear()
     with pytest.raises(gl_backend.RenderingUnavailable, match="libegl1 libgl1") as caught:
@@ -31,7 +36,7 @@ def test_without_a_back_end_the_error_is_one_line_that_names_packages(monkeypatc
     assert "\n" not in str(caught.value)
 
 
-def test_the_robot_stands_in_the_middle_of_the_picture(backend: str, config) -> None:
+def test_the_robot_stands_in_the_middle_of_the_picture(backend: str, config: Config) -> None:
     env = make_env(config, 2, 0)
     env.start_episodes_together()
     with RobotScene(
@@ -47,9 +52,9 @@ def test_the_robot_stands_in_the_middle_of_the_picture(backend: str, config) -> 
     assert abs(np.median(rows) - 90) < 40
 
 
-def test_pictures_leave_the_physics_model_alone(config) -> None:
+def test_pictures_leave_the_physics_model_alone(config: Config) -> None:
     env = make_env(config, 1, 0)
-    physics = env.simulator.groups[0].model
+    physics = env.simulator.groups[0].model  # type: ignore[attr-defined]
     assert not ((physics.geom_contype == 0) & (physics.geom_conaffinity == 0)).any()
     picture = build_render_model(env.robot, env.terrain, (0, 0))
     assert picture.ngeom > physics.ngeom
@@ -59,7 +64,7 @@ def test_pictures_leave_the_physics_model_alone(config) -> None:
 
 
 def test_a_video_and_a_gif_have_the_frames_asked_for(
-    backend: str, config, make_policy, tmp_path: Path
+    backend: str, config: Config, make_policy: Callable[..., ActorCritic], tmp_path: Path
 ) -> None:
     video, gif = tmp_path / "walk.mp4", tmp_path / "walk.gif"
     seconds = render_episodes(
@@ -90,7 +95,7 @@ def test_a_tour_stops_at_every_type_at_the_highest_mastered_level() -> None:
 
 
 def test_a_video_goes_from_place_to_place(
-    backend: str, config, make_policy, tmp_path: Path
+    backend: str, config: Config, make_policy: Callable[..., ActorCritic], tmp_path: Path
 ) -> None:
     config.terrain.proportions = {"flat": 1.0, "stairs_down": 1.0}
     script = [
@@ -106,7 +111,10 @@ def test_a_video_goes_from_place_to_place(
 
 
 def test_the_report_of_a_run_survives_a_machine_without_opengl(
-    config, make_checkpoint, tmp_path: Path, monkeypatch
+    config: Config,
+    make_checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(gl_backend, "_renders", lambda name: False)
     gl_backend.use_working_backend.cache_clear()

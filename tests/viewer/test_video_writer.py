@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from legged_ppo.cli import play
+from legged_ppo.config.schema import Config
 from legged_ppo.viewer import video_writer
 from legged_ppo.viewer.video_writer import VideoError, open_stream
 
@@ -59,7 +60,9 @@ def test_a_full_disk_is_one_line_and_the_older_file_stays(
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_video_that_lost_its_end_is_noticed(tmp_path: Path, monkeypatch) -> None:
+def test_a_video_that_lost_its_end_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     make = video_writer._encoder
 
     def lossy(path: Path, fps: int) -> object:
@@ -84,7 +87,7 @@ def test_a_video_that_lost_its_end_is_noticed(tmp_path: Path, monkeypatch) -> No
     [("missing", "in a folder that exists"), ("/proc", "in a folder that can be written")],
 )
 def test_play_refuses_a_folder_that_cannot_take_the_file(
-    folder: str, expected: str, tmp_path: Path, capsys
+    folder: str, expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for option, name in zip(("--video", "--gif"), NAMES, strict=True):
         assert play.main([option, str(tmp_path / folder / name)]) == 2
@@ -94,7 +97,12 @@ def test_play_refuses_a_folder_that_cannot_take_the_file(
 
 @pytest.mark.parametrize("option", ["--video", "--gif"])
 def test_play_on_a_full_disk_exits_1_with_one_line(
-    backend: str, config, make_checkpoint, tmp_path: Path, capsys, option: str
+    backend: str,
+    config: Config,
+    make_checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
 ) -> None:
     checkpoint = make_checkpoint(tmp_path / "policy.pth", config)
     target = tmp_path / ("walk.mp4" if option == "--video" else "walk.gif")

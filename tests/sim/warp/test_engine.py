@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import mujoco
 import mujoco_warp as mjw
@@ -26,7 +27,6 @@ from legged_ppo.robots.spec import RobotSpec, load_robot
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.mujoco_c import MujocoC
 from legged_ppo.sim.simulator import PhysicalParameters, SimState, Simulator
-from legged_ppo.sim.warp import engine as mujoco_warp
 from legged_ppo.sim.warp import planning
 from legged_ppo.sim.warp.capacity import Capacity
 from legged_ppo.sim.warp.engine import MujocoWarp
@@ -121,7 +121,7 @@ def test_both_engines_agree_on_every_terrain_type(
 ) -> None:
     count, sim = rounds * TILES, SimConfig(decimation=1, integrator=integrator)
     model = build_model(robot, slots.add_to, sim)
-    pair = [
+    pair: list[Any] = [
         MujocoC(robot, terrain, sim, count),
         MujocoWarp(model, slots, robot, sim, count, CPU, SIZES),
     ]
@@ -190,7 +190,7 @@ def test_physical_parameters_and_latency_act_as_in_c(
         armature_scale=torch.linspace(0.5, 3.0, n),
     )
     latency = torch.arange(n) % 3
-    pair = [
+    pair: list[Any] = [
         MujocoC(robot, terrain, SimConfig(decimation=2), n),
         warp(n, decimation=2),
         warp(n, decimation=2),
@@ -288,15 +288,15 @@ def test_every_launch_is_on_the_engines_device(
             entered.pop()
 
     for name in ("step", "reset_data", "kinematics"):
-        launch = getattr(mujoco_warp.mjw, name)
+        launch = getattr(mjw, name)
 
         def checked(*arrays: object, launch: Callable[..., None] = launch) -> None:
             launched.append(launch)
             assert entered == [wp.get_device("cpu")]
             launch(*arrays)
 
-        monkeypatch.setattr(mujoco_warp.mjw, name, checked)
-    monkeypatch.setattr(mujoco_warp.wp, "ScopedDevice", Scope)
+        monkeypatch.setattr(mjw, name, checked)
+    monkeypatch.setattr(wp, "ScopedDevice", Scope)
     start(simulator, settled)
     simulator.step(standing(robot, 2))
     simulator.load_state_dict(simulator.state_dict())
