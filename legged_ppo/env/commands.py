@@ -6,6 +6,7 @@ import torch
 
 from legged_ppo.config.schema import CommandConfig
 from legged_ppo.runtime.device import any_without_sync
+from legged_ppo.runtime.owned_state import OwnedState
 from legged_ppo.runtime.sampling import uniform
 from legged_ppo.sim.rotations import wrap_to_pi
 
@@ -16,8 +17,10 @@ _DRAWS = 5
 """Random numbers of a command: forward, lateral, yaw rate, heading, whether to stand."""
 
 
-class VelocityCommands:
+class VelocityCommands(OwnedState):
     """The commands of N robots. `command` is [N, 3]: forward, lateral velocity, yaw rate."""
+
+    owned = ("command", "heading", "turn", "course", "pending", "standing", "time_left")
 
     def __init__(
         self, config: CommandConfig, num_envs: int, dt: float, generator: torch.Generator
@@ -63,7 +66,7 @@ class VelocityCommands:
         if command is not None:
             self._holds_heading = hold_heading and self.config.heading
             self._fixed = torch.tensor(command, dtype=torch.float32, device=self.command.device)
-            self.command = self._fixed.repeat(len(self.command), 1)
+            self.command.copy_(self._fixed.expand_as(self.command))
 
     def plan(self, count: int) -> None:
         """Draw `count` commands of every robot now and use them in turn, over and over, from now on.
@@ -91,11 +94,11 @@ class VelocityCommands:
             drawn = self._fixed.expand_as(drawn)
         if self._holds_heading:
             turn, standing = torch.zeros_like(turn), torch.zeros_like(standing)
-        self.command = torch.where(mask[:, None], drawn, self.command)
-        self.turn = torch.where(mask, turn, self.turn)
-        self.pending = self.pending | mask
-        self.standing = torch.where(mask, standing, self.standing)
-        self.time_left = torch.where(mask, c.resample_time_s, self.time_left)
+        torch.where(mask[:, None], drawn, self.command, out=self.command)
+        torch.where(mask, turn, self.turn, out=self.turn)
+        self.pending |= mask
+        torch.where(mask, standing, self.standing, out=self.standing)
+        self.time_left.masked_fill_(mask, c.resample_time_s)
 
     def _on_flat_ground(
         self, drawn: torch.Tensor, turn: torch.Tensor, standing: torch.Tensor, unit: torch.Tensor
@@ -124,7 +127,7 @@ class VelocityCommands:
 
     def step(self, yaw: torch.Tensor) -> None:
         """Let one control step pass; in heading mode steer from the robots' headings `yaw` [N] rad."""
-        self.course = self.course + self._dt * self._course_rate(yaw)
+        self.course += self._dt * self._course_rate(yaw)
         self.time_left -= self._dt
         due = self.time_left <= 0.0
         if not self._holds_heading and any_without_sync(due):
@@ -134,9 +137,9 @@ class VelocityCommands:
     def steer(self, yaw: torch.Tensor) -> None:
         """Begin the courses of new commands; in heading mode take over new headings and set the yaw
         rates from the heading errors."""
-        self.course = torch.where(self.pending, yaw, self.course)
-        self.heading = torch.where(self.pending, wrap_to_pi(yaw + self.turn), self.heading)
-        self.pending = torch.zeros_like(self.pending)
+        torch.where(self.pending, yaw, self.course, out=self.course)
+        torch.where(self.pending, wrap_to_pi(yaw + self.turn), self.heading, out=self.heading)
+        self.pending.zero_()
         if self._steers:
             self.command[:, 2] = torch.where(self.standing, 0.0, self._rate_from(yaw))
 
@@ -155,13 +158,3 @@ class VelocityCommands:
         if self._steers:
             return self._rate_from(self.course)
         return self.command[:, 2] + wrap_to_pi(yaw - self.course) / _MEMORY
-
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        return {
-            name: getattr(self, name).clone()
-            for name in ("command", "heading", "turn", "course", "pending", "standing", "time_left")
-        }
-
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value.clone())

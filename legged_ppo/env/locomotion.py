@@ -127,8 +127,8 @@ class LocomotionEnv(Environment):
 
     def place(self, column: int, level: int) -> None:
         """Put every robot on this tile, from the next reset on."""
-        self.curriculum.types = torch.full_like(self.terrain_type, column)
-        self.curriculum.levels = torch.full_like(self.terrain_level, level)
+        self.curriculum.types.fill_(column)
+        self.curriculum.levels.fill_(level)
         self._find_tiles()
 
     def _find_tiles(self) -> None:
@@ -186,12 +186,7 @@ class LocomotionEnv(Environment):
         """
         everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         self._reset(everyone)
-        self.episode_length = torch.randint(
-            self.max_episode_length,
-            (self.num_envs,),
-            generator=self.generator,
-            device=self.device,
-        )
+        self.episode_length.random_(0, self.max_episode_length, generator=self.generator)
         return self._observe()
 
     def start_episodes_together(self) -> Observations:
@@ -214,7 +209,8 @@ class LocomotionEnv(Environment):
             self.simulator.push(push)
         self.simulator.step(targets, self.randomization.latency)
         self._stay_on_tile()
-        self.last_action, self.action = self.action, actions
+        self.last_action.copy_(self.action)
+        self.action.copy_(actions)
         self.episode_length += 1
 
         self._measure()
@@ -226,7 +222,8 @@ class LocomotionEnv(Environment):
         self._account(reward, terms, terminated)
 
         self.commands.step(self.yaw)
-        self.last_joint_vel, self.last_foot_force = state.joint_vel, state.foot_force
+        self.last_joint_vel.copy_(state.joint_vel)
+        self.last_foot_force.copy_(state.foot_force)
         final_obs = obs = self._observe()
         done = terminated | truncated
         info = self._info(done)
@@ -257,7 +254,7 @@ class LocomotionEnv(Environment):
         self.randomization.load_state_dict(state["randomization"])
         self.scandots.load_state_dict(state["scandots"])
         for name in _STATE:
-            setattr(self, name, state["buffers"][name].clone())
+            getattr(self, name).copy_(state["buffers"][name])
         self.generator.set_state(state["generator"])
 
     def load_levels(self, states: list[dict[str, Any]]) -> None:
@@ -291,7 +288,7 @@ class LocomotionEnv(Environment):
         shift = torch.round(local / size) * -size
         if any_without_sync(shift):
             self.simulator.translate(shift)
-            self.wrapped = self.wrapped + shift
+            self.wrapped += shift
 
     def _measure(self) -> None:
         """Quantities derived from the physics' state that rewards and observations share."""
@@ -299,12 +296,11 @@ class LocomotionEnv(Environment):
         threshold = self.config.task.observations.contact_threshold
         touching = state.foot_force > threshold
         self.landed = touching & ~self.contact
-        self.contact = touching
-        self.duty = torch.lerp(self.duty, touching.float(), self.dt / _DUTY_TIME)
-        self.air_time += self.dt
-        self.swing_time = self.air_time
-        self.air_time = self.air_time * ~touching
-        self.farthest = torch.maximum(self.farthest, (self.position - self.start).abs().amax(1))
+        self.contact.copy_(touching)
+        self.duty.lerp_(touching.float(), self.dt / _DUTY_TIME)
+        self.swing_time = self.air_time + self.dt
+        torch.mul(self.swing_time, ~touching, out=self.air_time)
+        torch.maximum(self.farthest, (self.position - self.start).abs().amax(1), out=self.farthest)
         self.scandots.step(self._survey())
         command = self.commands.command[:, :2]
         along = (state.base_lin_vel[:, :2] * command).sum(1) / command.norm(dim=1).clamp(min=1e-6)
@@ -411,16 +407,17 @@ class LocomotionEnv(Environment):
         self.simulator.reset(mask, qpos, qvel)
         keep = ~mask
         for name in ("action", "last_action", "air_time", "totals", "wrapped"):
-            setattr(self, name, getattr(self, name) * keep[:, None])
-        self.episode_length = self.episode_length * keep
-        self.farthest = self.farthest * keep
+            getattr(self, name).mul_(keep[:, None])
+        self.episode_length *= keep
+        self.farthest *= keep
         self.commands.resample(mask)
         state = self.simulator.state
-        self.last_joint_vel = torch.where(mask[:, None], state.joint_vel, self.last_joint_vel)
-        self.last_foot_force = torch.where(mask[:, None], state.foot_force, self.last_foot_force)
-        self.contact = self.contact & keep[:, None]
-        self.duty = torch.where(mask[:, None], _START_DUTY, self.duty)
-        self.start = torch.where(mask[:, None], self.position, self.start)
+        chosen = mask[:, None]
+        torch.where(chosen, state.joint_vel, self.last_joint_vel, out=self.last_joint_vel)
+        torch.where(chosen, state.foot_force, self.last_foot_force, out=self.last_foot_force)
+        self.contact &= keep[:, None]
+        self.duty.masked_fill_(chosen, _START_DUTY)
+        torch.where(chosen, self.position, self.start, out=self.start)
         self.scandots.reset(mask, self._survey())
         self.commands.steer(self.yaw)
 

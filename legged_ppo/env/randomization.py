@@ -6,6 +6,7 @@ import torch
 
 from legged_ppo.config.schema import RandomizationConfig
 from legged_ppo.robots.spec import RobotSpec
+from legged_ppo.runtime.owned_state import OwnedState
 from legged_ppo.runtime.sampling import uniform
 from legged_ppo.sim.rotations import from_yaw
 from legged_ppo.sim.simulator import PhysicalParameters
@@ -26,7 +27,7 @@ _SCALE = (1.0, 0.5, 20.0, 20.0, 20.0, 5.0, 5.0, 5.0)
 """What brings each column to order 1 for the critic: (value - centre) * scale."""
 
 
-class Randomization:
+class Randomization(OwnedState):
     """Draws of N robots; what was drawn last is kept, for the critic's observations too."""
 
     def __init__(
@@ -47,17 +48,22 @@ class Randomization:
         centre, scale = torch.tensor([_CENTRE, _SCALE], device=generator.device)
         self._centre, self._scale = centre, scale
         self.armature = self._draw_armature()
-        self._set(self._draw_parameters())
+        self.values = self._draw_parameters()
+        """[N, 8] the drawn parameters side by side, of which `parameters` are views"""
+        self.parameters = self._views()
         self.latency = self._draw_latency()
         self.push_clock = uniform((0.0, max(config.push_interval_s, 0.0)), (num_envs,), generator)
+        self.owned = ("values", "push_clock")
+        self.owned += ("latency",) * (self.latency is not None)
+        self.owned += ("armature",) * bool(config.armature_scale)
 
     def resample(self, mask: torch.Tensor) -> None:
         """Draw new parameters for the masked robots [N] bool."""
-        self.armature = torch.where(mask, self._draw_armature(), self.armature)
-        self._set(torch.where(mask[:, None], self._draw_parameters(), self._values))
+        torch.where(mask, self._draw_armature(), self.armature, out=self.armature)
+        torch.where(mask[:, None], self._draw_parameters(), self.values, out=self.values)
         latency = self._draw_latency()
         if latency is not None and self.latency is not None:
-            self.latency = torch.where(mask, latency, self.latency)
+            torch.where(mask, latency, self.latency, out=self.latency)
 
     def initial_state(
         self, origins: torch.Tensor, spread: torch.Tensor
@@ -81,25 +87,14 @@ class Randomization:
             return None
         self.push_clock += self._control_dt
         due = self.push_clock >= c.push_interval_s
-        self.push_clock = torch.where(due, 0.0, self.push_clock)
+        self.push_clock.masked_fill_(due, 0.0)
         push = uniform((-c.push_velocity, c.push_velocity), (self._n, 2), self._generator)
         return push * due[:, None]
 
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        state = {"parameters": self._values.clone(), "push_clock": self.push_clock.clone()}
-        if self.latency is not None:
-            state["latency"] = self.latency.clone()
-        if self.config.armature_scale:
-            state["armature"] = self.armature.clone()
-        return state
-
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        if self.config.armature_scale:
-            self.armature = state["armature"].clone()
-        self._set(state["parameters"].clone())
-        self.push_clock = state["push_clock"].clone()
-        if self.latency is not None:
-            self.latency = state["latency"].clone()
+    @property
+    def privileged(self) -> torch.Tensor:
+        """[N, 8] the drawn parameters, shifted and scaled to order 1 for the critic"""
+        return (self.values - self._centre) * self._scale
 
     def _ranges(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Lower bounds and widths of the parameters' ranges [8]; an empty range is the nominal value."""
@@ -117,15 +112,12 @@ class Randomization:
         unit = uniform((0.0, 1.0), (self._n, NUM_PRIVILEGED), self._generator)
         return torch.addcmul(self._low, self._span, unit)
 
-    def _set(self, values: torch.Tensor) -> None:
-        """Take over parameters [N, 8], as `parameters` by name and as `privileged` for the critic."""
-        self._values = values
-        parts = dict(zip(_COLUMNS, values.split(list(_COLUMNS.values()), dim=1), strict=True))
-        self.parameters = PhysicalParameters(
+    def _views(self) -> PhysicalParameters:
+        parts = dict(zip(_COLUMNS, self.values.split(list(_COLUMNS.values()), dim=1), strict=True))
+        return PhysicalParameters(
             **{n: part if _COLUMNS[n] > 1 else part[:, 0] for n, part in parts.items()},
             armature_scale=self.armature,
         )
-        self.privileged = (values - self._centre) * self._scale
 
     def _draw_armature(self) -> torch.Tensor:
         """[N], 1 without a range: then nothing is drawn."""

@@ -42,7 +42,7 @@ class RslRlEnv(VecEnv):
 
     @episode_length_buf.setter
     def episode_length_buf(self, lengths: torch.Tensor) -> None:
-        self.env.episode_length = lengths
+        self.env.episode_length.copy_(lengths)
 
     def get_observations(self) -> TensorDict:
         return self._obs

@@ -7,6 +7,7 @@ import math
 import torch
 
 from legged_ppo.config.schema import ScandotsConfig
+from legged_ppo.runtime.owned_state import OwnedState
 from legged_ppo.runtime.sampling import uniform
 
 NOMINAL_HEIGHT = 0.3
@@ -15,7 +16,7 @@ _CLIP = 1.0
 """Scandots are clipped to +- this [m]."""
 
 
-class Scandots:
+class Scandots(OwnedState):
     """The height sensor of N robots.
 
     `reading` [N, D] is what the policy knows: the base's height above the ground at each point of the
@@ -25,6 +26,8 @@ class Scandots:
         dt: control step [s].
         noisy: add the configured noise.
     """
+
+    owned = ("reading", "time_left", "past", "delay")
 
     def __init__(
         self,
@@ -63,34 +66,27 @@ class Scandots:
                 due, self.time_left.clamp(min=0.0) + period, self.time_left
             )
             fresh = self._measure(self._delayed(clearance))
-            self.reading = torch.where(due[:, None], fresh, self.reading)
+            torch.where(due[:, None], fresh, self.reading, out=self.reading)
         else:
-            self.reading = self._measure(self._delayed(clearance))
+            self.reading.copy_(self._measure(self._delayed(clearance)))
 
     def reset(self, mask: torch.Tensor, clearance: torch.Tensor) -> None:
         """Start anew for the masked robots [N] bool, with what they see now."""
         chosen = mask[:, None]
-        self.reading = torch.where(chosen, self._measure(clearance), self.reading)
+        torch.where(chosen, self._measure(clearance), self.reading, out=self.reading)
         if self.config.period_s:
             period = uniform(self.config.period_s, mask.shape, self._generator)
-            self.time_left = torch.where(mask, period, self.time_left)
+            torch.where(mask, period, self.time_left, out=self.time_left)
         if self.config.latency_s:
             delay = uniform(self.config.latency_s, mask.shape, self._generator) / self._dt
-            self.delay = torch.where(mask, delay, self.delay)
-            self.past = torch.where(chosen, clearance, self.past)
-
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        names = ("reading", "time_left", "past", "delay")
-        return {name: getattr(self, name).clone() for name in names}
-
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value.clone())
+            torch.where(mask, delay, self.delay, out=self.delay)
+            torch.where(chosen, clearance, self.past, out=self.past)
 
     def _delayed(self, clearance: torch.Tensor) -> torch.Tensor:
         if not self.config.latency_s:
             return clearance
-        self.past = torch.cat([clearance[None], self.past[:-1]])
+        self.past[1:] = self.past[:-1].clone()
+        self.past[0] = clearance
         robots = torch.arange(len(clearance), device=clearance.device)
         # Latencies are fractions of a control step: what was seen lies between two scans.
         newer = self.delay.long().clamp(max=len(self.past) - 2)

@@ -9,6 +9,7 @@ import torch
 
 from legged_ppo.config.schema import CurriculumConfig
 from legged_ppo.runtime import distributed
+from legged_ppo.runtime.owned_state import OwnedState
 
 _SOLVED_PROGRESS = 0.7
 """Share of the commanded path that a solved episode covers."""
@@ -47,7 +48,7 @@ def covered_path(progress: torch.Tensor, commanded: torch.Tensor) -> torch.Tenso
     return (progress >= _SOLVED_PROGRESS * commanded) | (commanded < _STANDING_PATH)
 
 
-class TerrainCurriculum:
+class TerrainCurriculum(OwnedState):
     """Levels of N robots and the solve rates by type and level.
 
     Rules, at the end of an episode:
@@ -61,6 +62,8 @@ class TerrainCurriculum:
     To go up, a robot must also have been `distance` away from its start, so that circles on the flat
     middle of a tile count for nothing. A robot that would go above the last level gets a random one.
     """
+
+    owned = ("types", "levels", "solve_rate", "episodes")
 
     def __init__(
         self, config: CurriculumConfig, types: torch.Tensor, levels: torch.Tensor, shape: torch.Size
@@ -85,7 +88,7 @@ class TerrainCurriculum:
         drawn = torch.rand(moved.shape, generator=generator, device=moved.device)
         anywhere = (drawn * (highest + 1)).long().clamp(max=highest)
         moved = torch.where(moved > highest, anywhere, moved.clamp(min=0))
-        self.levels = torch.where(ended, moved, self.levels)
+        torch.where(ended, moved, self.levels, out=self.levels)
 
     def metrics(self, names: list[str]) -> dict[str, torch.Tensor]:
         """Mean level, frontier level and solve rate of each type, and the mean level overall.
@@ -124,14 +127,6 @@ class TerrainCurriculum:
             "robots": robots.view_as(self.solve_rate).tolist(),
         }
 
-    def state_dict(self) -> dict[str, torch.Tensor]:
-        names = ("types", "levels", "solve_rate", "episodes")
-        return {name: getattr(self, name).clone() for name in names}
-
-    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        for name, value in state.items():
-            setattr(self, name, value.clone())
-
     def load_share(self, states: list[dict[str, torch.Tensor]], share: int, shares: int) -> None:
         """Take every `shares`-th robot, from the `share`-th on, of curricula of which this one is a part."""
         types, levels = (
@@ -139,12 +134,13 @@ class TerrainCurriculum:
             for name in ("types", "levels")
         )
         order = types.argsort(stable=True)  # as `Terrain.assign` has them
-        self.types, self.levels = types[order], levels[order]
+        self.types.copy_(types[order])
+        self.levels.copy_(levels[order])
         counts = torch.stack([state["episodes"] for state in states])
         rates = torch.stack([state["solve_rate"] for state in states])
         total = counts.sum(0)
-        self.solve_rate = (rates * counts).sum(0) / total.clamp(min=1.0)
-        self.episodes = total / shares
+        self.solve_rate.copy_((rates * counts).sum(0) / total.clamp(min=1.0))
+        self.episodes.copy_(total / shares)
 
     def _moves(self, outcome: EpisodeOutcome) -> tuple[torch.Tensor, torch.Tensor]:
         if self.config.rule == "success":
@@ -162,8 +158,8 @@ class TerrainCurriculum:
         new.index_add_(0, cells, ended.float())
         wins.index_add_(0, cells, (ended & solved).float())
         new, wins = new.view_as(self.episodes), wins.view_as(self.episodes)
-        self.episodes = self.episodes + new
+        self.episodes += new
         recent = 1.0 - (1.0 - 1.0 / self.config.window) ** new
         weight = torch.maximum(recent, new / self.episodes.clamp(min=1.0))
         weight = torch.where(new > 0, weight, 0.0)
-        self.solve_rate = torch.lerp(self.solve_rate, wins / new.clamp(min=1.0), weight)
+        self.solve_rate.lerp_(wins / new.clamp(min=1.0), weight)

@@ -49,7 +49,7 @@ def test_a_reading_stays_for_its_period() -> None:
     seen = []
     for step in range(1, 101):
         dots.step(heights(0.001 * step, 200))
-        seen.append(dots.reading[:, 0])
+        seen.append(dots.reading[:, 0].clone())
     changes = (torch.stack(seen).diff(dim=0) > 1e-5).float()
     rate = float(changes.mean()) / DT
     assert 1 / 0.12 < rate < 1 / 0.08
