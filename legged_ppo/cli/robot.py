@@ -29,6 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("file", nargs="?", metavar="FILE.yaml", help="a robot file or a recipe")
     parser.add_argument("--picture", type=Path, metavar="FILE.png", help="draw the default pose")
+    parser.add_argument("--draft", type=Path, metavar="FILE.xml", help="print a draft robot file")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="such as robot.kp=30")
     return parser
 
@@ -39,6 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.draft:
+        from legged_ppo.robots.draft import draft
+
+        print(draft(arguments.draft))
+        return 0
     if arguments.file is None:
         raise ConfigError("FILE.yaml", "nothing", "a robot file or a recipe")
     if arguments.picture:

@@ -71,14 +71,12 @@ def limit_warnings(robot: RobotSpec) -> list[str]:
     if free:
         lines.append(f"{_some(free)} without a range: no joint limit holds there")
     if weak:
-        lines.append(
-            f"{_some(weak)} without a torque limit: give actuatorfrcrange, or a motor's ctrlrange"
-        )
+        lines.append(f"{_some(weak)} without a torque limit: set actuatorfrcrange")
     return lines
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:2]) + (", ..." if len(names) > 2 else "")
+    shown = names[0] + (", ..." if len(names) > 1 else "")
     return f"{len(names)} joint{'s' * (len(names) > 1)} ({shown})"
 
 
