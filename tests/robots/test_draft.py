@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from legged_ppo.cli.robot import main
+from legged_ppo.config.schema import RobotConfig
 from legged_ppo.errors import ConfigError
 from legged_ppo.robots import spec
 from legged_ppo.robots.draft import draft, mirror_pairs
@@ -34,7 +35,7 @@ def test_the_draft_of_our_robots_has_the_robot_files_names_and_passes(
 ) -> None:
     assert check(OWN / f"{name}.xml", tmp_path) == 0
     drafted = yaml.safe_load((tmp_path / "draft.yaml").read_text())
-    default = spec.RobotConfig()
+    default = RobotConfig()
     for key in ("base_body", "joints", "foot_geoms", "mirror", "termination_bodies"):
         assert drafted[key] == getattr(default, key)
     assert sorted(drafted["penalized_bodies"]) == sorted(default.penalized_bodies)
@@ -58,7 +59,7 @@ def test_gains_of_position_actuators_and_a_keyframes_pose_are_taken(tmp_path: Pa
     start, end = text.index("</worldbody>") + len("</worldbody>"), text.index("</mujoco>")
     servos = "".join(
         f'<position joint="{joint}" kp="{30 + i}" kv="1.5"/>'
-        for i, joint in enumerate(spec.RobotConfig().joints)
+        for i, joint in enumerate(RobotConfig().joints)
     )
     qpos = " ".join(map(str, [0, 0, 0.3, 1, 0, 0, 0, *pose]))
     path = tmp_path / "servos.xml"
