@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from legged_ppo.cli.options import find_checkpoint
+from legged_ppo.config.keys import errors_from
 from legged_ppo.config.overrides import apply_overrides
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runs.checkpoint import load_policy
+from legged_ppo.terrain.checks import check_ground
 
 _ROBOT_SECTIONS, _GYM_SECTIONS = ("robot", "terrain", "sim", "task"), ("gym",)
 """What an override may change of a checkpoint's config; the network and its training are done."""
@@ -36,6 +38,8 @@ def load_for_evaluation(
     policy, trained, counters = load_policy(path)
     sections = _GYM_SECTIONS if trained.gym.id else _ROBOT_SECTIONS
     config = apply_overrides(trained, arguments.overrides, sections)
+    with errors_from(str(path), arguments.overrides):
+        check_ground(config.terrain)
     if conditions is not None:
         task = replace(conditions.task, observations=config.task.observations)
         config = replace(conditions, task=task)

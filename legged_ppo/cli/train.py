@@ -79,21 +79,29 @@ def _config_of(arguments: argparse.Namespace) -> Config:
     Raises:
         ConfigError: there is no recipe, or it or an override is wrong.
     """
+    from legged_ppo.config.keys import errors_from
     from legged_ppo.config.loading import load_config
     from legged_ppo.config.overrides import apply_overrides
     from legged_ppo.config.schema import TrainingConfig
     from legged_ppo.errors import ConfigError
     from legged_ppo.runs import checkpoint as checkpoints
     from legged_ppo.runs.run_directory import find_checkpoint
+    from legged_ppo.terrain.checks import check_ground
 
     if arguments.resume and arguments.init_from:
         raise ConfigError("--init-from", arguments.init_from, "left out with --resume")
     if arguments.config:
-        return load_config(arguments.config, arguments.overrides)
+        config = load_config(arguments.config, arguments.overrides)
+        with errors_from(arguments.config, arguments.overrides):
+            check_ground(config.terrain)
+        return config
     if not arguments.resume:
         raise ConfigError("--config", None, "a recipe such as configs/phase1_quickstart.yaml")
     given = dict(override.partition("=")[::2] for override in arguments.overrides)
     log_dir = given.get("training.log_dir", TrainingConfig().log_dir)
     path = find_checkpoint(arguments.resume, log_dir)
     saved = checkpoints.checkpoint_config(checkpoints.load_checkpoint(path), path)
-    return apply_overrides(saved, arguments.overrides)
+    config = apply_overrides(saved, arguments.overrides)
+    with errors_from(str(path), arguments.overrides):
+        check_ground(config.terrain)
+    return config

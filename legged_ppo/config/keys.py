@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -39,6 +40,18 @@ def is_overridden(key: str, overrides: Sequence[str]) -> bool:
     """Whether one of the overrides changes this key or an entry of it."""
     given = (override.lstrip("+~").partition("=")[0] for override in overrides)
     return any(name == key or name.startswith(f"{key}.") for name in given)
+
+
+@contextlib.contextmanager
+def errors_from(source: str, overrides: Sequence[str]) -> Iterator[None]:
+    """A `ConfigError` raised inside gets its source: the command line where it set the key, else `source`."""
+    try:
+        yield
+    except ConfigError as error:
+        error.source = error.source or (
+            COMMAND_LINE if is_overridden(error.key, overrides) else source
+        )
+        raise
 
 
 def dictionary_override(override: str) -> tuple[str, Any] | None:

@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from legged_ppo.config.keys import COMMAND_LINE, dictionary_override, is_overridden, known_keys
+from legged_ppo.config.keys import COMMAND_LINE, dictionary_override, errors_from, known_keys
 from legged_ppo.config.schema import Config
 from legged_ppo.config.validation import validate
 from legged_ppo.errors import ConfigError
@@ -60,12 +60,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         config = to_config(composed)
     except (HydraException, OmegaConfBaseException) as error:
         raise _as_config_error(error, path, overrides) from None
-    try:
+    with errors_from(str(path), overrides):
         validate(config)
-    except ConfigError as error:
-        told = COMMAND_LINE if is_overridden(error.key, overrides) else str(path)
-        error.source = error.source or told
-        raise
     return config
 
 

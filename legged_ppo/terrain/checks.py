@@ -1,4 +1,4 @@
-"""Whether a terrain can be built: cheap to ask, so that a recipe is refused before anything is made."""
+"""Whether a terrain can be built: cheap checks, so that a recipe is refused before anything is made."""
 
 from __future__ import annotations
 
@@ -6,6 +6,16 @@ from legged_ppo.config.schema import TerrainConfig
 from legged_ppo.errors import ConfigError
 from legged_ppo.terrain.tile import RIM
 from legged_ppo.terrain.types import TileType, make_tile_types
+
+
+def check_ground(config: TerrainConfig) -> None:
+    """Whether the terrain can be built and its curriculum can move robots.
+
+    Raises:
+        ConfigError: what `check_terrain` and `check_curriculum` raise.
+    """
+    check_terrain(config)
+    check_curriculum(config)
 
 
 def check_terrain(config: TerrainConfig) -> dict[str, float]:

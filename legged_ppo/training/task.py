@@ -13,6 +13,7 @@ from legged_ppo.env.factory import make_env
 from legged_ppo.errors import ConfigError
 from legged_ppo.interface import Environment
 from legged_ppo.runtime import distributed
+from legged_ppo.terrain.checks import check_curriculum
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +25,7 @@ def make_training_env(
 ) -> Environment:
     """What the recipe trains on: robots, or a Gymnasium environment; see `make_env`."""
     if not config.gym.id:
+        check_curriculum(config.terrain)
         _check_distance(config)
         return make_env(config, num_envs, seed, device)
     if importlib.util.find_spec("gymnasium") is None:

@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from legged_ppo.cli import train as cli
 from legged_ppo.cli.parser import EXIT_BAD_INPUT
+from legged_ppo.config.keys import errors_from
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.config.overrides import apply_overrides
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
+from legged_ppo.terrain.checks import check_ground
 
 Change = Callable[..., Config]
 RECIPE = CONFIG_DIR / "phase1_fast.yaml"
 
 
 def in_training(*overrides: str) -> Config:
-    return load_config(RECIPE, overrides)
+    return checked(load_config(RECIPE, overrides), overrides)
 
 
 def in_evaluation(*overrides: str) -> Config:
-    return apply_overrides(load_config(RECIPE), overrides, ("robot", "terrain", "sim", "task"))
+    sections = ("robot", "terrain", "sim", "task")
+    return checked(apply_overrides(load_config(RECIPE), overrides, sections), overrides)
+
+
+def checked(config: Config, overrides: Sequence[str]) -> Config:
+    with errors_from(str(RECIPE), overrides):
+        check_ground(config.terrain)
+    return config
 
 
 EVERYWHERE = pytest.mark.parametrize("change", [in_training, in_evaluation])

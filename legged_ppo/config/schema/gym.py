@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from legged_ppo.config.schema.bounds import indices, not_negative, number, positive
+
 
 @dataclass
 class GymConfig:
@@ -14,18 +16,18 @@ class GymConfig:
     """Registered name, such as LunarLander-v3."""
     kwargs: dict[str, Any] = field(default_factory=dict)
     """Arguments of the environment."""
-    observe: list[int] = field(default_factory=list)
+    observe: list[int] = indices([])
     """Indices of the observation's entries that the policy sees; empty shows all."""
-    image_size: int = 0
+    image_size: int = not_negative(0, most=4096)
     """Edge [pixels] of the square to which pictures are shrunk; 0 leaves their size."""
     grayscale: bool = False
     """Show pictures' luminance alone."""
-    frame_skip: int = 1
+    frame_skip: int = positive(1, most=1000)
     """Frames that an action is repeated for; rewards are summed, of the last two pictures the brighter
     pixels are seen."""
     normalize_reward: bool = False
     """Divide rewards by the running standard deviation of the discounted return."""
-    success_return: float = 0.0
+    success_return: float = number(0.0)
     """Return from which an episode counts as a success."""
     processes: bool = False
     """One process per environment, for those that are slow to step."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from legged_ppo.config.schema.bounds import gains, number, positive
+
 
 @dataclass
 class RobotConfig:
@@ -24,8 +26,8 @@ class RobotConfig:
         ]
     )
     """Actuated joints in policy order: legs FL, FR, RL, RR, each hip, thigh, calf."""
-    default_joint_pos: list[float] = field(
-        default_factory=lambda: [
+    default_joint_pos: list[float] = number(
+        [
             *(0.1, 0.8, -1.5),
             *(-0.1, 0.8, -1.5),
             *(0.1, 1.0, -1.5),
@@ -33,13 +35,13 @@ class RobotConfig:
         ]
     )
     """Joint angles [rad] of the standing pose, in the order of `joints`; action 0 means this pose."""
-    spawn_height: float = 0.35
+    spawn_height: float = positive(0.35, most=100)
     """Height [m] of the base above the ground at a reset."""
-    kp: Any = 25.0
+    kp: Any = gains(25.0)
     """Proportional gain [N m/rad] of the joint PD law: a number, or a list in the order of `joints`."""
-    kd: Any = 0.5
+    kd: Any = gains(0.5, zero=True)
     """Derivative gain [N m s/rad] of the joint PD law: a number, or a list in the order of `joints`."""
-    action_scale: float = 0.25
+    action_scale: float = positive(0.25)
     """Joint angle [rad] per unit of action."""
     foot_geoms: list[str] = field(
         default_factory=lambda: ["FL_foot", "FR_foot", "RL_foot", "RR_foot"]

@@ -4,34 +4,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from legged_ppo.config.schema.bounds import between, not_negative, one_of, positive
+
 
 @dataclass
 class SimConfig:
     """The physics engine."""
 
-    engine: str = "auto"
+    engine: str = one_of("auto", "mujoco_c", "mujoco_warp")
     """mujoco_c (on a CPU), mujoco_warp (on a GPU; also on a CPU, slowly), or auto: what suits the device."""
-    dt: float = 0.005
+    dt: float = between(0.005, 1e-5, 0.1)
     """Physics time step [s]."""
-    decimation: int = 4
+    decimation: int = positive(4, most=1000)
     """Physics substeps per control step."""
-    threads: int = 0
+    threads: int = not_negative(0, most=4096)
     """Physics threads on the CPU; 0 takes one per core."""
-    iterations: int = 10
+    iterations: int = positive(10, most=1000)
     """Most Newton iterations per substep."""
-    ls_iterations: int = 20
+    ls_iterations: int = positive(20, most=1000)
     """Most line-search iterations per Newton iteration."""
-    tolerance: float = 1e-6
+    tolerance: float = not_negative(1e-6, most=1)
     """Improvement at which the constraint solver stops."""
-    integrator: str = "implicitfast"
+    integrator: str = one_of("implicitfast", "euler")
     """MuJoCo integrator: implicitfast or euler."""
-    cone: str = "pyramidal"
+    cone: str = one_of("pyramidal", "elliptic")
     """MuJoCo friction cone: pyramidal or elliptic."""
-    contacts: int = 0
+    contacts: int = not_negative(0, most=10_000)
     """MuJoCo Warp: contacts per robot that fit into the buffers; 0 for these three measures them at the start."""
-    constraints: int = 0
+    constraints: int = not_negative(0, most=10_000)
     """MuJoCo Warp: constraint rows per robot."""
-    convex_pairs: int = 0
+    convex_pairs: int = not_negative(0, most=10_000)
     """MuJoCo Warp: pairs of geoms per robot in the convex collider (height fields)."""
-    max_velocity: float = 200.0
+    max_velocity: float = positive(200.0)
     """Generalised velocity [m/s, rad/s] above which a robot counts as blown up and is re-initialised."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from legged_ppo.config.schema.bounds import bounded, not_negative, one_of, positive
+
 
 @dataclass
 class TrainingConfig:
     """The run."""
 
-    num_envs: int = 4096
+    num_envs: int = positive(4096, most=10**7)
     """Robots simulated in parallel."""
-    total_timesteps: int = 15_000_000_000
+    total_timesteps: int = positive(15_000_000_000)
     """Environment steps (robots times control steps) of the run."""
-    seed: int = 1
+    seed: int = not_negative(1, most=2**32 - 1)
     """Seed of everything random in the run but the terrain."""
     cuda_graphs: bool = True
     """On a GPU, launch rollouts and optimizer steps as CUDA graphs, without Python between their operators."""
@@ -21,24 +23,24 @@ class TrainingConfig:
     """Folder of the runs."""
     run_name: str = ""
     """Name of the run's folder; empty takes recipe, robot and time."""
-    checkpoint_freq: int = 1_000_000
+    checkpoint_freq: int = positive(1_000_000)
     """Environment steps between checkpoints."""
-    keep_checkpoints: int = 5
+    keep_checkpoints: int = positive(5)
     """Step checkpoints kept; older ones are deleted, latest, best and final never."""
-    evaluation_freq: int = 0
+    evaluation_freq: int = not_negative(0)
     """Environment steps between evaluations that choose the best checkpoint; 0 takes `checkpoint_freq`."""
-    evaluation_episodes: int = 64
+    evaluation_episodes: int = positive(64, most=10**6)
     """Episodes of such an evaluation."""
-    average_decay: float = 0.0
+    average_decay: float = bounded(0.0, lambda x: 0 <= x < 1, "a number from 0 to below 1")
     """Decay per iteration of the running average of the policy's weights, which evaluations score_policy and
     `phase1_best.pth` holds; 0 takes the weights of the last iteration."""
-    log_interval: int = 10
+    log_interval: int = positive(10)
     """Iterations between rows of the console table."""
-    wandb: str = "auto"
+    wandb: str = one_of("auto", "online", "offline", "disabled")
     """auto (only with an account set up), online, offline or disabled."""
     wandb_project: str = "legged_ppo"
     """Project of the wandb run."""
     report: bool = True
     """At the end evaluate the best checkpoint, draw the learning curves and render a video."""
-    report_episodes: int = 256
+    report_episodes: int = positive(256, most=10**6)
     """Episodes of that evaluation."""
