@@ -1,4 +1,4 @@
-"""The one error that means: the user's input is wrong."""
+"""Errors that mean that the user's input is wrong."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
+_LONGEST_VALUE, _LONGEST_EXPECTATION = 150, 400
+"""Characters of a value and of an explanation that an error message holds."""
+
 
 class ConfigError(ValueError):
-    """Bad input, told in one line: where, which key, which value, and what would be right."""
+    """A bad value, reported in one line: where, which key, which value, and what would be right."""
 
     def __init__(
         self,
@@ -25,6 +28,39 @@ class ConfigError(ValueError):
 
     def __str__(self) -> str:
         where = f"{self.source}: " if self.source else ""
-        close = difflib.get_close_matches(str(self.value), self.choices, n=1)
+        close = difflib.get_close_matches(str(self.value)[:_LONGEST_VALUE], self.choices, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        return f"{where}{self.key}: got {self.value!r}, expected {self.expected}{hint}"
+        value = _shortened(_text_of(self.value), _LONGEST_VALUE)
+        expected = _shortened(str(self.expected), _LONGEST_EXPECTATION)
+        key = _shortened(str(self.key), _LONGEST_VALUE)
+        return f"{where}{key}: got {value}, expected {expected}{hint}"
+
+
+class UsageError(ValueError):
+    """Arguments that contradict each other or need what is not installed, reported in one line.
+
+    Args:
+        message: the contradiction or the missing part.
+        hint: what to do instead.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        self.message, self.hint = message, hint
+        super().__init__(message, hint)
+
+    def __str__(self) -> str:
+        line = f"{self.message}; {self.hint}" if self.hint else self.message
+        return _shortened(line, _LONGEST_EXPECTATION)
+
+
+def _text_of(value: Any) -> str:
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):  # an integer of more digits than Python prints
+        return f"a {type(value).__name__}"
+
+
+def _shortened(text: str, length: int) -> str:
+    """One line of at most `length` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= length else f"{line[: length - 3]}..."

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from legged_ppo.errors import ConfigError
+from legged_ppo.errors import ConfigError, UsageError
 from legged_ppo.runtime.cpu import keep_freed_memory
 from legged_ppo.runtime.out_of_memory import is_out_of_memory
 from legged_ppo.training.divergence import TrainingDiverged
@@ -64,7 +64,7 @@ def run_command(
     show_log_lines()
     try:
         return body(arguments)
-    except ConfigError as error:
+    except (ConfigError, UsageError) as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
     except (OSError, TrainingDiverged) as error:

@@ -83,13 +83,13 @@ def _config_of(arguments: argparse.Namespace) -> Config:
     from legged_ppo.config.loading import load_config
     from legged_ppo.config.overrides import apply_overrides
     from legged_ppo.config.schema import TrainingConfig
-    from legged_ppo.errors import ConfigError
+    from legged_ppo.errors import ConfigError, UsageError
     from legged_ppo.runs import checkpoint as checkpoints
     from legged_ppo.runs.run_directory import find_checkpoint
     from legged_ppo.terrain.checks import check_ground
 
     if arguments.resume and arguments.init_from:
-        raise ConfigError("--init-from", arguments.init_from, "left out with --resume")
+        raise UsageError("--init-from cannot be combined with --resume")
     if arguments.config:
         config = load_config(arguments.config, arguments.overrides)
         with errors_from(arguments.config, arguments.overrides):

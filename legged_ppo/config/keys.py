@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from legged_ppo.errors import ConfigError
 
 COMMAND_LINE = "command line"
 """Source of an error in an override."""
+_LONGEST_OVERRIDE = 20_000
 
 
 def known_keys(cls: type = Config, prefix: str = "") -> dict[str, str]:
@@ -40,6 +42,28 @@ def is_overridden(key: str, overrides: Sequence[str]) -> bool:
     """Whether one of the overrides changes this key or an entry of it."""
     given = (override.lstrip("+~").partition("=")[0] for override in overrides)
     return any(name == key or name.startswith(f"{key}.") for name in given)
+
+
+def check_overrides(overrides: Sequence[str]) -> None:
+    """Each override must be `key=value` or `~key`, in the grammar of Hydra and of sensible length.
+
+    Raises:
+        ConfigError: for the first that is not.
+    """
+    for override in overrides:
+        if "=" not in override and not override.startswith("~"):
+            raise ConfigError("override", override, "key=value, such as ppo.learning_rate=1e-4")
+        key, _, text = override.partition("=")
+        if len(override) > _LONGEST_OVERRIDE or re.search(r"\d{41}", text):
+            expected = f"at most {_LONGEST_OVERRIDE:,} characters, numbers of at most 40 digits"
+            raise ConfigError(key, text, expected, source=COMMAND_LINE)
+        if re.search(r"[\[({]{20}", text.replace(" ", "")):
+            raise ConfigError(key, text, "values nested less deeply", source=COMMAND_LINE)
+        try:
+            OverridesParser.create().parse_override(override)
+        except (HydraException, RecursionError):
+            expected = "a value that needs no quotes, or one in quotes"
+            raise ConfigError(key, text, expected, source=COMMAND_LINE) from None
 
 
 @contextlib.contextmanager

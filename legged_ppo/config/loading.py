@@ -12,15 +12,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from legged_ppo.config.keys import COMMAND_LINE, dictionary_override, errors_from, known_keys
+from legged_ppo.config.keys import (
+    COMMAND_LINE,
+    check_overrides,
+    dictionary_override,
+    errors_from,
+    known_keys,
+)
+from legged_ppo.config.recipe_file import check_recipe, read_recipe
 from legged_ppo.config.schema import Config
 from legged_ppo.config.validation import validate
 from legged_ppo.errors import ConfigError
@@ -46,8 +50,12 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         ConfigError: the file is missing or not YAML, or a key or value is not allowed.
     """
     path = find_recipe(path)
-    _check_file(path)
-    _check_overrides(overrides)
+    if not path.is_file():
+        near = sorted(p.name for p in CONFIG_DIR.glob("*.yaml"))
+        expected = "a YAML recipe such as configs/phase1_quickstart.yaml"
+        raise ConfigError("--config", str(path), expected, choices=near)
+    check_recipe(path.resolve())
+    check_overrides(overrides)
     found = {override: dictionary_override(override) for override in overrides}
     plain = [override for override in overrides if found[override] is None]
     ConfigStore.instance().store(name=_SCHEMA, node=Config)
@@ -58,7 +66,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         for change in filter(None, found.values()):
             OmegaConf.update(composed, *change, merge=False, force_add=True)
         config = to_config(composed)
-    except (HydraException, OmegaConfBaseException) as error:
+    except Exception as error:  # whatever Hydra, OmegaConf or YAML raise is caused by the input
         raise _as_config_error(error, path, overrides) from None
     with errors_from(str(path), overrides):
         validate(config)
@@ -91,27 +99,6 @@ def config_to_yaml(config: Config) -> str:
     """The resolved config as YAML that `load_config` reads again."""
     body = OmegaConf.to_yaml(OmegaConf.structured(config))
     return f"defaults: [{_SCHEMA}, _self_]\n{body}"
-
-
-def _check_file(path: Path) -> None:
-    if not path.is_file():
-        near = sorted(p.name for p in CONFIG_DIR.glob("*.yaml"))
-        raise ConfigError(
-            "--config", str(path), f"a YAML recipe such as configs/{near[0]}", choices=near
-        )
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError("--config", str(path), f"valid YAML ({reason})") from None
-    if not isinstance(content, dict):
-        raise ConfigError("--config", str(path), "YAML with keys and values at its top level")
-
-
-def _check_overrides(overrides: Sequence[str]) -> None:
-    for override in overrides:
-        if "=" not in override and not override.startswith("~"):
-            raise ConfigError("override", override, "key=value, such as ppo.learning_rate=1e-4")
 
 
 def _as_config_error(error: Exception, path: Path, overrides: Sequence[str]) -> ConfigError:
@@ -159,4 +146,7 @@ def _value_of(cause: BaseException, given: dict[str, str], key: str, path: Path)
         return given[key]
     if found := re.search(r"Value '([^']*)'", str(cause)):
         return found.group(1)
-    return OmegaConf.select(OmegaConf.load(path), key)
+    value: Any = read_recipe(path)
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value

@@ -7,7 +7,7 @@ import importlib.util
 import torch
 
 from legged_ppo.config.schema import SimConfig
-from legged_ppo.errors import ConfigError
+from legged_ppo.errors import ConfigError, UsageError
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim.simulator import Simulator
 from legged_ppo.terrain.grid import Terrain
@@ -32,7 +32,7 @@ def make_simulator(
         tiles = columns * terrain.num_levels + levels
         return MujocoC(robot, terrain, config, num_envs, tiles)
     if importlib.util.find_spec("mujoco_warp") is None:
-        raise ConfigError("sim.engine", engine, f"mujoco_c, or after {_INSTALL_WARP}: mujoco_warp")
+        raise UsageError(f"sim.engine={engine} needs mujoco_warp", f"install it: {_INSTALL_WARP}")
     from legged_ppo.sim.warp.planning import make_planned
 
     return make_planned(robot, terrain, config, num_envs, device)

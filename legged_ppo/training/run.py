@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from legged_ppo.config.schema import Config
-from legged_ppo.errors import ConfigError
+from legged_ppo.errors import ConfigError, UsageError
 from legged_ppo.interface import Environment
 from legged_ppo.runs import checkpoint as checkpoints
 from legged_ppo.runs.run_directory import BEST, LATEST, RunDirectory, find_checkpoint
@@ -44,7 +44,7 @@ def train(
         KeyboardInterrupt: Ctrl-C or SIGTERM during training, after the state was saved.
     """
     if resume and init_from:
-        raise ConfigError("--init-from", str(init_from), "left out with --resume")
+        raise UsageError("--init-from cannot be combined with --resume")
     found = find_device(device, physics=not config.gym.id)
     with distributed.process_group():
         if resume:

@@ -10,7 +10,7 @@ import torch
 
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_env
-from legged_ppo.errors import ConfigError
+from legged_ppo.errors import ConfigError, UsageError
 from legged_ppo.interface import Environment
 from legged_ppo.runtime import distributed
 from legged_ppo.terrain.checks import check_curriculum
@@ -29,7 +29,7 @@ def make_training_env(
         _check_distance(config)
         return make_env(config, num_envs, seed, device)
     if importlib.util.find_spec("gymnasium") is None:
-        raise ConfigError("gym.id", config.gym.id, f"nothing, or after {_INSTALL_GYM}: this")
+        raise UsageError(f"gym.id={config.gym.id} needs gymnasium", f"install it: {_INSTALL_GYM}")
     from legged_ppo.interop.gymnasium import GymnasiumEnv
 
     if config.gym.normalize_reward and distributed.world_size() > 1:

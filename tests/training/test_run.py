@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from legged_ppo.config.loading import load_config
-from legged_ppo.errors import ConfigError
+from legged_ppo.errors import UsageError
 from legged_ppo.runs.checkpoint import load_checkpoint
 from legged_ppo.training.run import train
 
@@ -26,5 +26,5 @@ def test_train_returns_the_run_directory_and_resume_continues_it(tmp_path: Path)
     assert counters["env_steps"] == config.training.total_timesteps
     assert train(config, device="cpu", resume=run) == run  # complete: nothing more to do
 
-    with pytest.raises(ConfigError, match="left out with --resume"):
+    with pytest.raises(UsageError, match="cannot be combined with --resume"):
         train(config, device="cpu", resume=run, init_from=run)
