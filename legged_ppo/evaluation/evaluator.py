@@ -22,7 +22,7 @@ from legged_ppo.evaluation.statistics import Episodes, concatenate, summarize_by
 from legged_ppo.evaluation.tiles import fill_cells
 from legged_ppo.interface import StepResult
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.models.recurrent_policy import RecurrentActor
+from legged_ppo.models.recurrent_policy import RecurrentPolicy
 from legged_ppo.runtime.progress_lines import ProgressLines
 from legged_ppo.terrain.curriculum import covered_path
 from legged_ppo.terrain.grid import Terrain
@@ -141,7 +141,7 @@ def run_episodes(
     resamples = env.config.task.episode_length_s / env.config.task.commands.resample_time_s
     env.commands.plan(2 + math.ceil(resamples))
     obs = env.start_episodes_together()
-    actor = RecurrentActor(policy, env.num_envs, env.device, generator)
+    actor = RecurrentPolicy(policy, env.num_envs, env.device, generator)
     meter = EpisodeMeter(env)
     steps = env.max_episode_length - 1
     progress = ProgressLines(_log, f"evaluation of {env.num_envs} robots", steps)

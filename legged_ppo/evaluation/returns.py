@@ -13,7 +13,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.evaluation.statistics import mean_figure, wilson_interval
 from legged_ppo.interop.gymnasium import GymnasiumEnv
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.models.recurrent_policy import RecurrentActor
+from legged_ppo.models.recurrent_policy import RecurrentPolicy
 from legged_ppo.runtime.progress_lines import ProgressLines
 
 _log = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ def _first_episodes(
     gym = replace(config.gym, normalize_reward=False, processes=False)
     env = GymnasiumEnv(gym, num_envs, seed, config.ppo.gamma)
     noise = torch.Generator().manual_seed(seed) if stochastic else None
-    actor = RecurrentActor(policy, num_envs, env.device, noise)
+    actor = RecurrentPolicy(policy, num_envs, env.device, noise)
     obs = env.reset()
     alive = torch.ones(num_envs, dtype=torch.bool)
     returns, lengths = torch.zeros(num_envs, dtype=torch.float64), torch.zeros(num_envs)

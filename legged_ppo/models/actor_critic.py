@@ -36,13 +36,14 @@ class ActorCritic(nn.Module):
         read = {name: obs_dims[name] for name in self.trunk.groups}
         # Normalised scandots made learning slower (docs/rough_terrain.md). They share one unit as they are.
         self._unnormalized = [name for name in (SCANDOTS, IMAGE) if name in read]
-        self._widths = {
-            name: width
-            for name, width in read.items()
-            if isinstance(width, int) and name not in self._unnormalized
-        }
-        normalized = config.normalize_observations and self._widths
-        self.normalizer = RunningNormalizer(sum(self._widths.values())) if normalized else None
+        self._columns, width = {}, 0
+        """Columns of each normalised group in the statistics."""
+        for name, size in read.items():
+            if isinstance(size, int) and name not in self._unnormalized:
+                self._columns[name] = slice(width, width + size)
+                width += size
+        normalized = config.normalize_observations and width > 0
+        self.normalizer = RunningNormalizer(width) if normalized else None
         width = self.trunk.actor_width
         self.actor = mlp(width, config.actor_hidden, config.activation)
         self.head = make_head(_width(config.actor_hidden, width), num_actions, config)
@@ -61,26 +62,42 @@ class ActorCritic(nn.Module):
         return torch.zeros(self.trunk.state_layers, num_envs, self.config.gru_hidden, device=device)
 
     def normalize(self, obs: Observations, observe: bool = False) -> Observations:
-        """The groups this policy reads, [..., width]: all but scandots and images normalised with the
-        committed statistics.
+        """The groups of `obs` that this policy reads, [..., width]: all but scandots and images normalised
+        with the committed statistics. Groups that only the critic reads may be absent.
 
         Args:
-            observe: also collect these observations [N, width] for the next statistics.
+            observe: also collect these observations [N, width], of every group, for the next statistics.
         """
-        groups = {name: obs[name] for name in self._widths}
+        groups = {name: obs[name] for name in self._columns if name in obs}
         unnormalized = {name: obs[name] for name in self._unnormalized}
         if self.normalizer is None:
             return groups | unnormalized
-        joined = torch.cat(list(groups.values()), dim=-1)
         if observe:
-            self.normalizer.observe(joined)
-        parts = self.normalizer(joined).split(list(self._widths.values()), dim=-1)
-        return dict(zip(groups, parts, strict=True)) | unnormalized
+            self.normalizer.observe(torch.cat([obs[name] for name in self._columns], dim=-1))
+        normalized = {n: self.normalizer(x, self._columns[n]) for n, x in groups.items()}
+        return normalized | unnormalized
 
     def apply_normalization(self) -> None:
         """Let what was collected take effect; call between an update and the next rollout."""
         if self.normalizer is not None:
             self.normalizer.commit()
+
+    def act(
+        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[ActionDistribution, torch.Tensor]:
+        """The distribution that `step` returns, without the critic and the groups that only it reads.
+
+        Args:
+            obs: normalised groups, as in `step`; `privileged` may be absent.
+            state: [layers, N, hidden] after the step before; the actor's layers suffice.
+            starts: [N] bool, the observation is the first of an episode.
+
+        Returns:
+            distribution over [N, A], the actor's layers of the state after this step.
+        """
+        sequence = {name: group.unsqueeze(0) for name, group in obs.items()}
+        features, after = self.trunk.act(sequence, state, starts.unsqueeze(0))
+        return self.head(self.actor(features[0])), after
 
     def step(
         self, obs: Observations, state: torch.Tensor, starts: torch.Tensor

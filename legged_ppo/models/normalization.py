@@ -30,10 +30,10 @@ class RunningNormalizer(nn.Module):
         # Count, sum and sum of squares about the committed mean, in float64 against cancellation.
         self.register_buffer("pending", torch.zeros(3, width, dtype=torch.float64))
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(x - mean) / std of [..., width], clipped."""
-        scale = torch.rsqrt(self.var + 1e-5)
-        return ((x - self.mean) * scale).clamp_(-self.clip, self.clip)
+    def forward(self, x: torch.Tensor, columns: slice = slice(None)) -> torch.Tensor:
+        """(x - mean) / std of [..., width], clipped; of some `columns` alone where x has only those."""
+        scale = torch.rsqrt(self.var[columns] + 1e-5)
+        return ((x - self.mean[columns]) * scale).clamp_(-self.clip, self.clip)
 
     def observe(self, x: torch.Tensor) -> None:
         """Collect the rows of x [N, width]."""

@@ -1,4 +1,4 @@
-"""A policy at work: its recurrent state goes from step to step and is forgotten at episode ends."""
+"""A policy that acts: its recurrent state is carried from step to step and zeroed at episode ends."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from legged_ppo.interface import Observations, StepResult
 from legged_ppo.models.actor_critic import ActorCritic
 
 
-class RecurrentActor:
-    """Acts for N robots, whose first observations are the first of their episodes.
+class RecurrentPolicy:
+    """Acts for N robots without the critic; the first observations are the first of their episodes.
 
     Args:
         generator: source of the actions' randomness; None acts deterministically, by the mode.
@@ -34,11 +34,11 @@ class RecurrentActor:
     def act(self, obs: Observations) -> torch.Tensor:
         """Actions [N, A] for raw observations."""
         normalized = self.policy.normalize(obs)
-        distribution, _, self.state = self.policy.step(normalized, self.state, self.starts)
+        distribution, self.state = self.policy.act(normalized, self.state, self.starts)
         if self._generator is None:
             return distribution.mode
         return distribution.sample(self._generator)
 
     def note_ends(self, result: StepResult) -> None:
-        """Robots whose episodes ended begin the next one without memory."""
+        """The state of robots whose episodes ended is zeroed before the next step."""
         self.starts = result.terminated | result.truncated

@@ -27,6 +27,8 @@ class Trunk(Protocol):
     groups: list[str]
     """Observation groups that it reads."""
     state_layers: int
+    actor_layers: int
+    """Of the state's layers the first, which the actor reads and writes."""
     actor_width: int
     critic_width: int
 
@@ -42,12 +44,18 @@ class Trunk(Protocol):
         """
         ...
 
+    def act(
+        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The actor's features and its layers of the state alone; `obs` may lack the critic's groups."""
+        ...
+
 
 class MonolithicTrunk(nn.Module):
     """One GRU over everything the actor sees, scandots and pictures through encoders first.
 
     With `critic_memory="own"` the second half of the state's layers is a second GRU's, for the critic;
-    with `gru_layers=0` nobody remembers anything and the state has no layers.
+    with `gru_layers=0` the policy has no memory and the state no layers.
     """
 
     def __init__(self, obs_dims: ObsDims, config: PolicyConfig) -> None:
@@ -76,7 +84,7 @@ class MonolithicTrunk(nn.Module):
         own = config.critic_memory == "own"
         self.gru = GRU(inputs, hidden, layers) if layers else None
         self.critic_gru = GRU(inputs, hidden, layers) if layers and own else None
-        self.state_layers = layers * (2 if own else 1)
+        self.actor_layers, self.state_layers = layers, layers * (2 if own else 1)
         width = hidden if layers else inputs
         self.actor_width = width + (inputs if config.actor_skip else 0)
         self.critic_width = inputs if config.critic_memory == "none" else width
@@ -86,24 +94,44 @@ class MonolithicTrunk(nn.Module):
         self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """See `Trunk`."""
+        inputs = self._inputs(obs)
+        memory, after = self._remember(inputs, state, starts)
+        critic_memory = inputs if self.config.critic_memory == "none" else memory
+        if self.critic_gru is not None:
+            critic_memory, critic_after = self.critic_gru(
+                inputs, state[self.actor_layers :], starts
+            )
+            after = torch.cat([after, critic_after])
+        critic_parts = [critic_memory, *(obs[name] for name in self._critic_groups)]
+        return self._features(memory, inputs), torch.cat(critic_parts, dim=-1), after
+
+    def act(
+        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Trunk`."""
+        inputs = self._inputs(obs)
+        memory, after = self._remember(inputs, state, starts)
+        return self._features(memory, inputs), after
+
+    def _inputs(self, obs: Observations) -> torch.Tensor:
+        """[T, N, width] of every group that the actor reads, scandots and images encoded."""
         parts = [obs[name] for name in self._direct]
         if self.scandots_encoder is not None:
             parts.append(self.scandots_encoder(obs[SCANDOTS]))
         if self.image_encoder is not None:
             parts.append(self.image_encoder(obs[IMAGE]))
-        inputs = torch.cat(parts, dim=-1)
-        layers = self.config.gru_layers
-        memory, after = inputs, state
-        if self.gru is not None:
-            memory, after = self.gru(inputs, state[:layers], starts)
-        critic_memory = inputs if self.config.critic_memory == "none" else memory
-        if self.critic_gru is not None:
-            critic_memory, critic_after = self.critic_gru(inputs, state[layers:], starts)
-            after = torch.cat([after, critic_after])
-        critic_parts = [critic_memory, *(obs[name] for name in self._critic_groups)]
-        if self.config.actor_skip:
-            memory = torch.cat([memory, inputs], dim=-1)
-        return memory, torch.cat(critic_parts, dim=-1), after
+        return torch.cat(parts, dim=-1)
+
+    def _remember(
+        self, inputs: torch.Tensor, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The actor's GRU; without layers the inputs pass through."""
+        if self.gru is None:
+            return inputs, state
+        return self.gru(inputs, state[: self.actor_layers], starts)
+
+    def _features(self, memory: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.cat([memory, inputs], dim=-1) if self.config.actor_skip else memory
 
 
 class RMATrunk(nn.Module):
@@ -125,7 +153,7 @@ class RMATrunk(nn.Module):
             config.activation,
             outputs=config.extrinsics_latent,
         )
-        self.state_layers = config.gru_layers
+        self.actor_layers = self.state_layers = config.gru_layers
         self.actor_width = _total_width(obs_dims, self._direct)
         self.actor_width += config.scandots_latent + config.extrinsics_latent
         self.critic_width = self.actor_width + _total_width(obs_dims, self._critic_groups)
@@ -134,11 +162,17 @@ class RMATrunk(nn.Module):
         self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """See `Trunk`."""
-        memory, after = self.gru(obs[SCANDOTS], state, starts)
-        latents = [self.terrain_latent(memory), self.extrinsics_encoder(obs[EXTRINSICS])]
-        features = torch.cat([*(obs[name] for name in self._direct), *latents], dim=-1)
+        features, after = self.act(obs, state, starts)
         critic = torch.cat([features, *(obs[name] for name in self._critic_groups)], dim=-1)
         return features, critic, after
+
+    def act(
+        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """See `Trunk`."""
+        memory, after = self.gru(obs[SCANDOTS], state, starts)
+        latents = [self.terrain_latent(memory), self.extrinsics_encoder(obs[EXTRINSICS])]
+        return torch.cat([*(obs[name] for name in self._direct), *latents], dim=-1), after
 
 
 def make_trunk(obs_dims: ObsDims, config: PolicyConfig) -> MonolithicTrunk | RMATrunk:

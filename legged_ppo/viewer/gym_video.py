@@ -19,7 +19,7 @@ from legged_ppo.evaluation.returns import step_limit, unfinished_line
 from legged_ppo.interface import Observations
 from legged_ppo.interop.gymnasium import GymnasiumEnv
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.models.recurrent_policy import RecurrentActor
+from legged_ppo.models.recurrent_policy import RecurrentPolicy
 from legged_ppo.runtime.progress_lines import ProgressLines
 from legged_ppo.viewer.gl_backend import RenderingUnavailable, use_working_backend
 from legged_ppo.viewer.video_writer import frames_due, open_stream
@@ -56,7 +56,7 @@ def record_gym_episodes(
     """
     env = _drawing_env(config, seed)
     generator = torch.Generator().manual_seed(seed) if stochastic else None
-    actor = RecurrentActor(policy, 1, env.device, generator)
+    actor = RecurrentPolicy(policy, 1, env.device, generator)
     own_fps = env.copies.metadata.get("render_fps", _DEFAULT_FPS)
     fps = max(1, round(own_fps / config.gym.frame_skip))
     with ExitStack() as stack:
@@ -105,7 +105,7 @@ def _check_drawing(env: GymnasiumEnv) -> None:
 
 def _record(
     env: GymnasiumEnv,
-    actor: RecurrentActor,
+    actor: RecurrentPolicy,
     obs: Observations,
     streams: Sequence[tuple[Any, int]],
     fps: int,

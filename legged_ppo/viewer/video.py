@@ -18,7 +18,7 @@ from legged_ppo.env.factory import make_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.evaluation.evaluator import evaluation_config
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.models.recurrent_policy import RecurrentActor
+from legged_ppo.models.recurrent_policy import RecurrentPolicy
 from legged_ppo.runtime.progress_lines import ProgressLines
 from legged_ppo.viewer.gl_backend import use_working_backend
 from legged_ppo.viewer.video_writer import frames_due, open_stream
@@ -110,13 +110,13 @@ def render_episodes(
     steps = round(seconds / env.dt)
     with _Recorder(env, path, gif, gif_fps) as recorder:
         _record(
-            RecurrentActor(policy, 1, env.device, generator), env, recorder, steps, command, script
+            RecurrentPolicy(policy, 1, env.device, generator), env, recorder, steps, command, script
         )
     return steps * env.dt
 
 
 def _record(
-    actor: RecurrentActor,
+    actor: RecurrentPolicy,
     env: LocomotionEnv,
     recorder: _Recorder,
     steps: int,

@@ -19,7 +19,7 @@ from legged_ppo.evaluation.evaluator import (
 from legged_ppo.evaluation.statistics import interval_name, ratio_figure, summarize, wilson_interval
 from legged_ppo.interface import StepResult
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.models.recurrent_policy import RecurrentActor
+from legged_ppo.models.recurrent_policy import RecurrentPolicy
 from legged_ppo.sim.mujoco_c import MujocoC
 
 FIGURES = [
@@ -227,7 +227,7 @@ def test_memory_is_zeroed_exactly_where_an_episode_ended(
     policy = make_policy(config)
     env = make_env(config, 3, 0)
     obs = env.start_episodes_together()
-    actor = RecurrentActor(policy, 3, env.device)
+    actor = RecurrentPolicy(policy, 3, env.device)
     actor.act(obs)
     result = env.step(actor.act(obs))
     state = actor.state.clone()
@@ -235,10 +235,10 @@ def test_memory_is_zeroed_exactly_where_an_episode_ended(
     nothing = torch.zeros(3)
     actor.note_ends(StepResult(obs, nothing, ended, torch.zeros_like(ended), obs, {}))
     actor.act(result.obs)
-    fresh = RecurrentActor(policy, 3, env.device)
+    fresh = RecurrentPolicy(policy, 3, env.device)
     fresh.act(result.obs)
     torch.testing.assert_close(actor.state[:, 1], fresh.state[:, 1])
-    carried = RecurrentActor(policy, 3, env.device)
+    carried = RecurrentPolicy(policy, 3, env.device)
     carried.state, carried.starts = state, torch.zeros(3, dtype=torch.bool)
     carried.act(result.obs)
     torch.testing.assert_close(actor.state[:, [0, 2]], carried.state[:, [0, 2]])

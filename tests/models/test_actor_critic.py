@@ -130,6 +130,35 @@ def test_actor_and_memory_do_not_depend_on_privileged_observations(critic_memory
     assert not torch.equal(value, value_2)
 
 
+@pytest.mark.parametrize("critic_privileged", [False, True])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"critic_memory": "shared", "actor_skip": True},
+        {"critic_memory": "own"},
+        {"critic_memory": "none", "gru_layers": 2},
+        {"gru_layers": 0},
+        {"architecture": "rma"},
+    ],
+)
+def test_acting_needs_no_privileged_observations_and_equals_step(
+    changes: dict[str, Any], critic_privileged: bool
+) -> None:
+    policy = make_policy(**changes, critic_privileged=critic_privileged)
+    obs, state, starts = make_inputs(policy)
+    policy.normalize({name: 3.0 * x.flatten(0, 1) + 1.0 for name, x in obs.items()}, observe=True)
+    policy.apply_normalization()
+    acted = state
+    for t in range(T):
+        now = {name: group[t] for name, group in obs.items()}
+        distribution, _, state = policy.step(policy.normalize(now), state, starts[t])
+        del now["privileged"]
+        same, acted = policy.act(policy.normalize(now), acted, starts[t])
+        assert torch.equal(same.mode, distribution.mode)
+        assert torch.equal(same.std, distribution.std)
+        assert torch.equal(acted, state[: len(acted)])
+
+
 @pytest.mark.parametrize("scandots_latent", [0, 16])
 def test_only_a_blind_policy_ignores_scandots(scandots_latent: int) -> None:
     policy = make_policy(scandots_latent=scandots_latent)
