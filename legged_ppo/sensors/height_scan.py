@@ -62,8 +62,8 @@ class Scandots(OwnedState):
             self.time_left -= self._dt
             due = self.time_left < 0.5 * self._dt
             period = uniform(self.config.period_s, due.shape, self._generator)
-            self.time_left = torch.where(
-                due, self.time_left.clamp(min=0.0) + period, self.time_left
+            torch.where(
+                due, self.time_left.clamp(min=0.0) + period, self.time_left, out=self.time_left
             )
             fresh = self._measure(self._delayed(clearance))
             torch.where(due[:, None], fresh, self.reading, out=self.reading)

@@ -141,8 +141,9 @@ def test_a_rank_takes_its_share_of_other_ranks_robots_in_order_of_their_types() 
     assert (share.types.tolist(), share.levels.tolist()) == ([0, 1, 1], [0, 2, 2])
     share.load_share([vars(part) for part in parts], 1, 2)
     assert (share.types.tolist(), share.levels.tolist()) == ([0, 0, 1], [1, 3, 1])
-    share.load_share([vars(part) for part in parts], 0, 1)
-    assert share.types.tolist() == [0, 0, 0, 1, 1, 1]
-    assert share.levels.tolist() == [0, 1, 3, 2, 2, 1]
+    whole = curriculum("progress", [0] * 6)
+    whole.load_share([vars(part) for part in parts], 0, 1)
+    assert whole.types.tolist() == [0, 0, 0, 1, 1, 1]
+    assert whole.levels.tolist() == [0, 1, 3, 2, 2, 1]
     share.load_share([vars(part) for part in parts], 1, 2)
     assert (share.solve_rate == 0.625).all() and (share.episodes == 20.0).all()
