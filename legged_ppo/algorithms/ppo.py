@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -60,9 +60,7 @@ class PPO:
         self._mirror, self._graphs = mirror, graphs
         self._metrics = _GRADIENT_METRICS if mirror is None else (*_GRADIENT_METRICS, _SYMMETRY)
         self.parameters = list(policy.parameters())
-        # Biases and standard deviations are not pulled towards 0.
-        weights = [p for p in self.parameters if p.dim() > 1]
-        others = [p for p in self.parameters if p.dim() <= 1]
+        weights, others = decayed_and_others(self.parameters)
         self.optimizer = torch.optim.AdamW(
             [
                 {"params": weights, "weight_decay": config.weight_decay},
@@ -150,11 +148,10 @@ class PPO:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.optimizer.load_state_dict(state["optimizer"])
-        # A resumed run may ask for another decay, of the weights alone.
-        self.optimizer.param_groups[0]["weight_decay"] = self.config.weight_decay
-        for group in self.optimizer.param_groups:  # the checkpoint may be of another device
-            group["capturable"] = self._on_gpu
+        # The hyperparameters are this run's: it may ask for another decay, or be on another device.
+        groups = self.optimizer.state_dict()["param_groups"]
+        moments = state["optimizer"]["state"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.learning_rate = self._scalar(state["learning_rate"])
 
     @property
@@ -249,6 +246,15 @@ class PPO:
         if c.schedule == "adaptive":
             self.learning_rate = adapted_learning_rate(self.learning_rate, kl, desired_kl)
         return c.target_kl is not None and float(kl) > c.target_kl
+
+
+def decayed_and_others(
+    parameters: Iterable[nn.Parameter],
+) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The optimizer's two groups, in its order: weights, and biases and standard deviations, which are
+    not pulled towards 0."""
+    parameters = list(parameters)
+    return [p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() <= 1]
 
 
 def _normalized(advantages: torch.Tensor, learned: int) -> torch.Tensor:

@@ -12,7 +12,6 @@ import pickle
 import platform
 import random
 import shutil
-import zipfile
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,14 +20,19 @@ from typing import Any
 import mujoco
 import numpy as np
 import torch
-from omegaconf.errors import OmegaConfBaseException
 
 import legged_ppo
-from legged_ppo.config.loading import to_config
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
 from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.runs.checkpoint_contents import (
+    ContentError,
+    check_archive,
+    check_contents,
+    check_state,
+    stored_config,
+)
 
 FORMAT = "legged_ppo checkpoint 2"
 """The number changes when older policies cannot be read any more; 1 normalised scandots."""
@@ -73,17 +77,21 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not Path(path).is_file():
         raise ConfigError("checkpoint", str(path), f"{expected}: there is no such file")
     try:
+        check_archive(Path(path))
         payload = torch.load(path, map_location="cpu", weights_only=True)
+        found = payload.get("format") if isinstance(payload, dict) else None
+        if found != FORMAT:
+            kind = f"a {found!r}"[:80] if found else "of another kind"
+            raise ContentError(f"this file is {kind}")
+        check_contents(payload)
+    except ContentError as error:
+        raise ConfigError("checkpoint", str(path), f"{expected}: {error}") from None
     except pickle.UnpicklingError:
         reason = "this file holds other objects than tensors and was not opened"
         raise ConfigError("checkpoint", str(path), f"{expected}: {reason}") from None
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile):
+    except Exception:  # a pickle of plain values can fail in any way
         reason = "this file is damaged or of another kind"
         raise ConfigError("checkpoint", str(path), f"{expected}: {reason}") from None
-    found = payload.get("format") if isinstance(payload, dict) else None
-    if found != FORMAT:
-        reason = f"this file is a {found!r}" if found else "this file is of another kind"
-        raise ConfigError("checkpoint", str(path), f"{expected}: {reason}")
     return payload
 
 
@@ -99,12 +107,15 @@ def to_device(state: Any, device: torch.device) -> Any:
 
 
 def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
-    """The configuration of the run that wrote the checkpoint."""
+    """The configuration of the run that wrote the checkpoint.
+
+    Raises:
+        ConfigError: a key or value that this version does not allow.
+    """
     try:
-        return to_config(checkpoint["config"])
-    except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        expected = f"a checkpoint of this version ({reason})"
+        return stored_config(checkpoint["config"])
+    except ContentError as error:
+        expected = f"a checkpoint of this version: {error}"
         raise ConfigError("checkpoint", str(path), expected) from None
 
 
@@ -189,6 +200,21 @@ def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Pat
                 f"{old[section][key]}, as in the checkpoint",
                 source=f"resume {path}",
             )
+
+
+def check_environment_state(
+    checkpoint: dict[str, Any], env: Environment, config: Config, path: str | Path, ranks: int
+) -> None:
+    """Refuse to resume on `ranks` processes with a state that `env` cannot take over.
+
+    Raises:
+        ConfigError: a part of the state has other keys, types or shapes.
+    """
+    try:
+        check_state(checkpoint, env, config, ranks)
+    except ContentError as error:
+        expected = f"the state of this run's robots: {error}"
+        raise ConfigError("checkpoint", str(path), expected) from None
 
 
 def _state_shapes(config: Config) -> dict[str, Any]:

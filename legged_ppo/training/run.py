@@ -95,6 +95,7 @@ def _resume(config: Config, resume: str, device: torch.device) -> Path:
         return path.parent if run is None else run.root
     changes = checkpoints.differences(saved, config, path)
     env = _make_env(config, device)
+    checkpoints.check_environment_state(saved, env, config, path, distributed.world_size())
     with noting_sizes(lambda: sizes(config, env)):
         run = _on_main(lambda: _reopened(path, config, counters, bool(changes)))
         trainer = Trainer(config, env, run, saved)
