@@ -53,6 +53,7 @@ def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         # torch reports a failed write as a RuntimeError.
         with contextlib.suppress(OSError):
@@ -61,10 +62,32 @@ def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:
-    """Make `target` a copy of the checkpoint `source`, whole or not at all."""
+    """Make `target` a copy of the checkpoint `source`, whole or not at all.
+
+    Raises:
+        OSError: the disk is full or not writable; an older file at `target` is untouched.
+    """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.copyfile(source, temporary)
-    os.replace(temporary, target)
+    try:
+        with open(source, "rb") as reader, open(temporary, "wb") as file:
+            shutil.copyfileobj(reader, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise OSError(f"cannot write {target}: {error}") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` last through a loss of power."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

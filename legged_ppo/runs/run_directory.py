@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import re
+import threading
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from legged_ppo.errors import ConfigError
 from legged_ppo.runs.checkpoint import copy_checkpoint, save_checkpoint
 
 LATEST, BEST, FINAL = "phase1_latest.pth", "phase1_best.pth", "phase1_final.pth"
+_ORDER = "step_checkpoints.json"
+"""Names of the step checkpoints in the order in which they were written."""
 _STEP = re.compile(r"phase1_step_\d+\.pth")
 
 
@@ -37,13 +41,13 @@ class RunDirectory:
         log_dir = Path(config.training.log_dir)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
         name = _file_name(config.training.run_name or f"{recipe}_{config.subject}_{stamp}")
-        root, twin = log_dir / name, 1
-        while root.exists():
-            twin += 1
-            root = log_dir / f"{name}_{twin}"
-        run = cls(root)
+        if name in ("", ".", "..", "checkpoints"):
+            expected = "a folder's name other than '.', '..' and 'checkpoints'"
+            raise ConfigError("training.run_name", config.training.run_name, expected)
         try:
-            run.checkpoints.mkdir(parents=True)
+            root = _new_folder(log_dir, name)
+            run = cls(root)
+            run.checkpoints.mkdir()
             (root / "config.yaml").write_text(config_to_yaml(config))
             run._point_newest()
         except OSError as error:
@@ -62,50 +66,54 @@ class RunDirectory:
 
     def reopen(self, iteration: int) -> None:
         """Go on after `iteration`: rows that a killed run wrote beyond its checkpoint are dropped."""
+        for leftover in [*self.checkpoints.glob(".*.tmp"), *self.root.glob(".*.tmp")]:
+            leftover.unlink(missing_ok=True)  # of a run that was killed while it wrote
         if self.metrics.is_file():
-            kept = []
-            for line in self.metrics.read_text().splitlines(keepends=True):
-                with contextlib.suppress(json.JSONDecodeError):  # a row cut short by a kill
-                    if json.loads(line)["iteration"] <= iteration:
-                        kept.append(line)
-            temporary = self.metrics.with_suffix(".tmp")
-            temporary.write_text("".join(kept))
-            os.replace(temporary, self.metrics)
+            rows = self.metrics.read_text(errors="replace").splitlines()
+            kept = [row + "\n" for row in rows if 0 < _iteration_of(row) <= iteration]
+            _write_whole(self.metrics, "".join(kept))
         self._point_newest()
 
     def replace_config(self, config: Config, env_steps: int) -> None:
         """From `env_steps` on the run goes on under `config`; the older one is kept beside it."""
         current = self.root / "config.yaml"
-        os.replace(current, self.root / f"config_until_{env_steps}.yaml")
-        current.write_text(config_to_yaml(config))
+        _write_whole(self.root / f"config_until_{env_steps}.yaml", current.read_text())
+        _write_whole(current, config_to_yaml(config))
 
     def save(self, payload: dict[str, Any], env_steps: int, keep: int) -> Path:
         """Write the step checkpoint and `latest`; delete step checkpoints beyond the newest `keep`."""
         path = self.checkpoints / f"phase1_step_{env_steps}.pth"
         save_checkpoint(path, payload)
         copy_checkpoint(path, self.checkpoints / LATEST)
-        for old in self._step_checkpoints()[:-keep]:
-            if old != path:
-                old.unlink(missing_ok=True)
+        order = [each for each in self.step_checkpoints() if each != path] + [path]
+        for old in order[:-keep]:
+            old.unlink(missing_ok=True)
+        names = [each.name for each in order[-keep:]]
+        _write_whole(self.root / _ORDER, json.dumps(names) + "\n")
         return path
 
     def write_json(self, name: str, content: dict[str, Any]) -> Path:
         path = self.root / name
-        path.write_text(json.dumps(content, indent=2) + "\n")
+        _write_whole(path, json.dumps(content, indent=2) + "\n")
         return path
 
-    def _step_checkpoints(self) -> list[Path]:
-        """Step checkpoints in the order in which they were written: a run that goes on from an earlier
-        one keeps what it writes now."""
-        found = (p for p in self.checkpoints.iterdir() if _STEP.fullmatch(p.name))
-        return sorted(found, key=lambda p: (p.stat().st_mtime_ns, int(p.stem.rsplit("_", 1)[1])))
+    def step_checkpoints(self) -> list[Path]:
+        """Step checkpoints, oldest first, in the recorded order of writing, whatever the clock says: a run
+        that goes on from an earlier one keeps what it writes. Files without a record come first."""
+        recorded: list[Any] = []
+        with contextlib.suppress(OSError, ValueError):
+            content = json.loads((self.root / _ORDER).read_text())
+            recorded = content if isinstance(content, list) else []
+        found = [p for p in self.checkpoints.iterdir() if _STEP.fullmatch(p.name)]
+        places = {str(name): place for place, name in enumerate(recorded)}
+        return sorted(found, key=lambda p: (places.get(p.name, -1), int(p.stem.rsplit("_", 1)[1])))
 
     def _point_newest(self) -> None:
         """Make `logs/checkpoints` a link to this run's, so that documented paths work."""
         link = self.root.parent / "checkpoints"
         if link.exists() and not link.is_symlink():
             return
-        temporary = link.with_name(f".checkpoints.{os.getpid()}")
+        temporary = link.with_name(f".checkpoints.{os.getpid()}.{threading.get_ident()}")
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(Path(self.root.name) / "checkpoints")
         os.replace(temporary, link)
@@ -124,6 +132,44 @@ def find_checkpoint(resume: str, log_dir: str) -> Path:
         expected = f"a checkpoint file, or 'latest' with a run under {log_dir}/"
         raise ConfigError("--resume", resume, f"{expected} (there is no {path})")
     return path
+
+
+def _new_folder(parent: Path, name: str) -> Path:
+    """A folder that this call made, `name` or `name_2` and so on: runs may start in the same instant."""
+    parent.mkdir(parents=True, exist_ok=True)
+    for number in itertools.count(1):
+        folder = parent / (name if number == 1 else f"{name}_{number}")
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+    raise AssertionError("the numbers do not end")
+
+
+def _iteration_of(row: str) -> int:
+    """The iteration of a row of metrics.jsonl; 0 for a row that is damaged."""
+    with contextlib.suppress(ValueError, RecursionError):
+        content = json.loads(row)
+        if isinstance(content, dict) and type(content.get("iteration")) is int:
+            return int(content["iteration"])
+    return 0
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Replace the text of `path`, whole or not at all.
+
+    Raises:
+        OSError: the disk is full or not writable; an older file at `path` is untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OSError(f"cannot write {path}: {error}") from error
 
 
 def _file_name(name: str) -> str:
