@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
+import signal
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from legged_ppo.errors import ConfigError, UsageError
@@ -53,6 +57,8 @@ def run_command(
 ) -> int:
     """Parse and run; returns the exit code. Bad input gets one line and code 2.
 
+    A second Ctrl-C, which may come while the first one is handled, ends the process at once.
+
     Args:
         prog: the name that the help shows in place of the parser's own, in the examples too.
     """
@@ -60,6 +66,8 @@ def run_command(
         examples = (parser.epilog or "").replace(f"python {parser.prog}", prog)
         parser.epilog, parser.prog = examples.replace(parser.prog, prog), prog
     arguments = parser.parse_intermixed_args(argv)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _interrupt)
     keep_freed_memory()
     show_log_lines()
     try:
@@ -86,6 +94,12 @@ def run_command(
         else:
             traceback.print_exc()
         return EXIT_FAILURE
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """Raise KeyboardInterrupt, and exit at the next SIGINT."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(EXIT_INTERRUPTED))
+    raise KeyboardInterrupt
 
 
 def positive(text: str) -> int:

@@ -61,15 +61,17 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.print_config:
         print(config_to_yaml(config), end="")
         return 0
+    from legged_ppo.cli.output import surviving_output
     from legged_ppo.training.run import train
 
-    train(
-        config,
-        device=arguments.device,
-        resume=arguments.resume,
-        init_from=arguments.init_from,
-        name=Path(arguments.config).stem if arguments.config else "run",
-    )
+    with surviving_output():
+        train(
+            config,
+            device=arguments.device,
+            resume=arguments.resume,
+            init_from=arguments.init_from,
+            name=Path(arguments.config).stem if arguments.config else "run",
+        )
     return 0
 
 
