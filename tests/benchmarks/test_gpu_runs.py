@@ -66,9 +66,15 @@ def test_both_engines_are_driven_alone(throughput: ModuleType, tmp_path: Path) -
     rows, figures = tmp_path / "rows.json", []
     options = ["--config", str(ROOT / "configs" / "phase1_fast.yaml"), "--json", str(rows)]
     options += ["--rounds", "1", "--iterations", "1", "--warmup", "0"]
+    small = [
+        "training.num_envs=4",
+        "ppo.rollout_length=8",
+        "ppo.bptt_length=8",
+        "terrain.num_levels=2",
+    ]
     sizes = ["sim.contacts=48", "sim.constraints=160", "sim.convex_pairs=48"]
     for engine in ("mujoco_c", "mujoco_warp"):
-        changes = ["+preset=debug", f"sim.engine={engine}", *sizes]
+        changes = ["+preset=debug", f"sim.engine={engine}", *small, *sizes]
         assert throughput.main([*options, *changes]) == 0
         figures.append(json.loads(rows.read_text()))
     for row in figures:

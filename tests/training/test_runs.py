@@ -20,6 +20,7 @@ import torch
 from legged_ppo.algorithms.ppo import PPO
 from legged_ppo.cli.train import main
 from legged_ppo.config.loading import load_config
+from legged_ppo.reports import run_report
 from legged_ppo.runs.checkpoint import load_checkpoint, load_policy, save_checkpoint
 from legged_ppo.sim.warp.capacity import Capacity
 from legged_ppo.training.run import sizes
@@ -158,7 +159,10 @@ def test_a_run_that_goes_on_from_an_earlier_checkpoint_keeps_what_it_writes(tmp_
     assert steps == [f"phase1_step_{3 * NUM_ENVS * LENGTH}.pth"]
 
 
-def test_a_moved_checkpoint_gets_a_best_of_its_own(finished: Path, tmp_path: Path) -> None:
+def test_a_moved_checkpoint_gets_a_best_of_its_own(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_report, "render_episodes", lambda *_, **__: 0.0)  # the slow part
     moved = tmp_path / "elsewhere.pth"
     saved = load_checkpoint(finished / "run" / "checkpoints" / "phase1_latest.pth")
     saved["counters"]["best_score"] = 100.0  # nothing will beat it
