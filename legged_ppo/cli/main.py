@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train a policy, or resume a run",
     "play": "watch a trained policy, or record it",
     "evaluate": "measure a trained policy",
+    "robot": "check a robot file, or draft one from an MJCF",
     "terrain": "draw the terrain types",
 }
 """Each is the module of that name in legged_ppo.cli, imported when it is called."""

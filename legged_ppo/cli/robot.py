@@ -34,9 +34,9 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Check; returns 0 for a robot that can be trained, 2 after one line per error."""
-    return run_command(make_parser(), _run, argv)
+    return run_command(make_parser(), _run, argv, prog)
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -60,9 +60,9 @@ def read_config(file: str, overrides: Sequence[str] = ()) -> Config:
     """
     import yaml
 
-    from legged_ppo.config.loading import load_config
+    from legged_ppo.config.loading import find_recipe, load_config
 
-    path = Path(file)
+    path = find_recipe(file)
     try:
         content = yaml.safe_load(path.read_text()) if path.is_file() else None
     except (yaml.YAMLError, UnicodeDecodeError):
