@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from legged_ppo.cli.options import find_checkpoint
+from legged_ppo.cli.options import check_import, find_checkpoint
 from legged_ppo.config.keys import errors_from
 from legged_ppo.config.overrides import apply_overrides
 from legged_ppo.config.schema import Config
@@ -36,6 +36,7 @@ def load_for_evaluation(
     """
     path = find_checkpoint(arguments.checkpoint, arguments.log_dir)
     policy, trained, counters = load_policy(path)
+    check_import(trained.gym.id, arguments.overrides, path)
     sections = _GYM_SECTIONS if trained.gym.id else _ROBOT_SECTIONS
     config = apply_overrides(trained, arguments.overrides, sections)
     with errors_from(str(path), arguments.overrides):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,3 +116,14 @@ def find_checkpoint(name: str, log_dir: str) -> Path:
         name,
         f"a .pth file, or 'latest' with a run under {log_dir}/ (there is none)",
     )
+
+
+def check_import(gym_id: str, overrides: Sequence[str], checkpoint: Path) -> None:
+    """Refuse `module:Env` of a checkpoint, which would be imported, unless the user names it too.
+
+    Raises:
+        ConfigError: no override has the same `gym.id`.
+    """
+    if ":" in gym_id and f"gym.id={gym_id}" not in overrides:
+        expected = f"gym.id={gym_id} among the overrides: a checkpoint alone imports no module"
+        raise ConfigError("gym.id", gym_id, expected, source=str(checkpoint))

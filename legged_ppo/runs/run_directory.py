@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import sys
 import threading
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from legged_ppo.config.loading import config_to_yaml
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
 from legged_ppo.runs.checkpoint import copy_checkpoint, save_checkpoint
+from legged_ppo.runs.checkpoint_contents import ContentError, check_archive
 
 LATEST, BEST, FINAL = "phase1_latest.pth", "phase1_best.pth", "phase1_final.pth"
 _ORDER = "step_checkpoints.json"
@@ -126,12 +128,28 @@ def find_checkpoint(resume: str, log_dir: str) -> Path:
         ConfigError: there is no such checkpoint.
     """
     path = Path(log_dir) / "checkpoints" / LATEST if resume == "latest" else Path(resume)
+    named = resume != "latest" and path.is_file()
     if path.is_dir():
         path = path / "checkpoints" / LATEST
     if not path.is_file():
         expected = f"a checkpoint file, or 'latest' with a run under {log_dir}/"
         raise ConfigError("--resume", resume, f"{expected} (there is no {path})")
-    return path
+    return path if named else _newest_intact(path)
+
+
+def _newest_intact(latest: Path) -> Path:
+    """`latest`, or where it is damaged the newest step checkpoint beside it that is not."""
+    damaged: ContentError | None = None
+    for path in [latest, *reversed(RunDirectory(latest.resolve().parents[1]).step_checkpoints())]:
+        try:
+            check_archive(path)
+        except ContentError as error:
+            damaged = damaged or error
+            continue
+        if damaged is not None:
+            print(f"{latest}: {damaged}; the newest intact one is {path}", file=sys.stderr)
+        return path
+    return latest  # load_checkpoint reports the damage
 
 
 def _new_folder(parent: Path, name: str) -> Path:

@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
+from legged_ppo.cli.options import check_import
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
 from legged_ppo.runs import checkpoint
-from legged_ppo.runs.run_directory import RunDirectory
+from legged_ppo.runs.run_directory import RunDirectory, find_checkpoint
 
 
 def make_run(log_dir: Path) -> RunDirectory:
@@ -112,3 +114,30 @@ def test_a_copy_on_a_full_disk_names_its_file_and_leaves_the_older_one(tmp_path:
     with pytest.raises(OSError, match=r"cannot write .*target\.pth"):
         checkpoint.copy_checkpoint(source, target)
     assert target.read_bytes() == b"old" and not temporary.is_symlink()
+
+
+def test_a_damaged_latest_falls_back_to_the_newest_intact_checkpoint(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = make_run(tmp_path)
+    for number in (10, 20, 30):
+        run.save({"weights": torch.arange(100.0)}, number, keep=3)
+    latest = run.checkpoints / "phase1_latest.pth"
+    assert find_checkpoint("latest", str(tmp_path)).samefile(latest)
+    for path in (latest, run.checkpoints / "phase1_step_30.pth"):
+        content = bytearray(path.read_bytes())
+        content[content.index(torch.arange(100.0).numpy().tobytes()) + 50] ^= 1
+        path.write_bytes(content)
+    for name in ("latest", str(run.root)):
+        found = find_checkpoint(name, str(tmp_path))
+        assert found.samefile(run.checkpoints / "phase1_step_20.pth")
+        error = capsys.readouterr().err
+        assert "CRC-32" in error and "phase1_step_20.pth" in error and error.count("\n") == 1
+    assert find_checkpoint(str(latest), str(tmp_path)) == latest
+
+
+def test_a_checkpoint_alone_imports_no_module() -> None:
+    with pytest.raises(ConfigError, match=r"gym\.id=evil:Env"):
+        check_import("evil:Env", ["gym.id=other:Env"], Path("policy.pth"))
+    check_import("mine:Env", ["gym.id=mine:Env"], Path("policy.pth"))
+    check_import("CartPole-v1", [], Path("policy.pth"))
