@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ class Collector:
 
         Returns:
             the value [N] of the observation after the last step, and the sums of the environment's
-            `episode` and `step` metrics.
+            `episode` and `step` metrics and of the samples that were not finite, `nonfinite`.
         """
         sums: dict[str, torch.Tensor] = {}
         for t in range(buffer.rollout_length):
@@ -63,14 +64,14 @@ class Collector:
             if self._couple is not None:
                 actions, log_probs = self._couple(actions, log_probs)
             buffer.store_action(t, actions, log_probs, values)
-            result = self.env.step(actions)
+            result, nonfinite = _finite(self.env.step(actions))
             final_values = values if result.final_obs is None else self._final_values(result)
             buffer.store_outcome(
                 t, result.reward, result.terminated, result.truncated, final_values
             )
             self.obs = result.obs
             self.starts = result.terminated | result.truncated
-            for name, value in result.info.items():
+            for name, value in (result.info | {"nonfinite": nonfinite}).items():
                 sums[name] = sums[name] + value if name in sums else value
         with self._precision():
             obs = self.policy.normalize(self.obs)
@@ -94,3 +95,28 @@ class Collector:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.obs, self.state, self.starts = state["obs"], state["state"], state["starts"]
+
+
+def _finite(result: StepResult) -> tuple[StepResult, torch.Tensor]:
+    """The step with finite numbers alone, and the count of environments whose were not.
+
+    Their reward becomes 0, the entries of their observations that are not finite become 0, and their
+    episode counts as terminated, so that nothing is bootstrapped and the recurrent state is cleared.
+    """
+    sound = result.reward.isfinite()
+    for group in result.obs.values():
+        sound = sound & group.isfinite().flatten(1).all(1)
+    final_obs = result.final_obs
+    clean = replace(
+        result,
+        obs={name: _zero_nonfinite(group) for name, group in result.obs.items()},
+        reward=torch.where(sound, result.reward, 0.0),
+        terminated=result.terminated | ~sound,
+        truncated=result.truncated & sound,
+        final_obs=final_obs and {name: _zero_nonfinite(g) for name, g in final_obs.items()},
+    )
+    return clean, (~sound).sum()
+
+
+def _zero_nonfinite(group: torch.Tensor) -> torch.Tensor:
+    return torch.where(group.isfinite(), group, 0) if group.is_floating_point() else group

@@ -153,6 +153,7 @@ class LocomotionEnv(Environment):
         self.episode_length = zeros(n, dtype=torch.int64)
         self.totals = zeros(n, len(self.episode_metrics))
         self.wrapped, self.start, self.farthest = zeros(n, 2), zeros(n, 2), zeros(n)
+        self.failed = zeros(n, dtype=torch.bool)
 
     @property
     def symmetry(self) -> Symmetry:
@@ -200,7 +201,11 @@ class LocomotionEnv(Environment):
 
         Args:
             actions: [N, J]; joint targets are the default pose plus `action_scale` times the action.
+                An action that is not finite, as a state or a reward, fails its robot alone: its episode
+                terminates.
         """
+        sound = actions.isfinite().all(1)
+        actions = torch.where(sound[:, None], actions, 0.0)
         clip = self.config.task.action_clip
         actions = actions.clamp(-clip, clip)
         targets = self._default + self.robot.config.action_scale * actions
@@ -216,15 +221,16 @@ class LocomotionEnv(Environment):
         self._measure()
         state = self.simulator.state
         tilted = self.projected_gravity[:, 2] > -math.cos(self.config.task.max_tilt)
-        terminated = state.termination_contact | tilted | state.failed
+        self.failed.copy_(state.failed | ~sound | ~self._measured_finite())
+        terminated = state.termination_contact | tilted | self.failed
+        reward, terms, terminated = self._reward(terminated)
         truncated = (self.episode_length >= self.max_episode_length) & ~terminated
-        reward, terms = self._reward(terminated)
         self._account(reward, terms, terminated)
 
         self.commands.step(self.yaw)
         self.last_joint_vel.copy_(state.joint_vel)
         self.last_foot_force.copy_(state.foot_force)
-        final_obs = obs = self._observe()
+        final_obs = obs = {k: _zero_rows(v, self.failed) for k, v in self._observe().items()}
         done = terminated | truncated
         info = self._info(done)
         if any_without_sync(done):
@@ -321,8 +327,26 @@ class LocomotionEnv(Environment):
         self.foot_height = state.foot_pos[..., 2] - ground[:, 1 : 1 + feet]
         return state.base_pos[:, 2:3] - ground[:, 1 + feet :]
 
-    def _reward(self, fell: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Reward [N] and its weighted terms [N, terms]."""
+    def _measured_finite(self) -> torch.Tensor:
+        """[N] bool: what rewards and observations read of a robot is finite."""
+        state = self.simulator.state
+        parts = (
+            state.base_pos,
+            state.base_lin_vel,
+            state.base_ang_vel,
+            state.joint_pos,
+            state.joint_vel,
+            state.foot_force,
+            self.projected_gravity,
+            self.base_height[:, None],
+            self.foot_height,
+            self.scandots.reading,
+        )
+        return torch.cat(parts, dim=1).isfinite().all(1)
+
+    def _reward(self, fell: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Reward [N], its weighted terms [N, terms] and `fell` [N] with the robots whose terms are not
+        finite, which fail; terms of failed robots are 0."""
         state, config = self.simulator.state, self.config.task.rewards
         inputs = rewards.RewardInputs(
             state=state,
@@ -347,26 +371,32 @@ class LocomotionEnv(Environment):
         )
         values = [rewards.TERMS[name](inputs) for name in self.reward_terms]
         terms = torch.stack(values, dim=1) * self._weights
-        terms = torch.where(state.failed[:, None], 0.0, terms)
+        self.failed |= ~terms.isfinite().all(1)
+        fell = fell | self.failed
+        terms = _zero_rows(terms, self.failed)
         reward = terms.sum(1)
         if config.only_positive:
             reward = reward.clamp(min=0.0)
-        return reward + config.termination * fell, terms
+        return reward + config.termination * fell, terms, fell
 
     def _account(self, reward: torch.Tensor, terms: torch.Tensor, fell: torch.Tensor) -> None:
         """Add this step to the episodes' totals and take the tracking errors."""
         command, state = self.commands.command, self.simulator.state
         speed = command[:, :2].norm(dim=1)
+        # What a failed robot did is not known, and NaN would spread over the sums of all.
+        advance = torch.where(self.failed, 0.0, self.path_velocity * self.dt)
         one = torch.ones_like(reward)
-        columns = [one, reward, one, fell.float(), self.path_velocity * self.dt, speed * self.dt]
+        columns = [one, reward, one, fell.float(), advance, speed * self.dt]
         self.totals += torch.cat([torch.stack(columns, dim=1), terms], dim=1)
-        self.lin_vel_error = (state.base_lin_vel[:, :2] - command[:, :2]).norm(dim=1)
-        self.yaw_rate_error = (state.base_ang_vel[:, 2] - command[:, 2]).abs()
+        lin_vel_error = (state.base_lin_vel[:, :2] - command[:, :2]).norm(dim=1)
+        yaw_rate_error = (state.base_ang_vel[:, 2] - command[:, 2]).abs()
+        self.lin_vel_error = torch.where(self.failed, 0.0, lin_vel_error)
+        self.yaw_rate_error = torch.where(self.failed, 0.0, yaw_rate_error)
 
     def _info(self, done: torch.Tensor) -> dict[str, torch.Tensor]:
         ended = (self.totals * done[:, None]).sum(0)
         ended[0] = done.sum()
-        errors = [self.lin_vel_error, self.yaw_rate_error, self.simulator.state.failed.float()]
+        errors = [self.lin_vel_error, self.yaw_rate_error, self.failed.float()]
         return {"episode": ended, "step": torch.stack(errors).sum(1)}
 
     def _move_levels(self, done: torch.Tensor, fell: torch.Tensor) -> None:
@@ -407,9 +437,9 @@ class LocomotionEnv(Environment):
         self.simulator.reset(mask, qpos, qvel)
         keep = ~mask
         for name in ("action", "last_action", "air_time", "totals", "wrapped"):
-            getattr(self, name).mul_(keep[:, None])
+            getattr(self, name).masked_fill_(mask[:, None], 0.0)  # a product keeps NaN
         self.episode_length *= keep
-        self.farthest *= keep
+        self.farthest.masked_fill_(mask, 0.0)
         self.commands.resample(mask)
         state = self.simulator.state
         chosen = mask[:, None]
@@ -420,6 +450,11 @@ class LocomotionEnv(Environment):
         torch.where(chosen, self.position, self.start, out=self.start)
         self.scandots.reset(mask, self._survey())
         self.commands.steer(self.yaw)
+
+
+def _zero_rows(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """`values` [N, ...] with 0 in the masked rows [N] bool, whatever they hold."""
+    return torch.where(mask[:, None], 0.0, values)
 
 
 def _soft_limits(robot: RobotSpec, share: float) -> torch.Tensor:

@@ -36,9 +36,10 @@ class RunningNormalizer(nn.Module):
         return ((x - self.mean[columns]) * scale).clamp_(-self.clip, self.clip)
 
     def observe(self, x: torch.Tensor) -> None:
-        """Collect the rows of x [N, width]."""
-        centred = x.double() - self.mean
-        self.pending[0] += len(x)
+        """Collect the rows of x [N, width] that are finite."""
+        finite = x.isfinite().all(1, keepdim=True)
+        centred = torch.where(finite, x.double() - self.mean, 0.0)
+        self.pending[0] += finite.sum()
         self.pending[1] += centred.sum(0)
         self.pending[2] += centred.square().sum(0)
 

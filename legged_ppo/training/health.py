@@ -71,6 +71,12 @@ RULES = (
         "robots blow up in the physics: lower sim.dt or robot.kp, or raise sim.iterations",
     ),
     Rule(
+        "Sim/nonfinite_samples",
+        lambda samples: samples > 0,
+        1,
+        "rewards or observations of the environment are not finite; they became 0 and their episodes ended",
+    ),
+    Rule(
         "Loss/skipped_steps",
         lambda steps: steps > 0,
         1,

@@ -52,7 +52,7 @@ from legged_ppo.training.timer import Stopwatch
 
 _EPISODE_WINDOW = 100
 """Episodes that `Train/*` and `Episode/*` are averaged over, at least."""
-_COUNTS = ("Sim/overflows",)
+_COUNTS = ("Sim/overflows", "Sim/nonfinite_samples")
 """Figures of the environment that are added up over the ranks; the others are averaged."""
 
 
@@ -206,6 +206,7 @@ class Trainer:
         self.policy.apply_normalization()
         if self.average is not None:
             self.average.update_parameters(self.policy)
+        figures["Sim/nonfinite_samples"] = sums["nonfinite"]
         # An average of finite weights is finite.
         figures[WEIGHTS_FINITE] = all_finite(self.policy.state_dict().values())
         metrics: Metrics = distributed.reduced(figures, _COUNTS, self.env.device)

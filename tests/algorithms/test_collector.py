@@ -183,3 +183,28 @@ def test_environment_metrics_are_summed_over_the_rollout(make_env: MakeEnv) -> N
     ends = (buffer.terminated | buffer.truncated).sum()
     torch.testing.assert_close(sums["episode"], ends * torch.ones(3))
     torch.testing.assert_close(sums["step"], buffer.rewards.sum()[None])
+
+
+def test_what_is_not_finite_of_an_environment_is_left_out_and_counted(
+    make_env: MakeEnv, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collected = make_collected(make_env, 9)
+    env, step = collected.env, collected.env.step
+
+    def damaged(actions: torch.Tensor) -> Any:
+        result = step(actions)
+        if len(env.history) == 5:
+            result.reward[2] = torch.nan
+            result.obs["commands"][4, 1] = torch.inf
+            result.final_obs["commands"][4] = torch.nan
+        return result
+
+    monkeypatch.setattr(env, "step", damaged)
+    next_value, sums = collected.collect()
+    buffer = collected.buffer
+    assert sums["nonfinite"] == 2 and buffer.rewards[4, 2] == 0.0
+    ended = torch.tensor([2, 4])
+    assert buffer.terminated[4, ended].all() and not buffer.truncated[4, ended].any()
+    assert buffer.starts[5, ended].all()
+    tensors = (next_value, buffer.rewards, buffer.values, buffer.final_values, buffer.log_probs)
+    assert all(tensor.isfinite().all() for tensor in (*tensors, *buffer.obs.values()))

@@ -231,6 +231,55 @@ def test_a_robot_whose_physics_fail_ends_alone_and_goes_on(quiet: Config) -> Non
     assert env.episode_length.tolist() == [15, 11, 15]
 
 
+def nonfinite_action(env: LocomotionEnv, actions: torch.Tensor) -> None:
+    actions[1, 3] = torch.nan
+
+
+def infinite_action(env: LocomotionEnv, actions: torch.Tensor) -> None:
+    actions[1, 3] = torch.inf
+
+
+def nonfinite_sensor(env: LocomotionEnv, actions: torch.Tensor) -> None:
+    env.simulator.state.foot_force[1, 0] = torch.nan
+
+
+def nonfinite_reward(env: LocomotionEnv, actions: torch.Tensor) -> None:
+    env.simulator.state.joint_torque[1] = torch.inf
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [nonfinite_action, infinite_action, nonfinite_sensor, nonfinite_reward],
+)
+def test_one_number_that_is_not_finite_ends_its_robot_alone(
+    busy: Config, kinematic: Kinematic, damage: Callable[[LocomotionEnv, torch.Tensor], None]
+) -> None:
+    results = []
+    for damaged in (False, True):
+        env = kinematic(busy, 4)
+        env.start_episodes_together()
+        actions = 0.1 * torch.ones(4, 12)
+        if damaged:
+            damage(env, actions)
+        results.append(env.step(actions))
+    sound, result = results
+    assert result.terminated.tolist() == [False, True, False, False]
+    assert not result.truncated.any() and metric(env, result, "Sim/nonfinite_resets") == 1
+    assert env.simulator.targets.isfinite().all()
+    others = torch.tensor([0, 2, 3])
+    assert torch.equal(result.reward[others], sound.reward[others])
+    assert result.final_obs is not None and result.reward.isfinite().all()
+    for name, group in result.obs.items():
+        assert torch.equal(group[others], sound.obs[name][others])
+        assert group.isfinite().all() and not result.final_obs[name][1].any()
+    assert all(sums.isfinite().all() for sums in result.info.values())
+    env.simulator.state.joint_torque.zero_()
+    later = env.step(torch.zeros(4, 12))
+    assert not later.terminated.any() and later.reward.isfinite().all()
+    assert all(group.isfinite().all() for group in later.obs.values())
+    assert all(getattr(env, name).isfinite().all() for name in ("totals", "farthest", "wrapped"))
+
+
 def test_the_seed_decides_everything(busy: Config) -> None:
     envs = [make_env(busy, 4, seed=seed) for seed in (3, 3, 4)]
     first = [env.reset() for env in envs]

@@ -58,3 +58,15 @@ def test_commit_without_data_changes_nothing() -> None:
     before = {name: value.clone() for name, value in normalizer.state_dict().items()}
     normalizer.commit()
     assert all(torch.equal(value, before[name]) for name, value in normalizer.state_dict().items())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_rows_that_are_not_finite_are_left_out(value: float) -> None:
+    clean, damaged = RunningNormalizer(WIDTH), RunningNormalizer(WIDTH)
+    x = batches(2.0, 3.0)[0]
+    clean.observe(x)
+    damaged.observe(torch.cat([x, torch.tensor([[0.0, value, 0.0, 0.0]])]))
+    for normalizer in (clean, damaged):
+        normalizer.commit()
+    for name, statistic in clean.state_dict().items():
+        torch.testing.assert_close(damaged.state_dict()[name], statistic)
