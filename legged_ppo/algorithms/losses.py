@@ -80,5 +80,8 @@ def clipped_value_loss(
 
 
 def explained_variance(values: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
-    """Share of the returns' variance that the values explain: 1 is perfect, 0 a constant, below 0 worse."""
+    """Share of the returns' variance that the values explain: 1 is perfect, 0 a constant, below 0 worse.
+    Of a single sample, which has no variance, it is 0."""
+    if returns.numel() < 2:
+        return returns.new_zeros(())
     return 1.0 - (returns - values).var() / returns.var().clamp(min=1e-8)

@@ -258,8 +258,9 @@ def decayed_and_others(
 
 
 def _normalized(advantages: torch.Tensor, learned: int) -> torch.Tensor:
-    """Mean 0 and standard deviation 1 over the first `learned` environments [T, N] of all ranks."""
+    """Mean 0 and standard deviation 1 over the first `learned` environments [T, N] of all ranks; a
+    single sample becomes 0."""
     count = advantages[:, :learned].numel() * distributed.world_size()
     centred = advantages - distributed.mean(advantages[:, :learned].mean())
-    variance = distributed.sum_(centred[:, :learned].square().sum()) / (count - 1)
+    variance = distributed.sum_(centred[:, :learned].square().sum()) / max(count - 1, 1)
     return centred / (variance.sqrt() + 1e-8)

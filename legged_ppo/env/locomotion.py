@@ -157,7 +157,12 @@ class LocomotionEnv(Environment):
 
     @property
     def symmetry(self) -> Symmetry:
-        """See `Environment`; raises ConfigError for a robot or sensor that differs between its sides."""
+        """See `Environment`. Masses and centres of mass are not compared between the sides.
+
+        Raises:
+            ConfigError: joints, their axes, the default pose, feet or the scandots' grid have no mirror
+                image.
+        """
         return make_symmetry(self.robot, self.scandots.grid.cpu(), self.device)
 
     @property

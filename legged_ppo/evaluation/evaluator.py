@@ -184,7 +184,7 @@ class EpisodeMeter:
         yaw = env.yaw.double()
         self._ahead = torch.stack([torch.cos(yaw), torch.sin(yaw)], dim=1)  # [N, 2]
         self._mass = env.robot.total_mass + env.randomization.parameters.added_mass.double()
-        self._duration, self._steps, self._return = zeros(), zeros(), zeros()
+        self._begun, self._steps, self._return = zeros(), zeros(), zeros()
         self._lin_vel_error, self._yaw_rate_error = zeros(), zeros()
         self._path, self._work = zeros(), zeros()
         self._progress, self._commanded = zeros(), zeros()
@@ -192,7 +192,7 @@ class EpisodeMeter:
 
     def add(self, env: LocomotionEnv, result: StepResult) -> None:
         """Count the step that `env` has just made."""
-        self._duration += self.alive * env.dt
+        self._begun += self.alive  # the step of a fall too
         self._return += self.alive * result.reward
         self.alive = alive = self.alive & ~result.terminated
         state = env.simulator.state
@@ -217,7 +217,7 @@ class EpisodeMeter:
             terrain_level=env.terrain_level.cpu().numpy(),
             success=(self.alive & walked).cpu().numpy(),
             fell=(~self.alive).cpu().numpy(),
-            duration=self._duration.cpu().numpy(),
+            duration=self._begun.cpu().numpy() * env.dt,
             episode_return=self._return.cpu().numpy(),
             displacement=moved.norm(dim=1).cpu().numpy(),
             forward=(moved * self._ahead).sum(1).cpu().numpy(),

@@ -62,9 +62,10 @@ class Scandots(OwnedState):
             self.time_left -= self._dt
             due = self.time_left < 0.5 * self._dt
             period = uniform(self.config.period_s, due.shape, self._generator)
-            torch.where(
-                due, self.time_left.clamp(min=0.0) + period, self.time_left, out=self.time_left
-            )
+            # The remainder of either sign is kept: dropped, the mean period would be too long. It is
+            # bounded for periods below a control step.
+            remainder = self.time_left.clamp(min=-0.5 * self._dt)
+            torch.where(due, remainder + period, self.time_left, out=self.time_left)
             fresh = self._measure(self._delayed(clearance))
             torch.where(due[:, None], fresh, self.reading, out=self.reading)
         else:

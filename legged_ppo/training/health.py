@@ -122,18 +122,20 @@ class HealthMonitor:
     """Counts unhealthy iterations in a row; each rule speaks once until its figure was healthy again."""
 
     rules: tuple[Rule, ...] = RULES
-    streaks: dict[int, int] = field(default_factory=dict)
+    streaks: dict[str, int] = field(default_factory=dict)
+    """By metric and advice, so that a resume with other rules keeps what still applies."""
 
     def check(self, metrics: Mapping[str, float], iteration: int) -> list[str]:
         """Advice that is due after this iteration."""
         lines = []
-        for i, rule in enumerate(self.rules):
+        for rule in self.rules:
+            key = f"{rule.metric}: {rule.advice}"
             value = metrics.get(rule.metric)
             judged = rule.warmup < iteration <= rule.until
             # A comparison with NaN is false, so it would pass as healthy.
             sick = judged and value is not None and (math.isnan(value) or rule.unhealthy(value))
-            self.streaks[i] = self.streaks.get(i, 0) + 1 if sick else 0
-            if self.streaks[i] == rule.patience:
+            self.streaks[key] = self.streaks.get(key, 0) + 1 if sick else 0
+            if self.streaks[key] == rule.patience:
                 lines.append(
                     f"{rule.metric} is {value:.3g} for {rule.patience} iterations: {rule.advice}"
                 )

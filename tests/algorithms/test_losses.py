@@ -99,6 +99,7 @@ def test_total_weighs_the_three_losses_and_metrics_are_their_means() -> None:
     [
         (1.0, 2.0, 3.24, 1.0),  # moved further than the clip: as if it had moved 0.2
         (1.0, 0.9, 0.49, 0.01),  # nearly right, but by too large a move
+        (-1.0, -2.0, 3.24, 1.0),
         (-1.0, 2.0, 9.0, 9.0),  # moved the wrong way: the true error is the worse
         (0.1, 2.0, 3.61, 3.61),
     ],
@@ -118,3 +119,7 @@ def test_explained_variance_is_one_if_perfect_zero_if_constant_negative_if_worse
     assert float(explained_variance(returns, returns)) == pytest.approx(1.0)
     assert float(explained_variance(torch.full_like(returns, 5.0), returns)) == pytest.approx(0.0)
     assert float(explained_variance(-returns, returns)) == pytest.approx(-3.0)
+
+
+def test_a_single_sample_has_no_variance_to_explain() -> None:
+    assert float(explained_variance(torch.ones(1, 1), torch.zeros(1, 1))) == 0.0

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from legged_ppo.algorithms.collector import Collector
-from legged_ppo.algorithms.losses import ppo_losses
+from legged_ppo.algorithms.losses import explained_variance, ppo_losses
 from legged_ppo.algorithms.ppo import PPO
 from legged_ppo.algorithms.rollout_buffer import Minibatch, RolloutBuffer
 from legged_ppo.config.schema import PolicyConfig, PPOConfig
@@ -45,10 +45,11 @@ class Learner:
 def make_learner(
     make_env: MakeEnv,
     policy_changes: dict[str, Any] | None = None,
+    num_envs: int = NUM_ENVS,
     **ppo_changes: Any,
 ) -> Learner:
     torch.manual_seed(0)
-    env = make_env(NUM_ENVS)
+    env = make_env(num_envs)
     small: dict[str, Any] = {"gru_hidden": 16, "actor_hidden": [8], "critic_privileged": True}
     policy = ActorCritic(
         env.obs_dims, env.num_actions, PolicyConfig(**small | (policy_changes or {}))
@@ -61,7 +62,7 @@ def make_learner(
         env, policy, generator, lambda: network_precision(config.precision, env.device)
     )
     buffer = RolloutBuffer(
-        config.rollout_length, config.bptt_length, NUM_ENVS, env.num_actions, env.device
+        config.rollout_length, config.bptt_length, num_envs, env.num_actions, env.device
     )
     return Learner(ppo, collector, buffer)
 
@@ -314,3 +315,39 @@ def test_a_finite_gradient_of_an_infinite_loss_is_skipped(
 
     monkeypatch.setattr(learner.ppo, "_evaluate_losses", infinite)
     assert learner.iterate(1)["Loss/optimizer_steps"] == 0.0
+
+
+def test_a_single_sample_leaves_the_weights_finite(make_env: MakeEnv) -> None:
+    learner = make_learner(make_env, num_envs=1, rollout_length=1, bptt_length=1)
+    metrics = learner.iterate(3)
+    assert metrics["Loss/skipped_steps"] == 0.0
+    assert parameters_of(learner.ppo).isfinite().all()
+    assert all(torch.as_tensor(value).isfinite() for value in metrics.values())
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_weights_alone_decay(make_env: MakeEnv, restored: bool) -> None:
+    ppo = make_learner(make_env, weight_decay=0.0 if restored else 0.5).ppo
+    if restored:  # a resumed run may ask for another decay
+        config = replace(ppo.config, weight_decay=0.5)
+        other = PPO(ppo.policy, config, torch.Generator())
+        other.load_state_dict(ppo.state_dict())
+        ppo = other
+    with torch.no_grad():
+        for parameter in ppo.parameters:
+            parameter.fill_(1.0)
+            parameter.grad = torch.zeros_like(parameter)
+    ppo.optimizer.step()
+    shrunk = {p.dim() > 1: bool((p < 1.0).all()) for p in ppo.parameters}
+    assert shrunk == {True: True, False: False}
+    assert all((p == 1.0).all() for p in ppo.parameters if p.dim() <= 1)
+
+
+def test_explained_variance_is_of_the_learned_environments_alone(make_env: MakeEnv) -> None:
+    learner = make_learner(make_env, num_epochs=1)
+    learner.buffer.learned_envs, own = 6, slice(6)
+    next_value = learner.collect()
+    learner.buffer.values[:, 6:] = 1e3
+    found = learner.ppo.update(learner.buffer, next_value, 0.0)["Policy/explained_variance"]
+    values, returns = learner.buffer.values[:, own], learner.buffer.returns[:, own]
+    assert float(found) == float(explained_variance(values, returns))

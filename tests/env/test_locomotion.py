@@ -135,6 +135,31 @@ def test_a_reset_clears_actions_and_history_of_the_robots_that_ended(
     assert torch.equal(env.simulator.randomized, ended)  # type: ignore[attr-defined]
 
 
+def test_a_reset_clears_the_distance_of_the_robots_that_ended(
+    quiet: Config, kinematic: Kinematic
+) -> None:
+    env = kinematic(quiet, 3)
+    env.start_episodes_together()
+    env.simulator.state.base_pos[:, 0] += 1.0
+    env.simulator.state.termination_contact = torch.tensor([False, True, False])
+    env.step(torch.zeros(3, 12))
+    assert env.farthest.tolist() == pytest.approx([1.0, 0.0, 1.0], abs=1e-5)
+
+
+def test_a_robot_that_crosses_an_edge_leaves_the_distances_of_others(
+    quiet: Config, kinematic: Kinematic
+) -> None:
+    env = kinematic(quiet, 3)
+    env.start_episodes_together()
+    size = quiet.terrain.tile_size
+    for robot in (0, 1):
+        env.simulator.state.base_pos[robot, 0] += 0.6 * size
+        env.step(torch.zeros(3, 12))
+    assert env.wrapped[:, 0].tolist() == [-size, -size, 0.0]
+    walked = (env.position - env.start)[:, 0].tolist()
+    assert walked == pytest.approx([0.6 * size, 0.6 * size, 0.0], abs=1e-4)
+
+
 def test_actions_are_clipped_and_move_the_targets_from_the_default_pose(
     quiet: Config, kinematic: Kinematic
 ) -> None:

@@ -88,3 +88,24 @@ def test_noise_has_the_configured_size() -> None:
     dots = sensor(2000, noise=0.05)
     dots.step(heights(0.0, 2000))
     assert abs(float(dots.reading.std()) - 0.05) < 0.003
+
+
+def test_a_latency_between_two_steps_interpolates_their_scans() -> None:
+    dots = sensor(4, latency_s=[0.03, 0.03])
+    dots.reset(everyone(4), heights(0.0, 4))
+    for value in (0.0, 0.1, 0.5, 0.2):
+        dots.step(heights(value, 4))
+    assert abs(float(dots.reading[0, 0]) - 0.3) < 1e-5, "between 0.1 and 0.5"
+
+
+def test_the_mean_period_is_that_of_its_range() -> None:
+    robots, steps = 500, 1000
+    dots = sensor(robots, period_s=[0.08, 0.12])
+    dots.reset(everyone(robots), heights(0.0, robots))
+    updates = 0
+    for step in range(1, steps + 1):
+        before = dots.reading
+        dots.step(heights(0.0005 * step, robots))
+        updates += int((dots.reading != before)[:, 0].sum())
+    # 100,000 periods of standard deviation 0.0115 s, and half a period lost at an end.
+    assert abs(robots * steps * DT / updates - 0.1) < 5e-4

@@ -186,6 +186,14 @@ def test_a_reset_of_other_robots_does_not_hide_a_failure(build: Build) -> None:
     assert simulator.state.failed.tolist() == [True, False, False, False]
 
 
+def test_a_position_that_is_not_finite_is_a_failure_whatever_the_velocity(build: Build) -> None:
+    simulator = build(3)
+    simulator.groups[0].batch.qpos[1, 0] = np.nan
+    others = torch.tensor([False, False, True])
+    simulator.reset(others, *pose(simulator))
+    assert simulator.state.failed.tolist() == [False, True, False]
+
+
 def test_an_error_of_the_engine_is_a_failure_of_that_robot(
     build: Build, monkeypatch: pytest.MonkeyPatch
 ) -> None:

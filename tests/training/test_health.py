@@ -49,3 +49,11 @@ def test_skipped_optimizer_steps_are_reported_at_once() -> None:
     assert not HealthMonitor().check({"Loss/skipped_steps": 0.0}, 1)
     (line,) = HealthMonitor().check({"Loss/skipped_steps": 1.0}, 1)
     assert "not finite" in line and "ppo.learning_rate" in line
+
+
+def test_streaks_survive_a_change_of_the_rules() -> None:
+    monitor = HealthMonitor()
+    monitor.check({"Policy/approx_kl": 0.3}, 1)
+    changed = HealthMonitor(RULES[::-1], dict(monitor.streaks))
+    assert not changed.check({"Policy/approx_kl": 0.3}, 2)
+    assert len(changed.check({"Policy/approx_kl": 0.3}, 3)) == 1

@@ -61,7 +61,7 @@ class ScandotsConfig:
     period_s: list[float] = low_high([], empty=True)
     """Range of the time [s] between updates; empty: every control step."""
     latency_s: list[float] = low_high([], low=0, empty=True)
-    """Range of each robot's delay [s], rounded to control steps; empty: none."""
+    """Range of each robot's delay [s]; between two control steps heights are interpolated; empty: none."""
 
 
 @dataclass
