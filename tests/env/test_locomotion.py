@@ -13,11 +13,10 @@ import pytest
 import torch
 from rollouts import actions, assert_same_results, rollout
 
-from legged_ppo.config.schema import (
-    Config,
-)
+from legged_ppo.config.schema import Config, RewardConfig
 from legged_ppo.env.factory import make_env
 from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.env.rewards import TERMS
 from legged_ppo.interface import StepResult
 from legged_ppo.sim.rotations import from_yaw, wrap_to_pi
 from legged_ppo.terrain.grid import build_terrain
@@ -303,6 +302,14 @@ def test_one_number_that_is_not_finite_ends_its_robot_alone(
     assert not later.terminated.any() and later.reward.isfinite().all()
     assert all(group.isfinite().all() for group in later.obs.values())
     assert all(getattr(env, name).isfinite().all() for name in ("totals", "farthest", "wrapped"))
+
+
+def test_a_sensor_that_no_reward_reads_fails_its_robot(quiet: Config, kinematic: Kinematic) -> None:
+    quiet.task.rewards = RewardConfig(**dict.fromkeys(TERMS, 0.0) | {"tracking_lin_vel": 1.0})
+    env = kinematic(quiet, 2)
+    env.start_episodes_together()
+    env.simulator.state.foot_force[1, 0] = torch.nan
+    assert env.step(torch.zeros(2, 12)).terminated.tolist() == [False, True]
 
 
 def test_the_seed_decides_everything(busy: Config) -> None:
