@@ -156,7 +156,7 @@ def test_a_fall_ends_the_measurement_of_its_robot_alone(config: Config) -> None:
     assert 0 < fall_step < 60
     episodes = meter.episodes(env)
     assert episodes.fell.tolist() == [True, False, False, False]
-    np.testing.assert_allclose(episodes.duration, [fall_step * env.dt, 1.5, 1.5, 1.5], rtol=1e-6)
+    np.testing.assert_allclose(episodes.duration, [fall_step * env.dt, 1.5, 1.5, 1.5], rtol=1e-12)
     assert episodes.steps[0] == fall_step - 1
     assert not episodes.success[0]
     expected = float((position - start[0]).norm())
