@@ -104,7 +104,7 @@ def test_the_mean_period_is_that_of_its_range() -> None:
     dots.reset(everyone(robots), heights(0.0, robots))
     updates = 0
     for step in range(1, steps + 1):
-        before = dots.reading
+        before = dots.reading.clone()
         dots.step(heights(0.0005 * step, robots))
         updates += int((dots.reading != before)[:, 0].sum())
     # 100,000 periods of standard deviation 0.0115 s, and half a period lost at an end.
