@@ -289,7 +289,7 @@ def test_one_number_that_is_not_finite_ends_its_robot_alone(
     sound, result = results
     assert result.terminated.tolist() == [False, True, False, False]
     assert not result.truncated.any() and metric(env, result, "Sim/nonfinite_resets") == 1
-    assert env.simulator.targets.isfinite().all()
+    assert env.simulator.targets.isfinite().all()  # type: ignore[attr-defined]
     others = torch.tensor([0, 2, 3])
     assert torch.equal(result.reward[others], sound.reward[others])
     assert result.final_obs is not None and result.reward.isfinite().all()
