@@ -18,6 +18,7 @@ import torch
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_env
 from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.evaluation.rollout import rollout
 from legged_ppo.evaluation.statistics import Episodes, concatenate, summarize_by_terrain
 from legged_ppo.evaluation.tiles import fill_cells
 from legged_ppo.interface import StepResult
@@ -145,11 +146,8 @@ def run_episodes(
     meter = EpisodeMeter(env)
     steps = env.max_episode_length - 1
     progress = ProgressLines(_log, f"evaluation of {env.num_envs} robots", steps)
-    for step in range(steps):
+    for step, result in zip(range(steps), rollout(actor, env, obs), strict=False):
         progress.update(step)
-        result = env.step(actor.act(obs))
-        obs = result.obs
-        actor.note_ends(result)
         meter.add(env, result)
         if not bool(meter.alive.any()):
             break

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from legged_ppo.config.schema import Config
+from legged_ppo.evaluation.rollout import rollout
 from legged_ppo.evaluation.statistics import mean_figure, wilson_interval
 from legged_ppo.interop.gymnasium import GymnasiumEnv
 from legged_ppo.models.actor_critic import ActorCritic
@@ -87,11 +88,8 @@ def _first_episodes(
     alive = torch.ones(num_envs, dtype=torch.bool)
     returns, lengths = torch.zeros(num_envs, dtype=torch.float64), torch.zeros(num_envs)
     progress = ProgressLines(_log, f"evaluation of {num_envs} episodes", None)
-    for step in range(step_limit(env)):
+    for step, result in zip(range(step_limit(env)), rollout(actor, env, obs), strict=False):
         progress.update(step)
-        result = env.step(actor.act(obs))
-        obs = result.obs
-        actor.note_ends(result)
         returns += result.reward * alive
         lengths += alive
         alive &= ~(result.terminated | result.truncated)

@@ -1,0 +1,28 @@
+"""The loop that evaluation and viewing share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import torch
+
+from legged_ppo.config.schema import PolicyConfig
+from legged_ppo.evaluation.rollout import rollout
+from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.recurrent_policy import RecurrentPolicy
+
+
+def test_rollout_makes_as_many_steps_as_asked_and_restarts_memory_at_ends(
+    make_env: Callable[..., Any],
+) -> None:
+    env = make_env(8)
+    actor = RecurrentPolicy(
+        ActorCritic(env.obs_dims, env.num_actions, PolicyConfig(gru_hidden=8)), 8, env.device
+    )
+    ends = []
+    for result in islice(rollout(actor, env, env.reset()), 5):
+        assert torch.equal(actor.starts, result.terminated | result.truncated)
+        ends.append(actor.starts)
+    assert len(env.history) == 5 and torch.stack(ends).any()
