@@ -21,14 +21,18 @@ class ConfigError(ValueError):
         *,
         choices: Iterable[str] = (),
         source: str = "",
+        meant: str = "",
     ) -> None:
         self.key, self.value, self.expected = key, value, expected
-        self.choices, self.source = list(choices), source
+        self.choices, self.source, self.meant = list(choices), source, meant
         super().__init__(key, value, expected)
 
     def __str__(self) -> str:
         where = f"{self.source}: " if self.source else ""
-        close = difflib.get_close_matches(str(self.value)[:_LONGEST_VALUE], self.choices, n=1)
+        close = [self.meant] if self.meant else []
+        close = close or difflib.get_close_matches(
+            str(self.value)[:_LONGEST_VALUE], self.choices, n=1
+        )
         hint = f"; did you mean {close[0]!r}?" if close else ""
         value = _shortened(_text_of(self.value), _LONGEST_VALUE)
         expected = _shortened(str(self.expected), _LONGEST_EXPECTATION)

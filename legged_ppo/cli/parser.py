@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -27,9 +28,14 @@ EXIT_BAD_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
 
 
 class OneLineParser(argparse.ArgumentParser):
-    """Tells bad arguments in one line, as all other bad input is told."""
+    """Reports bad arguments in one line, like all other bad input."""
 
     def error(self, message: str) -> NoReturn:
+        if found := re.search(r"unrecognized arguments: (--[\w-]+)", message):
+            from legged_ppo.config.keys import meant_key
+
+            if key := meant_key(found.group(1)):
+                message += f"; did you mean {key}=...?"
         self.exit(EXIT_BAD_INPUT, f"error: {' '.join(message.split())}\n")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -16,7 +16,9 @@ from legged_ppo.errors import ConfigError
 
 COMMAND_LINE = "command line"
 """Source of an error in an override."""
-_LONGEST_OVERRIDE = 20_000
+_LONGEST_OVERRIDE, _MOST_BRACKETS = 20_000, 40
+_SHORT_NAMES = {"lr": "ppo.learning_rate"}
+_PRESET = "+preset="
 
 
 def known_keys(cls: type = Config, prefix: str = "") -> dict[str, str]:
@@ -38,6 +40,43 @@ def dictionaries() -> dict[str, str]:
     return {key: kind for key, kind in known_keys().items() if kind.startswith("dict")}
 
 
+def meant_key(name: str) -> str:
+    """The key that a bare or dashed name such as `seed`, `lr` or `--num-envs` stands for, or ''."""
+    name = name.lstrip("-").replace("-", "_")
+    keys = [key for key in known_keys() if key.rpartition(".")[2] == name and key != name]
+    in_training = [key for key in keys if key.startswith("training.")]
+    return _SHORT_NAMES.get(name) or next(iter([*in_training, *keys]), "")
+
+
+def unknown_key(key: str, choices: Iterable[str], source: str) -> ConfigError:
+    """The error of a key that is not in the schema, with the key that was probably meant."""
+    return ConfigError(
+        "unknown key",
+        key,
+        "a key of the schema",
+        choices=choices,
+        source=source,
+        meant=meant_key(key),
+    )
+
+
+def normalized(overrides: Sequence[str]) -> list[str]:
+    """Integers written as 5e6 in digits, and all presets in one override, in their order."""
+    known, result = known_keys(), []
+    presets = [each.partition("=")[2] for each in overrides if each.startswith(_PRESET)]
+    for override in overrides:
+        key, _, text = override.partition("=")
+        is_integer = known.get(key.lstrip("+"), "").startswith("int")
+        if is_integer and re.fullmatch(r"\d+(\.\d*)?[eE]\+?\d{1,2}", text):
+            value = float(text)
+            override = f"{key}={int(value)}" if value.is_integer() else override
+        elif override.startswith(_PRESET) and len(presets) > 1:
+            override = f"{_PRESET}[{','.join(each.strip('[]') for each in presets)}]"
+        if override not in result:
+            result.append(override)
+    return result
+
+
 def is_overridden(key: str, overrides: Sequence[str]) -> bool:
     """Whether one of the overrides changes this key or an entry of it."""
     given = (override.lstrip("+~").partition("=")[0] for override in overrides)
@@ -57,8 +96,10 @@ def check_overrides(overrides: Sequence[str]) -> None:
         if len(override) > _LONGEST_OVERRIDE or re.search(r"\d{41}", text):
             expected = f"at most {_LONGEST_OVERRIDE:,} characters, numbers of at most 40 digits"
             raise ConfigError(key, text, expected, source=COMMAND_LINE)
-        if re.search(r"[\[({]{20}", text.replace(" ", "")):
-            raise ConfigError(key, text, "values nested less deeply", source=COMMAND_LINE)
+        if sum(map(text.count, "[({")) > _MOST_BRACKETS:
+            raise ConfigError(
+                key, text, f"a value with at most {_MOST_BRACKETS} brackets", source=COMMAND_LINE
+            )
         try:
             OverridesParser.create().parse_override(override)
         except (HydraException, RecursionError):

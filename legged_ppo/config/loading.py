@@ -23,6 +23,8 @@ from legged_ppo.config.keys import (
     dictionary_override,
     errors_from,
     known_keys,
+    normalized,
+    unknown_key,
 )
 from legged_ppo.config.recipe_file import check_recipe, read_recipe
 from legged_ppo.config.schema import Config
@@ -56,6 +58,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError("--config", str(path), expected, choices=near)
     check_recipe(path.resolve())
     check_overrides(overrides)
+    overrides = normalized(overrides)
     found = {override: dictionary_override(override) for override in overrides}
     plain = [override for override in overrides if found[override] is None]
     ConfigStore.instance().store(name=_SCHEMA, node=Config)
@@ -126,7 +129,7 @@ def _as_config_error(error: Exception, path: Path, overrides: Sequence[str]) -> 
         source = COMMAND_LINE
     known = known_keys()
     if key and key not in known:
-        return ConfigError("unknown key", key, "a key of the schema", choices=known, source=source)
+        return unknown_key(key, known, source)
     if key:
         expected = f"a value of type {known[key]}"
         return ConfigError(key, _value_of(cause, given, key, path), expected, source=source)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, cast
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from legged_ppo.config.keys import COMMAND_LINE, dictionaries, dictionary_override, known_keys
+from legged_ppo.config.keys import (
+    COMMAND_LINE,
+    check_overrides,
+    dictionaries,
+    dictionary_override,
+    known_keys,
+    normalized,
+    unknown_key,
+)
 from legged_ppo.config.loading import CONFIG_DIR, to_config
 from legged_ppo.config.schema import Config
 from legged_ppo.config.validation import validate
@@ -29,25 +39,12 @@ def apply_overrides(
     Raises:
         ConfigError: an unknown key, a wrong type, or a value out of range.
     """
+    check_overrides(overrides)
     values = OmegaConf.structured(config)
-    for override in overrides:
-        key, separator, text = override.partition("=")
-        if not separator:
-            raise ConfigError("override", override, "key=value, such as task.max_tilt=0.8")
-        change = dictionary_override(override)
-        if change is not None:
-            key = change[0]
-        _check_key(key, sections)
-        try:
-            if change is not None:
-                OmegaConf.update(values, *change, merge=False)
-            elif key in sections:
-                OmegaConf.update(values, key, _group(key, text), merge=False)
-            else:
-                value = OmegaConf.select(OmegaConf.from_dotlist([override]), key)
-                OmegaConf.update(values, key, value, merge=False)
-        except OmegaConfBaseException:
-            raise _wrong_value(key, text) from None
+    changes = normalized(overrides)
+    # As in a recipe, a group lies below every value, wherever it stands.
+    for override in sorted(changes, key=lambda each: not _is_group(each)):
+        _apply(values, override, sections)
     try:
         changed = to_config(OmegaConf.to_container(values))  # type: ignore[arg-type]
         validate(changed)
@@ -60,25 +57,74 @@ def apply_overrides(
     return changed
 
 
+def _apply(values: DictConfig, override: str, sections: Sequence[str]) -> None:
+    key, _, text = override.lstrip("+").partition("=")
+    if _is_group(override):
+        for name in text.strip("[]").split(","):
+            _apply_group(values, key, name.strip(), sections)
+        return
+    if override.startswith("~"):
+        raise ConfigError("override", override, "key=value, such as task.max_tilt=0.8")
+    _check_key(key, sections)
+    change = dictionary_override(override)
+    try:
+        if change is not None:
+            OmegaConf.update(values, *change, merge=False)
+            return
+        parsed = OverridesParser.create().parse_override(override)
+        if parsed.is_sweep_override():
+            raise _wrong_value(key, text)
+        is_section = known_keys().get(key) == "section"
+        value = parsed.value()
+        if is_section and not isinstance(value, dict):
+            raise _wrong_value(key, text)
+        OmegaConf.update(values, key, value, merge=is_section)
+    except OmegaConfBaseException as error:
+        full_key = str(getattr(error, "full_key", "") or "")
+        if full_key and full_key.partition("[")[0] not in known_keys():
+            raise unknown_key(full_key, known_keys(), COMMAND_LINE) from None
+        raise _wrong_value(key, text) from None
+
+
 def _check_key(key: str, sections: Sequence[str]) -> None:
     known = [k for k in known_keys() if k.split(".")[0] in sections]
     if key.split(".")[0] in set(ALL_SECTIONS) - set(sections):
         raise ConfigError("key", key, f"a key of {', '.join(sections)}", source=COMMAND_LINE)
     if key not in known and key.rpartition(".")[0] not in dictionaries():
-        raise ConfigError(
-            "unknown key", key, "a key of the schema", choices=known, source=COMMAND_LINE
-        )
+        raise unknown_key(key, known, COMMAND_LINE)
 
 
-def _group(section: str, name: str) -> DictConfig:
-    """The section's defaults with the values of configs/<section>/<name>.yaml."""
-    path = CONFIG_DIR / section / f"{name}.yaml"
-    if not path.is_file():
-        choices = sorted(p.stem for p in path.parent.glob("*.yaml"))
-        expected = f"one of {', '.join(choices)}" if choices else f"keys below {section}"
-        raise ConfigError(section, name, expected, choices=choices, source=COMMAND_LINE)
-    default: Any = getattr(Config(), section)
-    return OmegaConf.merge(OmegaConf.structured(default), OmegaConf.load(path))  # type: ignore[return-value]
+def _is_group(override: str) -> bool:
+    """Whether an override chooses a file of a group, as in terrain=flat or +preset=debug."""
+    key, _, text = override.lstrip("+").partition("=")
+    return (key in ALL_SECTIONS or (CONFIG_DIR / key).is_dir()) and not text.startswith("{")
+
+
+def _apply_group(values: DictConfig, group: str, name: str, sections: Sequence[str]) -> None:
+    """Lay configs/<group>/<name>.yaml over the values; a section such as terrain starts from its defaults."""
+    path = CONFIG_DIR / group / f"{name}.yaml"
+    if not re.fullmatch(r"[\w-]+", name) or not path.is_file():
+        choices = sorted(p.stem for p in path.parent.glob("*.yaml")) if group else []
+        expected = f"one of {', '.join(choices)}" if choices else f"keys below {group}"
+        raise ConfigError(group, name, expected, choices=choices, source=COMMAND_LINE)
+    header = re.match(r"# @package (\S+)", path.read_text())
+    package = header.group(1) if header else group
+    layer = OmegaConf.create()
+    if package == "_global_":
+        layer = cast(DictConfig, OmegaConf.load(path))
+    else:
+        OmegaConf.update(layer, package, OmegaConf.load(path), force_add=True)
+    kept = [section for section in sections if section in layer]
+    if not kept:
+        expected = f"a group with keys of {', '.join(sections)}"
+        raise ConfigError(group, name, expected, source=COMMAND_LINE)
+    for section in kept:
+        if section == package:
+            default: Any = getattr(Config(), section)
+            layer[section] = OmegaConf.merge(OmegaConf.structured(default), layer[section])
+            OmegaConf.update(values, section, layer[section], merge=False)
+        else:
+            OmegaConf.update(values, section, layer[section], merge=True)
 
 
 def _wrong_value(key: str, text: str) -> ConfigError:

@@ -17,7 +17,7 @@ class TrainingConfig:
     """Environment steps (robots times control steps) of the run."""
     seed: int = not_negative(1, most=2**32 - 1)
     """Seed of everything random in the run but the terrain."""
-    cuda_graphs: bool = True
+    cuda_graphs: bool = False
     """On a GPU, launch rollouts and optimizer steps as CUDA graphs, without Python between their operators."""
     log_dir: str = "logs"
     """Folder of the runs."""
