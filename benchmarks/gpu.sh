@@ -28,7 +28,7 @@ part() { # SECONDS NAME SCRIPT ARGUMENTS...
 }
 
 usual=(ppo.rollout_length=24 ppo.bptt_length=24 ppo.num_epochs=5 ppo.num_minibatches=4
-    policy.gru_hidden=256 "policy.actor_hidden=[128,64]" training.wandb=disabled)
+    policy.gru_hidden=256 "policy.actor_hidden=[128,64]" training.wandb=disabled training.cuda_graphs=true)
 throughput() { # SECONDS NAME SIZES OVERRIDES...; the size that is asked for first, should the time run out
     local seconds=$1 name=throughput_$2 sizes=$3
     shift 3

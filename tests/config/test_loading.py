@@ -1,5 +1,6 @@
 """Recipes, overrides, and what a user is told about bad ones."""
 
+import textwrap
 from dataclasses import fields
 from pathlib import Path
 
@@ -54,6 +55,17 @@ def test_a_recipe_anywhere_finds_the_projects_groups(tmp_path: Path) -> None:
     recipe.write_text("defaults: [schema, robot: a1, _self_]\nppo: {gamma: 0.9}\n")
     config = load_config(recipe)
     assert (config.robot.name, config.ppo.gamma) == ("a1", 0.9)
+
+
+def test_the_documented_recipe_composes_and_suits_a_laptop(tmp_path: Path) -> None:
+    page = (CONFIG_DIR.parent / "docs" / "configuration.md").read_text()
+    lines = page.split("minutes:\n\n")[1].split("\n\n")[0]
+    recipe = tmp_path / "my_recipe.yaml"
+    recipe.write_text(textwrap.dedent(lines))
+    config, parent = load_config(recipe), load_config(QUICKSTART)
+    assert (config.robot.name, config.ppo.gamma) == ("a1", 0.98)
+    assert config.training.total_timesteps < parent.training.total_timesteps
+    assert config.task == parent.task and config.policy == parent.policy
 
 
 def test_a_printed_config_loads_as_the_same_config(tmp_path: Path) -> None:

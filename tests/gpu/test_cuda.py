@@ -27,6 +27,7 @@ ROBOTS = 512
 OVERRIDES = [
     f"training.num_envs={ROBOTS}",
     "training.wandb=disabled",
+    "training.cuda_graphs=true",
     "terrain=full",
     "terrain.num_levels=3",
     "terrain.max_initial_level=2",

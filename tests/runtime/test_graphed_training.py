@@ -24,6 +24,7 @@ from legged_ppo.training.trainer import Trainer
 
 MakeTrainer = Callable[..., Trainer]
 OVERRIDES = [
+    "training.cuda_graphs=true",
     "task.episode_length_s=0.2",
     "task.commands.resample_time_s=0.1",
     "task.commands.initial_scale=0.3",
