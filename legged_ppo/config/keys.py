@@ -103,6 +103,8 @@ def check_overrides(overrides: Sequence[str]) -> None:
         try:
             OverridesParser.create().parse_override(override)
         except (HydraException, RecursionError):
+            if dictionaries().keys() & {key.lstrip("+"), key.lstrip("+").rpartition(".")[0]}:
+                continue  # reported by dictionary_override, with the form of a mapping
             expected = "a value that needs no quotes, or one in quotes"
             raise ConfigError(key, text, expected, source=COMMAND_LINE) from None
 
