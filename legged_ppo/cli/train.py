@@ -81,13 +81,14 @@ def _config_of(arguments: argparse.Namespace) -> Config:
     Raises:
         ConfigError: there is no recipe, or it or an override is wrong.
     """
+    from legged_ppo.cli.options import check_import
     from legged_ppo.config.keys import errors_from
     from legged_ppo.config.loading import load_config
     from legged_ppo.config.overrides import apply_overrides
     from legged_ppo.config.schema import TrainingConfig
     from legged_ppo.errors import ConfigError, UsageError
     from legged_ppo.runs import checkpoint as checkpoints
-    from legged_ppo.runs.run_directory import find_checkpoint
+    from legged_ppo.runs.run_directory import RunDirectory, find_checkpoint
     from legged_ppo.terrain.checks import check_ground
 
     if arguments.resume and arguments.init_from:
@@ -103,6 +104,10 @@ def _config_of(arguments: argparse.Namespace) -> Config:
     log_dir = given.get("training.log_dir", TrainingConfig().log_dir)
     path = find_checkpoint(arguments.resume, log_dir)
     saved = checkpoints.checkpoint_config(checkpoints.load_checkpoint(path), path)
+    check_import(saved.gym.id, arguments.overrides, path)
+    arguments.resume = str(path)
+    if RunDirectory.of_checkpoint(path) is None:  # moved: the stored folder may be another run's
+        saved.training.log_dir = log_dir
     config = apply_overrides(saved, arguments.overrides)
     with errors_from(str(path), arguments.overrides):
         check_ground(config.terrain)
