@@ -76,7 +76,7 @@ def _robot_file(path: Path, content: dict[str, object], overrides: Sequence[str]
     from omegaconf.errors import OmegaConfBaseException
 
     from legged_ppo.config.keys import known_keys
-    from legged_ppo.config.loading import to_config
+    from legged_ppo.config.loading import beside, to_config
     from legged_ppo.config.overrides import apply_overrides
 
     known = known_keys()
@@ -91,6 +91,7 @@ def _robot_file(path: Path, content: dict[str, object], overrides: Sequence[str]
         expected = f"a value of type {known.get(key, 'the schema')}"
         value = content.get(key.removeprefix("robot."))
         raise ConfigError(key, value, expected, source=str(path)) from None
+    config.robot.mjcf = beside(config.robot.mjcf, path.parent)
     return apply_overrides(config, overrides, ("robot", "sim", "task"))
 
 

@@ -22,6 +22,7 @@ from legged_ppo.config.keys import (
     check_overrides,
     dictionary_override,
     errors_from,
+    is_overridden,
     known_keys,
     normalized,
     unknown_key,
@@ -69,6 +70,9 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         for change in filter(None, found.values()):
             OmegaConf.update(composed, *change, merge=False, force_add=True)
         config = to_config(composed)
+        if not is_overridden("robot.mjcf", overrides):
+            folder = path.resolve().parent
+            config.robot.mjcf = beside(config.robot.mjcf, folder, folder / "robot")
     except Exception as error:  # whatever Hydra, OmegaConf or YAML raise is caused by the input
         raise _as_config_error(error, path, overrides) from None
     with errors_from(str(path), overrides):
@@ -85,6 +89,12 @@ def find_recipe(path: str | Path) -> Path:
     name = path.relative_to("configs") if path.is_relative_to("configs") else path
     packaged = (CONFIG_DIR / name).with_suffix(".yaml")
     return packaged if not path.is_file() and packaged.is_file() else path
+
+
+def beside(file: str, *folders: Path) -> str:
+    """`file` in the first of the folders that has it; as it is if none has."""
+    found = (folder / file for folder in folders if (folder / file).is_file())
+    return str(next(found, file))
 
 
 def to_config(values: DictConfig | dict[str, Any]) -> Config:

@@ -7,12 +7,32 @@ import difflib
 import mujoco
 import numpy as np
 
-from legged_ppo.config.schema import RobotConfig
+from legged_ppo.config.schema import RewardConfig, RobotConfig
 from legged_ppo.robots.spec import RobotSpec
 
 _SAME_HEIGHT = 0.05
 """m that a foot may lie above the robot's lowest point in the default pose"""
 _ROUND = {int(mujoco.mjtGeom.mjGEOM_SPHERE), int(mujoco.mjtGeom.mjGEOM_CAPSULE)}
+
+
+_REFERENCE_MASS = 15.2
+"""kg of a Go2, for which the recipes' reward weights are made"""
+
+
+def weight_warnings(mass: float, rewards: RewardConfig) -> list[str]:
+    """Suggested weights where the robot's mass [kg] is over 1.5 times or under 1/1.5 of a Go2's.
+
+    Squared torques grow with mass squared, mechanical work with mass.
+    """
+    share = mass / _REFERENCE_MASS
+    if 1 / 1.5 <= share <= 1.5:
+        return []
+    return [
+        f"task.rewards.{key}={weight:g} is a weight for {_REFERENCE_MASS} kg; for {mass:.1f} kg "
+        f"set task.rewards.{key}={weight / share**power:.2g}"
+        for key, weight, power in (("torques", rewards.torques, 2), ("work", rewards.work, 1))
+        if weight
+    ]
 
 
 def missing_names(config: RobotConfig, model: mujoco.MjModel) -> list[str]:

@@ -65,10 +65,19 @@ RULES = (
     ),
     _COLLAPSE,
     Rule(
+        "Track/progress",
+        lambda share: share < 0.1,
+        50,
+        "robots stand still: bring task.rewards.torques and work nearer to 0 (a heavy robot needs "
+        "smaller weights), or raise task.rewards.tracking_lin_vel",
+        warmup=150,
+    ),
+    Rule(
         "Sim/nonfinite_resets",
         lambda rate: rate > 1e-5,
         3,
-        "robots blow up in the physics: lower sim.dt or robot.kp, or raise sim.iterations",
+        "robots blow up in the physics: set sim.integrator=implicitfast, "
+        "lower sim.dt or robot.kp, or raise sim.iterations",
     ),
     Rule(
         "Sim/nonfinite_samples",

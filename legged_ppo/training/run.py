@@ -137,12 +137,21 @@ def _on_main(make: Callable[[], RunDirectory]) -> RunDirectory:
     return RunDirectory(distributed.from_main(root) or Path())
 
 
+def _weight_warnings(trainer: Trainer, config: Config) -> list[str]:
+    from legged_ppo.robots.checks import weight_warnings
+
+    robot = getattr(trainer.env, "robot", None)
+    return weight_warnings(robot.total_mass, config.task.rewards) if robot else []
+
+
 def _run_trainer(trainer: Trainer, config: Config) -> Path:
     run = trainer.run
     if distributed.is_main():
         print(f"run: {run.root}", flush=True)
         if line := advice(config.ppo.precision, trainer.env.device):
             print(line, flush=True)
+        for line in _weight_warnings(trainer, config):
+            print(f"warning: {line}", flush=True)
     if not trainer.train():
         if distributed.is_main():
             print(f"stopped; go on with: --resume {run.checkpoints / LATEST}")

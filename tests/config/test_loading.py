@@ -175,3 +175,19 @@ def test_a_file_that_exists_wins_over_the_project_recipe_of_its_name(
     monkeypatch.chdir(tmp_path)
     Path("phase1_fast.yaml").write_text("defaults: [schema, _self_]\nppo: {gamma: 0.5}\n")
     assert load_config("phase1_fast.yaml").ppo.gamma == 0.5
+
+
+def test_an_mjcf_lies_beside_the_recipe_or_its_robot_group(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "robot").mkdir()
+    monkeypatch.chdir("/")
+    for folder, recipe in (
+        (tmp_path, "defaults: [schema, _self_]\nrobot: {mjcf: mine.xml}\n"),
+        (tmp_path / "robot", "defaults: [schema, robot: mine, _self_]\n"),
+    ):
+        (tmp_path / "robot" / "mine.yaml").write_text("mjcf: mine.xml\n")
+        (folder / "mine.xml").write_text("<mujoco/>")
+        (tmp_path / "recipe.yaml").write_text(recipe)
+        assert load_config(tmp_path / "recipe.yaml").robot.mjcf == str(folder / "mine.xml")
+        (folder / "mine.xml").unlink()

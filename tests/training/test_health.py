@@ -57,3 +57,14 @@ def test_streaks_survive_a_change_of_the_rules() -> None:
     changed = HealthMonitor(RULES[::-1], dict(monitor.streaks))
     assert not changed.check({"Policy/approx_kl": 0.3}, 2)
     assert len(changed.check({"Policy/approx_kl": 0.3}, 3)) == 1
+
+
+def test_robots_that_stand_still_and_physics_that_blows_up_get_their_advice() -> None:
+    for metric, sick, advice in (
+        ("Track/progress", 0.02, "task.rewards.torques"),
+        ("Sim/nonfinite_resets", 1.0, "sim.integrator=implicitfast"),
+    ):
+        for value, said in ((sick, 1), (0.5 if metric == "Track/progress" else 0.0, 0)):
+            monitor = HealthMonitor()
+            lines = [line for i in range(400) for line in monitor.check({metric: value}, i)]
+            assert len(lines) == said and all(advice in line for line in lines)
