@@ -57,8 +57,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--compare",
         nargs=2,
-        metavar=("A.pth", "B.pth"),
-        help="two checkpoints on the same robots, ground and commands, under the conditions of A",
+        metavar=("A", "B"),
+        help="two checkpoints or runs on the same robots, ground and commands, under the conditions of A",
     )
     parser.add_argument(
         "--protocol",

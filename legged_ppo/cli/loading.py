@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from legged_ppo.cli.options import check_import, find_checkpoint
+from legged_ppo.cli.options import check_import
 from legged_ppo.config.keys import errors_from
 from legged_ppo.config.overrides import apply_overrides
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runs.checkpoint import load_policy
+from legged_ppo.runs.run_directory import find_checkpoint
 from legged_ppo.terrain.checks import check_ground
 
 _ROBOT_SECTIONS, _GYM_SECTIONS = ("robot", "terrain", "sim", "task"), ("gym",)

@@ -21,8 +21,8 @@ def add_checkpoint_options(parser: argparse.ArgumentParser, level_help: str) -> 
         "--checkpoint",
         metavar="PATH|latest",
         default="latest",
-        help="a .pth file; latest is the newest run's phase1_best.pth, or phase1_latest.pth while "
-        "there is no best (default: %(default)s)",
+        help="a .pth file or a run's folder, in which phase1_best.pth comes before phase1_latest.pth; "
+        "latest is the newest run (default: %(default)s)",
     )
     parser.add_argument(
         "--log-dir", metavar="DIR", default="logs", help="folder of the runs (default: %(default)s)"
@@ -95,27 +95,6 @@ def refuse(arguments: argparse.Namespace, why: str, *names: str) -> None:
         if value is not None:
             option = f"--{name.replace('_', '-')}"
             raise ConfigError(option, str(value), f"left out {why}")
-
-
-def find_checkpoint(name: str, log_dir: str) -> Path:
-    """The file that `--checkpoint PATH|latest` means.
-
-    Raises:
-        ConfigError: there is no such checkpoint.
-    """
-    if name != "latest":
-        return Path(name)  # load_checkpoint tells what is wrong with it
-    from legged_ppo.runs.run_directory import BEST, LATEST
-
-    folder = Path(log_dir) / "checkpoints"
-    for candidate in (folder / BEST, folder / LATEST):
-        if candidate.is_file():
-            return candidate.resolve()
-    raise ConfigError(
-        "--checkpoint",
-        name,
-        f"a .pth file, or 'latest' with a run under {log_dir}/ (there is none)",
-    )
 
 
 def check_import(gym_id: str, overrides: Sequence[str], checkpoint: Path) -> None:

@@ -32,10 +32,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--device", default="auto", help="auto, cpu or cuda:N (default: %(default)s)"
     )
     parser.add_argument(
-        "--resume", metavar="PATH|latest", help="go on from a checkpoint, or from the newest run's"
+        "--resume",
+        metavar="PATH|latest",
+        help="continue a run: its folder, a checkpoint, or the newest run",
     )
     parser.add_argument(
-        "--init-from", metavar="PATH", help="start a new run from the policy of a checkpoint"
+        "--init-from", metavar="PATH|latest", help="start a new run from a checkpoint or a run"
     )
     parser.add_argument(
         "--print-config", action="store_true", help="print the resolved config and exit"
@@ -88,7 +90,7 @@ def _config_of(arguments: argparse.Namespace) -> Config:
     from legged_ppo.config.schema import TrainingConfig
     from legged_ppo.errors import ConfigError, UsageError
     from legged_ppo.runs import checkpoint as checkpoints
-    from legged_ppo.runs.run_directory import RunDirectory, find_checkpoint
+    from legged_ppo.runs.run_directory import TO_RESUME, RunDirectory, find_checkpoint
     from legged_ppo.terrain.checks import check_ground
 
     if arguments.resume and arguments.init_from:
@@ -102,7 +104,7 @@ def _config_of(arguments: argparse.Namespace) -> Config:
         raise ConfigError("--config", None, "a recipe such as configs/phase1_quickstart.yaml")
     given = dict(override.partition("=")[::2] for override in arguments.overrides)
     log_dir = given.get("training.log_dir", TrainingConfig().log_dir)
-    path = find_checkpoint(arguments.resume, log_dir)
+    path = find_checkpoint(arguments.resume, log_dir, "--resume", TO_RESUME)
     saved = checkpoints.checkpoint_config(checkpoints.load_checkpoint(path), path)
     check_import(saved.gym.id, arguments.overrides, path)
     arguments.resume = str(path)

@@ -9,6 +9,7 @@ import os
 import re
 import sys
 import threading
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from legged_ppo.runs.checkpoint_contents import ContentError, check_archive
 LATEST, BEST, FINAL = "phase1_latest.pth", "phase1_best.pth", "phase1_final.pth"
 _ORDER = "step_checkpoints.json"
 """Names of the step checkpoints in the order in which they were written."""
+TO_ACT, TO_RESUME = (BEST, LATEST), (LATEST,)
+"""Files of a run in the order in which they are looked for."""
 _STEP = re.compile(r"phase1_step_\d+\.pth")
 
 
@@ -121,20 +124,30 @@ class RunDirectory:
         os.replace(temporary, link)
 
 
-def find_checkpoint(resume: str, log_dir: str) -> Path:
-    """The file that `--resume PATH|latest` means; the path may be a run's folder.
+def find_checkpoint(
+    name: str | Path, log_dir: str, option: str = "--checkpoint", names: Sequence[str] = TO_ACT
+) -> Path:
+    """The checkpoint that a user names: a file, a run's folder, its checkpoints/, or `latest`.
+
+    Args:
+        name: `latest` is the newest run under `log_dir`.
+        option: names the input in the error.
+        names: files that are looked for in a folder, the preferred one first.
 
     Raises:
-        ConfigError: there is no such checkpoint.
+        ConfigError: there is no such file.
     """
-    path = Path(log_dir) / "checkpoints" / LATEST if resume == "latest" else Path(resume)
-    named = resume != "latest" and path.is_file()
-    if path.is_dir():
-        path = path / "checkpoints" / LATEST
-    if not path.is_file():
-        expected = f"a checkpoint file, or 'latest' with a run under {log_dir}/"
-        raise ConfigError("--resume", resume, f"{expected} (there is no {path})")
-    return path if named else _newest_intact(path)
+    path = (Path(log_dir) / "checkpoints").resolve() if str(name) == "latest" else Path(name)
+    if (path / "checkpoints").is_dir():
+        path = path / "checkpoints"
+    if path.is_file():
+        return path
+    for candidate in (path / each for each in names):
+        if candidate.is_file():
+            return _newest_intact(candidate)
+    expected = f"a checkpoint file, a run's folder, or 'latest' with a run under {log_dir}/"
+    missing = f"{' or '.join(names)} in {path}" if path.is_dir() else path
+    raise ConfigError(option, str(name), f"{expected} (there is no {missing})")
 
 
 def _newest_intact(latest: Path) -> Path:

@@ -13,7 +13,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError, UsageError
 from legged_ppo.interface import Environment
 from legged_ppo.runs import checkpoint as checkpoints
-from legged_ppo.runs.run_directory import BEST, LATEST, RunDirectory, find_checkpoint
+from legged_ppo.runs.run_directory import BEST, LATEST, TO_RESUME, RunDirectory, find_checkpoint
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.device import find_device
 from legged_ppo.runtime.out_of_memory import noting_sizes
@@ -36,7 +36,8 @@ def train(
         device: `auto`, `cpu` or `cuda:N`.
         resume: checkpoint, run directory, or "latest" (the newest run under `training.log_dir`) to
             continue from, under `config`.
-        init_from: checkpoint whose policy, normalization statistics included, starts a new run.
+        init_from: checkpoint, run directory or "latest", whose policy, normalization statistics
+            included, starts a new run.
         name: recipe's name, the first part of a new run directory's name.
 
     Raises:
@@ -75,14 +76,17 @@ def sizes(config: Config, env: Environment | None = None) -> str:
 def _start(config: Config, name: str, init_from: str | Path | None, device: torch.device) -> Path:
     # The environment comes first: a robot that cannot be built leaves nothing on disk.
     env = _make_env(config, device)
-    weights = checkpoints.load_weights(init_from, config, env) if init_from else None
+    weights = None
+    if init_from:
+        path = find_checkpoint(init_from, config.training.log_dir, "--init-from")
+        weights = checkpoints.load_weights(path, config, env)
     run = _on_main(lambda: RunDirectory.create(config, name))
     with noting_sizes(lambda: sizes(config, env)):
         return _run_trainer(Trainer(config, env, run, weights=weights), config)
 
 
 def _resume(config: Config, resume: str, device: torch.device) -> Path:
-    path = find_checkpoint(resume, config.training.log_dir)
+    path = find_checkpoint(resume, config.training.log_dir, "--resume", TO_RESUME)
     saved = checkpoints.load_checkpoint(path)
     checkpoints.check_compatible(saved, config, path)
     counters = saved["counters"]

@@ -22,19 +22,22 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "train_phase1.py": train.make_parser,
     "play.py": play.make_parser,
     "evaluate.py": evaluate.make_parser,
-    "legged_ppo.terrain": gallery.make_parser,
+    "legged_ppo.cli.terrain": gallery.make_parser,
 }
 
 
 def commands(text: str) -> list[list[str]]:
     """The lines of `text` that start Python with one of ours, as script and arguments."""
-    lines = [
-        line.strip().removeprefix("python ").removeprefix("-m ")
-        for line in text.splitlines()
-        if re.match(r"\s+python ", line)
-    ]
-    found = [shlex.split(line, comments=True) for line in lines]
-    return [words for words in found if words[0] in PARSERS]
+    lines = [line for line in text.splitlines() if re.match(r"\s+(python|legged-ppo) ", line)]
+    found = []
+    for line in lines:
+        first, second, *arguments = shlex.split(line, comments=True)
+        name = second if first == "python" else f"{first} {second}"
+        if second == "-m":
+            name = arguments.pop(0)
+        if name in PARSERS:
+            found.append([name, *arguments])
+    return found
 
 
 EPILOGS = [words for make in PARSERS.values() for words in commands(make().epilog or "")]
