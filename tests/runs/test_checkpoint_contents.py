@@ -141,11 +141,11 @@ def at(*keys: Any) -> Callable[[Payload, Any], None]:
 STATE = ("ppo", "optimizer", "state")
 MALFORMED: list[tuple[Callable[[Payload, Any], None], Any, str]] = [
     (at("config"), None, "config"),
-    (at("config", "policy", "gru_layers"), 1_000_000, "1000000 layers"),
-    (at("config", "policy", "actor_hidden"), [4] * 1000, "1000 layers"),
+    (at("config", "policy", "gru_layers"), 1_000_000, "policy.gru_layers"),
+    (at("config", "policy", "actor_hidden"), [4] * 1000, "at most 16 lay"),
     (at("config", "policy", "actor_hidden"), [4] * 10**6, "larger"),
-    (at("config", "policy", "gru_hidden"), 10**9, "no network"),
-    (at("config", "policy", "gru_hidden"), 10**30, "no network"),
+    (at("config", "policy", "gru_hidden"), 10**9, "policy.gru_hidden"),
+    (at("config", "policy", "gru_hidden"), 10**30, "policy.gru_hidden"),
     (at("config", "policy", "gru_hidden"), "wide", "gru_hidden"),
     (at("config", "policy", "activation"), "exec", "activation"),
     (at("config", "policy", "unknown"), 1, "unknown"),
