@@ -18,7 +18,6 @@ ORDER = """
 """
 """From the top down; parts that share a place do not import each other."""
 RANK = {part: rank for rank, parts in enumerate(ORDER.split()) for part in parts.split("|")}
-IGNORED = {("legged_ppo.config.validation", "legged_ppo.terrain.checks")}
 LEARNING = ("legged_ppo.models", "legged_ppo.algorithms")
 PHYSICAL = ("robots", "terrain", "sensors", "sim", "env")
 
@@ -40,7 +39,7 @@ def imports_of(module: str) -> set[str]:
             assert node.level == 0, f"{module}: a relative import"
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             found |= {name if name in FILES else str(node.module) for name in names}
-    return {name for name in found if (module, name) not in IGNORED} & set(FILES) - {module}
+    return found & set(FILES) - {module}
 
 
 def part_of(module: str) -> str:
