@@ -29,7 +29,7 @@ _DUTY_TIME = 1.0
 _START_DUTY = 0.5
 _FOOT_REACH = 0.1
 """Distance [m] from its place in the default pose within which a foot may begin."""
-_EPISODE_METRICS = ["count", "return", "length", "Episode/fall_rate", "progress", "commanded"]
+_EPISODE_METRICS = ["count", "return", "length", "Episode/fall_rate", "path_distance", "commanded"]
 _STEP_METRICS = ["Track/lin_vel_error", "Track/yaw_rate_error", "Sim/nonfinite_resets"]
 _STATE = (
     "action",
@@ -83,7 +83,7 @@ class LocomotionEnv(Environment):
         self.reward_terms = rewards.active_terms(task.rewards)
         self.episode_metrics = _EPISODE_METRICS + [f"Episode/rew_{n}" for n in self.reward_terms]
         self.step_metrics = _STEP_METRICS
-        names = ("length", "progress", "commanded")
+        names = ("length", "path_distance", "commanded")
         self._outcome_columns = [self.episode_metrics.index(name) for name in names]
         self._load_constants()
         self._place_robots()
@@ -315,7 +315,7 @@ class LocomotionEnv(Environment):
         self.scandots.step(self._survey())
         command = self.commands.command[:, :2]
         along = (state.base_lin_vel[:, :2] * command).sum(1) / command.norm(dim=1).clamp(min=1e-6)
-        # In the base's frame alone, circles would be progress.
+        # Without the course angle, circling in the base frame would count as distance.
         self.path_velocity = along * torch.cos(self.yaw - self.commands.course)
 
     def _survey(self) -> torch.Tensor:
@@ -406,9 +406,9 @@ class LocomotionEnv(Environment):
 
     def _move_levels(self, done: torch.Tensor, fell: torch.Tensor) -> None:
         """Let the curriculum decide where the robots that ended start again."""
-        steps, progress, commanded = (self.totals[:, i] for i in self._outcome_columns)
+        steps, path_distance, commanded = (self.totals[:, i] for i in self._outcome_columns)
         outcome = EpisodeOutcome(
-            progress, commanded, self.farthest, fell, steps / self.max_episode_length
+            path_distance, commanded, self.farthest, fell, steps / self.max_episode_length
         )
         self.curriculum.update(done, outcome, self.generator)
         self._find_tiles()

@@ -185,8 +185,8 @@ class EpisodeMeter:
         self._begun, self._steps, self._return = zeros(), zeros(), zeros()
         self._lin_vel_error, self._yaw_rate_error = zeros(), zeros()
         self._path, self._work = zeros(), zeros()
-        self._progress, self._commanded = zeros(), zeros()
-        self._columns = [env.episode_metrics.index(name) for name in ("progress", "commanded")]
+        self._path_distance, self._commanded = zeros(), zeros()
+        self._columns = [env.episode_metrics.index(name) for name in ("path_distance", "commanded")]
 
     def add(self, env: LocomotionEnv, result: StepResult) -> None:
         """Count the step that `env` has just made."""
@@ -202,13 +202,13 @@ class EpisodeMeter:
         self._work += torch.where(alive, power * env.dt, 0.0)
         self._path += (position - self._position).norm(dim=1)
         self._position = position
-        progress, commanded = env.totals[:, self._columns].double().unbind(1)
-        self._progress = torch.where(alive, progress, self._progress)
+        path_distance, commanded = env.totals[:, self._columns].double().unbind(1)
+        self._path_distance = torch.where(alive, path_distance, self._path_distance)
         self._commanded = torch.where(alive, commanded, self._commanded)
 
     def episodes(self, env: LocomotionEnv) -> Episodes:
         """What was measured."""
-        walked = covered_path(self._progress, self._commanded)
+        walked = covered_path(self._path_distance, self._commanded)
         moved = self._position - self._start
         return Episodes(
             terrain_type=env.terrain_type.cpu().numpy(),

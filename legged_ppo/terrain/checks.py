@@ -1,4 +1,4 @@
-"""Whether a terrain can be built: cheap checks, so that a recipe is refused before anything is made."""
+"""Cheap checks of a terrain configuration, made before any tile or model is built."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ def check_ground(config: TerrainConfig) -> None:
 
 
 def check_terrain(config: TerrainConfig) -> dict[str, float]:
-    """The types that robots start on, and their shares.
+    """Validate the configuration; returns the share of robots that start on each terrain type.
 
     Raises:
-        ConfigError: an unknown type, proportions without a positive sum, a tile of broken cells or too
-            small for its features, a platform too small to start on.
+        ConfigError: an unknown type; proportions without a positive sum; a tile size that is no multiple
+            of the cell size, or too small for the features; a platform too small to start on.
     """
     known = make_tile_types(config)
     shares = _checked_proportions(config, list(known))
@@ -40,10 +40,11 @@ def check_terrain(config: TerrainConfig) -> dict[str, float]:
 
 
 def check_curriculum(config: TerrainConfig) -> None:
-    """A curriculum must be able to do something.
+    """Validate the curriculum of a terrain configuration.
 
     Raises:
-        ConfigError: there are no levels, or none that robots find harder.
+        ConfigError: the initial level does not exist, the terrain has no levels of increasing difficulty,
+            or the demotion threshold is not below the promotion threshold.
     """
     rule, curriculum = config.curriculum.rule, config.curriculum
     highest = config.max_initial_level
@@ -53,7 +54,7 @@ def check_curriculum(config: TerrainConfig) -> None:
     if rule == "none":
         return
     if config.num_levels < 2 or not any(map(_gets_harder, _chosen_types(config))):
-        expected = "none on ground that has one level or is the same on all: it would do nothing"
+        expected = "none: the terrain has one level, or the same ground on every level"
         raise ConfigError("terrain.curriculum.rule", rule, expected)
     if curriculum.demote >= curriculum.promote:
         expected = f"a share below terrain.curriculum.promote ({curriculum.promote:g})"
@@ -66,7 +67,7 @@ def _chosen_types(config: TerrainConfig) -> list[TileType]:
 
 
 def _gets_harder(tile_type: TileType) -> bool:
-    """Whether one of its ranges (easiest, hardest) is one."""
+    """Whether any (easiest, hardest) range of the type has two different bounds."""
     ranges = [value for value in vars(tile_type).values() if isinstance(value, tuple)]
     return any(easiest != hardest for easiest, hardest in ranges)
 
@@ -88,7 +89,7 @@ def _checked_proportions(config: TerrainConfig, known: list[str]) -> dict[str, f
 
 
 def _check_sizes(config: TerrainConfig, types: list[str]) -> None:
-    """A tile must hold the features of each of these types."""
+    """Check that a tile is large enough for the features of each of these types."""
     c = config
     open_ground = c.platform if set(types) - {"flat", "rough", "wave"} else 0.0
     features = {
@@ -113,7 +114,7 @@ def _check_sizes(config: TerrainConfig, types: list[str]) -> None:
 
 
 def _check_platform(config: TerrainConfig, types: dict[str, TileType]) -> None:
-    """Robots must start on it, with all feet."""
+    """Check that the platform holds all feet of a robot at its start."""
     name = min(types, key=lambda each: types[each].spawn_radius)
     radius = types[name].spawn_radius
     if radius < -1e-9:

@@ -1,4 +1,4 @@
-"""The terrain curriculum: every robot's level, moved at the end of each of its episodes."""
+"""The terrain curriculum: the level of each robot, updated at the end of each episode."""
 
 from __future__ import annotations
 
@@ -11,56 +11,56 @@ from legged_ppo.config.schema import CurriculumConfig
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.owned_state import OwnedState
 
-_SOLVED_PROGRESS = 0.7
+_SOLVED_SHARE = 0.7
 """Share of the commanded path that a solved episode covers."""
 _STANDING_PATH = 0.5
-"""Commanded path [m] of an episode below which no progress is asked for."""
+"""Commanded path [m] of an episode below which no distance is required."""
 _FRONTIER_RATE = 0.5
 """Solve rate from which a level counts as reached."""
 _FRONTIER_EPISODES = 10
-"""Episodes from which a solve rate is believed."""
+"""Episodes below which a solve rate is not used for the frontier."""
 
 
 @dataclass
 class EpisodeOutcome:
-    """The episodes that N robots are in, [N] each; what counts is that of the robots that ended."""
+    """Statistics of the current episodes of N robots, [N] each; read for the robots whose episode ended."""
 
-    progress: torch.Tensor
-    """m along the command, over all commands of the episode"""
+    path_distance: torch.Tensor
+    """m covered along the commanded path, over all commands of the episode"""
     commanded: torch.Tensor
-    """m that the commands asked for in that time"""
+    """m, length of the commanded path over the same time"""
     farthest: torch.Tensor
     """m, largest distance from the start along x or y"""
     fell: torch.Tensor
-    """bool"""
+    """bool, the episode ended by a fall"""
     share: torch.Tensor
-    """how much of the full episode length has passed, in [0, 1]"""
+    """elapsed share of the full episode length, in [0, 1]"""
 
     @property
     def solved(self) -> torch.Tensor:
         """[N] bool, no fall and at least 70 % of the commanded path."""
-        return ~self.fell & covered_path(self.progress, self.commanded)
+        return ~self.fell & covered_path(self.path_distance, self.commanded)
 
 
-def covered_path(progress: torch.Tensor, commanded: torch.Tensor) -> torch.Tensor:
-    """Whether robots covered 70 % of their commanded paths [m]; paths under 0.5 m (standing, turning
-    on the spot) ask for nothing."""
-    return (progress >= _SOLVED_PROGRESS * commanded) | (commanded < _STANDING_PATH)
+def covered_path(path_distance: torch.Tensor, commanded: torch.Tensor) -> torch.Tensor:
+    """Whether robots covered at least 70 % of their commanded paths [m]. Paths under 0.5 m (standing,
+    turning on the spot) count as covered."""
+    return (path_distance >= _SOLVED_SHARE * commanded) | (commanded < _STANDING_PATH)
 
 
 class TerrainCurriculum(OwnedState):
-    """Levels of N robots and the solve rates by type and level.
+    """The levels of N robots, and the solve rate of each (terrain type, level).
 
     Rules, at the end of an episode:
 
-    - `progress`: up for at least `promote` of the commanded path, without a fall; down for less than
-      `demote` of the path that the whole episode would have asked for. The path is integrated over all
-      commands, unlike in legged_gym, whose demotion looks at the last one only.
-    - `success`: up for a solved episode, down for one that is not.
-    - `none`: levels stay.
+    - `progress`: up if the robot covered at least `promote` of the commanded path without a fall; down if
+      it covered less than `demote` of the commanded path of a full episode. The path is integrated over
+      all commands; legged_gym's demotion uses the last command only.
+    - `success`: up after a solved episode, down after any other.
+    - `none`: levels are constant.
 
-    To go up, a robot must also have been `distance` away from its start, so that circles on the flat
-    middle of a tile count for nothing. A robot that would go above the last level gets a random one.
+    A promotion also requires that the robot has been `distance` [m] away from its start, so that circles
+    on the flat middle of a tile do not count. A robot promoted beyond the last level gets a random one.
     """
 
     owned = ("types", "levels", "solve_rate", "episodes")
@@ -70,14 +70,14 @@ class TerrainCurriculum(OwnedState):
     ) -> None:
         self.config, self.types, self.levels = config, types, levels
         self.solve_rate = torch.zeros(shape, device=types.device)
-        """[types, levels], over the last `window` episodes or so"""
+        """[types, levels], exponential average over about `window` episodes"""
         self.episodes = torch.zeros(shape, device=types.device)
-        """[types, levels], episodes that ended"""
+        """[types, levels], number of ended episodes"""
 
     def update(
         self, ended: torch.Tensor, outcome: EpisodeOutcome, generator: torch.Generator
     ) -> None:
-        """Count the ended episodes [N] bool and move those robots' levels."""
+        """Update solve rates and levels of the robots whose episodes ended, [N] bool."""
         self._count(ended, outcome.solved)
         if self.config.rule == "none":
             return
@@ -93,9 +93,8 @@ class TerrainCurriculum(OwnedState):
     def metrics(self, names: list[str]) -> dict[str, torch.Tensor]:
         """Mean level, frontier level and solve rate of each type, and the mean level overall.
 
-        The frontier is the highest level whose solve rate over ten episodes or more is at least one half,
-        -1 if there is none; unlike the mean it does not fall when robots that solved the last level are
-        spread again.
+        The frontier is the highest level with a solve rate of at least 0.5 over at least ten episodes, or
+        -1. Unlike the mean level, it does not drop when robots that solved the last level get random ones.
         """
         metrics = {"Curriculum/mean_level": self.levels.float().mean()}
         numbers = torch.arange(self.solve_rate.shape[1], device=self.levels.device)
@@ -112,11 +111,13 @@ class TerrainCurriculum(OwnedState):
         return metrics
 
     def report(self, names: list[str]) -> dict[str, Any]:
-        """The matrix of types and levels as plain lists, over all ranks, each of which must ask: solve
-        rates (None where nobody has been; ranks weigh by their episodes), episodes that ended, and where
-        the robots are now."""
-        cells = self.types * self.solve_rate.shape[1] + self.levels
-        robots = distributed.sum_(torch.bincount(cells, minlength=self.solve_rate.numel()))
+        """Solve rates (None without episodes), ended episodes and present robots of each (terrain type,
+        level), as nested lists [types][levels].
+
+        Sums over all ranks, weighting solve rates by episodes; every rank must call it.
+        """
+        index = self.types * self.solve_rate.shape[1] + self.levels
+        robots = distributed.sum_(torch.bincount(index, minlength=self.solve_rate.numel()))
         solved = distributed.sum_(self.solve_rate * self.episodes)
         episodes = distributed.sum_(self.episodes.clone())
         rates = (solved / episodes).tolist()  # 0 / 0 is NaN
@@ -128,12 +129,13 @@ class TerrainCurriculum(OwnedState):
         }
 
     def load_share(self, states: list[dict[str, torch.Tensor]], share: int, shares: int) -> None:
-        """Take every `shares`-th robot, from the `share`-th on, of curricula of which this one is a part."""
+        """Load this rank's part of the curricula of another number of ranks: every `shares`-th robot from
+        the `share`-th on, with the statistics of all."""
         types, levels = (
             torch.cat([state[name] for state in states])[share::shares]
             for name in ("types", "levels")
         )
-        order = types.argsort(stable=True)  # as `Terrain.assign` has them
+        order = types.argsort(stable=True)  # the order of `Terrain.assign`
         self.types.copy_(types[order])
         self.levels.copy_(levels[order])
         counts = torch.stack([state["episodes"] for state in states])
@@ -145,18 +147,18 @@ class TerrainCurriculum(OwnedState):
     def _moves(self, outcome: EpisodeOutcome) -> tuple[torch.Tensor, torch.Tensor]:
         if self.config.rule == "success":
             return outcome.solved, ~outcome.solved
-        up = ~outcome.fell & (outcome.progress >= self.config.promote * outcome.commanded)
-        # A fall cuts the path short; held against the whole episode's it counts as little progress.
+        up = ~outcome.fell & (outcome.path_distance >= self.config.promote * outcome.commanded)
+        # A fall cuts the commanded path short; extrapolating it to a full episode demotes after falls.
         whole = outcome.commanded / torch.where(outcome.fell, outcome.share, 1.0).clamp(min=1e-3)
-        down = (outcome.progress < self.config.demote * whole) & (whole > _STANDING_PATH)
+        down = (outcome.path_distance < self.config.demote * whole) & (whole > _STANDING_PATH)
         return up & ~down, down
 
     def _count(self, ended: torch.Tensor, solved: torch.Tensor) -> None:
-        """Move the solve rates towards the ended episodes', by 1 / window for each."""
-        cells = self.types * self.solve_rate.shape[1] + self.levels
-        new, wins = torch.zeros(2, self.solve_rate.numel(), device=cells.device)
-        new.index_add_(0, cells, ended.float())
-        wins.index_add_(0, cells, (ended & solved).float())
+        """Update the solve rates with the ended episodes, each with weight 1 / window."""
+        index = self.types * self.solve_rate.shape[1] + self.levels
+        new, wins = torch.zeros(2, self.solve_rate.numel(), device=index.device)
+        new.index_add_(0, index, ended.float())
+        wins.index_add_(0, index, (ended & solved).float())
         new, wins = new.view_as(self.episodes), wins.view_as(self.episodes)
         self.episodes += new
         recent = 1.0 - (1.0 - 1.0 / self.config.window) ** new

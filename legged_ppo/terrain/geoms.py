@@ -1,4 +1,4 @@
-"""From tiles to the geoms of a MuJoCo model."""
+"""Conversion of tiles to the geoms of a MuJoCo model."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ SURFACE: dict[str, Any] = {
     "solref": [0.02, 1.0],
     "solimp": [0.9, 0.95, 0.001, 0.5, 2.0],
 }
-"""All that a geom would otherwise take over from the default class of the robot's MJCF."""
+"""Attributes set explicitly, because a geom would inherit them from the default class of the robot's MJCF."""
 
 
 @dataclass(frozen=True)
 class PlacedTile:
-    """A tile in the world."""
+    """A tile at a position in the world."""
 
     name: str
     tile: Tile
@@ -42,15 +42,16 @@ class PlacedTile:
 def add_ground(
     spec: mujoco.MjSpec, placed: Sequence[PlacedTile], size: float, border: float
 ) -> None:
-    """Add tiles that cover a rectangle without holes, and flat ground around it.
+    """Add adjacent tiles that cover a rectangle, and flat ground around them.
 
     Args:
         size: edge [m] of a tile.
-        border: width [m] of the ground around tiles of which some are sunken; else it is endless.
+        border: width [m] of the flat ground around the tiles if any of them is sunken; otherwise an infinite
+            plane surrounds them.
     """
     look = _ground_material(spec)
     floor = min(each.tile.floor for each in placed)
-    # The plane stays at 0 under a height field that does not go below: measured, without it robots stumble.
+    # Measured: robots stumble on height fields at 0 without the plane under them.
     sunken = any(each.tile.sunken for each in placed)
     spec.worldbody.add_geom(
         name="ground",
@@ -80,7 +81,7 @@ def add_ground(
 def _add_border(
     spec: mujoco.MjSpec, low: np.ndarray, high: np.ndarray, width: float, bottom: float, look: str
 ) -> None:
-    """Four boxes around a rectangle, with tops at height 0."""
+    """Add four boxes around a rectangle, with tops at height 0."""
     (x0, y0), (x1, y1) = low, high
     for name, near, far in (
         ("left", (x0 - width, y0 - width), (x0, y1 + width)),
@@ -105,7 +106,7 @@ def _add_box(spec: mujoco.MjSpec, name: str, box: Box, origin: np.ndarray, look:
 
 
 def add_field_data(spec: mujoco.MjSpec, name: str, patch: np.ndarray, size: float) -> None:
-    """Add the heights of a tile with edge `size` m, for geoms to refer to."""
+    """Add the heights of a tile with edge `size` m as a height-field asset that geoms can refer to."""
     low = float(patch.min())
     peak = max(float(patch.max()) - low, 1e-3)
     spec.add_hfield(

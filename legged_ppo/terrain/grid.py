@@ -21,7 +21,7 @@ from legged_ppo.terrain.types import make_tile_types
 
 @dataclass(frozen=True)
 class Terrain:
-    """The whole ground, as heights for the task and as geoms for the simulators.
+    """The terrain: heights for the task and geoms for the simulators.
 
     Tile (type, level) covers x from type to type + 1 and y from level to level + 1 tile sizes. The
     ground around the grid is flat at height 0.
@@ -31,9 +31,9 @@ class Terrain:
 
     config: TerrainConfig
     types: list[str]
-    """Terrain types, one a column."""
+    """Terrain type of each column."""
     shares: np.ndarray
-    """[types] of the robots that start on each type, up to a factor"""
+    """[types], unnormalised share of the robots that start on each type"""
     tiles: list[list[Tile]]
     """[types][levels]"""
     heights: np.ndarray
@@ -50,11 +50,12 @@ class Terrain:
 
     @property
     def num_levels(self) -> int:
+        """Rows of the grid."""
         return self.heights.shape[1]
 
     @property
     def cells(self) -> list[int]:
-        """[types] levels whose ground differs: 1 where it is the plane at every level."""
+        """[types], number of levels with different ground: 1 if it is the plane at every level."""
         plane = [all(not t.boxes and t.patch is None for t in column) for column in self.tiles]
         return [1 if same else self.num_levels for same in plane]
 
@@ -65,7 +66,7 @@ class Terrain:
 
     @property
     def fingerprint(self) -> str:
-        """16 hexadecimal digits of all that robots see and walk on: heights, boxes, height fields, to 0.01 mm."""
+        """Hash (16 hexadecimal digits) of heights, boxes and height fields, rounded to 0.01 mm."""
         digest = hashlib.sha256(repr((self.types, self.config.tile_size)).encode())
         digest.update(_hundredths_mm(self.heights))
         for tile in itertools.chain.from_iterable(self.tiles):
@@ -79,7 +80,7 @@ class Terrain:
         """Add the ground's geoms to a model; they collide with the robot's (contype 1 to conaffinity 1).
 
         Args:
-            column: the one column to add, with flat ground around it; None adds all.
+            column: index of the only column to add, with flat ground around it; None adds all columns.
         """
         size = self.config.tile_size
         columns = range(len(self.types)) if column is None else [column]
@@ -91,7 +92,7 @@ class Terrain:
         add_ground(spec, placed, size, self.config.border)
 
     def add_endless(self, spec: mujoco.MjSpec, column: int, level: int) -> None:
-        """Add the ground that a robot on this tile lives on: the tile and copies of it all around."""
+        """Add a tile and its eight neighbouring copies: the periodic ground of a robot on this tile."""
         x, y, _ = self.origins[column, level]
         size, tile = self.config.tile_size, self.tiles[column][level]
         placed = [
@@ -130,8 +131,8 @@ class Terrain:
 
 
 def absent_type(name: str, types: Sequence[str], config: TerrainConfig) -> ConfigError:
-    """The error for a terrain type that is not among the `types` of a grid; names `terrain=full` where
-    the type exists in no column of this grid."""
+    """The error for a terrain type that is not among the `types` of a grid; suggests `terrain=full` for a
+    known type without a column in this grid."""
     expected = f"one of {', '.join(types)}"
     if name in make_tile_types(config):
         expected += f", or terrain=full beside it, whose grid has {name}"
@@ -139,12 +140,12 @@ def absent_type(name: str, types: Sequence[str], config: TerrainConfig) -> Confi
 
 
 def _hundredths_mm(lengths: ArrayLike) -> bytes:
-    """Lengths [m] as integers, which mathematical libraries that differ in the last digit agree on."""
+    """Lengths [m] rounded to integers, so that last-digit differences between platforms do not matter."""
     return np.rint(1e5 * np.asarray(lengths, dtype=np.float64)).astype("<i4").tobytes()
 
 
 def _spread(count: int, levels: int) -> np.ndarray:
-    """Levels [count]: all in turn, and those that a last turn has no room for at equal distances."""
+    """Levels [count]: whole cycles over all levels, then the remainder at equal distances."""
     rest = count % levels
     last = (np.arange(rest) * levels + levels // 2) // max(rest, 1)
     return np.concatenate([np.arange(count - rest) % levels, last])
@@ -154,7 +155,7 @@ def build_terrain(config: TerrainConfig) -> Terrain:
     """Build the grid that `config` describes; the same config gives the same ground everywhere.
 
     Raises:
-        ConfigError: it cannot be built, as `check_terrain` says.
+        ConfigError: see `check_terrain`.
     """
     proportions = check_terrain(config)
     types, known = list(proportions), make_tile_types(config)
@@ -164,7 +165,7 @@ def build_terrain(config: TerrainConfig) -> Terrain:
         [
             known[name].build(
                 level / max(levels - 1, 1),
-                # Of the type's place among all, so that a tile is the same in every grid.
+                # Seeded by the type's index among all known types, so a tile is the same in every grid.
                 np.random.default_rng([config.seed, names.index(name), level]),
             )
             for level in range(levels)
@@ -173,7 +174,7 @@ def build_terrain(config: TerrainConfig) -> Terrain:
     ]
     points = round(size / config.height_map_cell) + 1
     heights = np.array([[rasterize(tile, size, points) for tile in column] for column in tiles])
-    # Mathematical libraries differ in the last digit; the ground must not.
+    # Rounding removes last-digit differences between platforms.
     heights = heights.round(5).astype(np.float32)
     shares = np.array([proportions[name] for name in types])
     return Terrain(config, types, shares, tiles, heights)

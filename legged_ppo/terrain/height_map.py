@@ -1,4 +1,4 @@
-"""Ground heights on a device, as every robot's own endless terrain."""
+"""Ground heights on a device; each robot's tile repeats periodically."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from legged_ppo.terrain.grid import Terrain
 class HeightMap:
     """Bilinear height queries.
 
-    Each robot lives on one tile that repeats for ever in x and y: a position beyond an edge of its
-    tile has the height just inside the opposite edge, where the robot comes out when it walks on.
+    The tile of each robot repeats periodically in x and y: a position beyond an edge has the height at
+    the corresponding position inside the opposite edge, where a robot that crosses the edge re-enters.
     """
 
     def __init__(self, terrain: Terrain, device: torch.device) -> None:
         z = torch.as_tensor(terrain.heights, dtype=torch.float32, device=device)
-        # The four corners of each cell side by side: one gather a query instead of four.
+        # The four corners of each cell are contiguous, so a query needs one gather instead of four.
         corners = [z[..., :-1, :-1], z[..., :-1, 1:], z[..., 1:, :-1], z[..., 1:, 1:]]
         self._corners = torch.stack(corners, dim=-1).reshape(-1, 4)
         self._cells = z.shape[-1] - 1

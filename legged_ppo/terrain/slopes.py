@@ -39,14 +39,16 @@ class Flat:
 
     @property
     def spawn_radius(self) -> float:
+        """See `TileType.spawn_radius`."""
         return self.size / 2 - RIM
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        """See `TileType.build`."""
         spawn, peak = self.spawn_radius, lerp(self.fractal_height, difficulty)
         if peak == 0.0:
             return Tile(spawn_radius=spawn)
         heights = fractal(self.points, rng) * rim_fade(self.size, self.points)
-        heights *= peak / heights.max()  # the highest point may have been near the rim
+        heights *= peak / heights.max()  # the fade may have lowered the highest point
         return Tile(patch=heights, spawn_radius=spawn, feature=centimetres(peak))
 
 
@@ -71,9 +73,11 @@ class Rough:
 
     @property
     def spawn_radius(self) -> float:
+        """See `TileType.spawn_radius`."""
         return self.size / 2 - RIM
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        """See `TileType.build`."""
         peak = lerp(self.roughness, difficulty)
         heights = peak * random_heights(self.points, rng) * rim_fade(self.size, self.points)
         spawn, feature = self.spawn_radius, centimetres(peak)
@@ -82,7 +86,7 @@ class Rough:
 
 @dataclass(frozen=True)
 class Slope:
-    """A pyramid with a flat top, or its mirror image, a funnel to climb out of."""
+    """A pyramid with a flat top, or an inverted pyramid (funnel)."""
 
     size: float
     platform: float
@@ -90,15 +94,17 @@ class Slope:
     slope: tuple[float, float]
     """Rise over run at difficulty 0 and 1."""
     ascending: bool
-    """The way out of the middle leads up."""
+    """The ground rises from the middle outwards."""
     roughness: float = 0.0
     """Peak-to-peak height [m] of random heights on top."""
 
     @property
     def spawn_radius(self) -> float:
+        """See `TileType.spawn_radius`."""
         return self.platform / 2 - 0.3
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        """See `TileType.build`."""
         slope = lerp(self.slope, difficulty)
         run = self.size / 2 - RIM - distance_from_middle(self.size, self.points)
         run = run.clip(0.0, self.size / 2 - RIM - self.platform / 2)
@@ -124,9 +130,11 @@ class Wave:
 
     @property
     def spawn_radius(self) -> float:
+        """See `TileType.spawn_radius`."""
         return self.size / 2 - 2 * RIM
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        """See `TileType.build`."""
         reach = self.size / 2 - RIM
         axis = np.linspace(-self.size / 2, self.size / 2, self.points).clip(-reach, reach)
         wave = 0.5 - 0.5 * np.cos(2 * np.pi * self.count * (axis + reach) / (2 * reach))

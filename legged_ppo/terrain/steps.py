@@ -14,7 +14,7 @@ _DEPTH = 0.3
 _STONE_CELL = (0.025, 0.05)
 """Finest and coarsest cells [m] of stepping stones; half the finest for gaps under 10 cm."""
 _STONE_ERROR = 0.004
-"""Error [m] of a stone or a gap that coarser, faster cells are worth."""
+"""Accepted error [m] of the size of a stone or a gap, in exchange for coarser, faster cells."""
 
 
 def _square(half: float, bottom: float, top: float) -> Box:
@@ -22,7 +22,7 @@ def _square(half: float, bottom: float, top: float) -> Box:
 
 
 def _ring(inner: float, outer: float, bottom: float, top: float) -> list[Box]:
-    """The square ring between two half widths [m], of four boxes."""
+    """Four boxes that form the square ring between two half widths [m]."""
     return [
         Box((-outer, inner, bottom), (outer, outer, top)),
         Box((-outer, -outer, bottom), (outer, -inner, top)),
@@ -33,7 +33,7 @@ def _ring(inner: float, outer: float, bottom: float, top: float) -> list[Box]:
 
 @dataclass(frozen=True)
 class Stairs:
-    """Square stairs around a platform: up or down from the middle outwards (legged_gym's pyramids)."""
+    """Square stairs around a platform, ascending or descending outwards (legged_gym's pyramid stairs)."""
 
     size: float
     platform: float
@@ -50,14 +50,16 @@ class Stairs:
 
     @property
     def spawn_radius(self) -> float:
+        """See `TileType.spawn_radius`."""
         return self.platform / 2 - 0.5
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        """See `TileType.build`."""
         riser, steps = lerp(self.riser, difficulty), self.steps
         inner = self.size / 2 - RIM - steps * self.tread
         spawn, feature = self.spawn_radius, centimetres(riser)
         if not self.ascending:
-            # One box on the other, from the widest step to the platform.
+            # Stacked boxes, from the widest step to the platform.
             boxes = [
                 _square(inner + (steps - 1 - k) * self.tread, 0.0, (k + 1) * riser)
                 for k in range(steps)
@@ -74,7 +76,7 @@ class Stairs:
 
 @dataclass(frozen=True)
 class Curbs:
-    """Flat-topped rectangular obstacles of 1 to 2 m strewn around the platform [legged_gym: discrete]."""
+    """Flat-topped rectangular obstacles of 1 to 2 m around the platform [legged_gym: discrete]."""
 
     size: float
     platform: float
@@ -84,9 +86,11 @@ class Curbs:
 
     @property
     def spawn_radius(self) -> float:
+        """See `TileType.spawn_radius`."""
         return self.platform / 2 - 0.3
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        """See `TileType.build`."""
         height = lerp(self.height, difficulty)
         reach = self.size / 2 - RIM
         boxes = []
@@ -100,7 +104,7 @@ class Curbs:
 
 
 def _outside(box: Box, half: float) -> list[Box]:
-    """The box, moved off the square of this half width about the middle by cutting what covers it."""
+    """The parts of the box outside the central square of this half width."""
     (x0, y0, z0), (x1, y1, z1) = box.low, box.high
     if x0 >= half or x1 <= -half or y0 >= half or y1 <= -half:
         return [box]
@@ -130,9 +134,11 @@ class Gaps:
 
     @property
     def spawn_radius(self) -> float:
+        """See `TileType.spawn_radius`."""
         return self.platform / 2 - 0.4
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        """See `TileType.build`."""
         width, floor = lerp(self.width, difficulty), -self.depth - _DEPTH
         reach = self.size / 2 - RIM
         middle = (self.platform / 2 + reach - width) / 2  # inner edge of the land between the moats
@@ -155,9 +161,11 @@ class Pit:
 
     @property
     def spawn_radius(self) -> float:
+        """See `TileType.spawn_radius`."""
         return self.platform / 2 - 0.3
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        """See `TileType.build`."""
         depth = lerp(self.depth, difficulty)
         half, floor = self.platform / 2 + 0.5, -depth - _DEPTH
         boxes = [_square(half, floor, -depth), *_ring(half, self.size / 2, floor, 0.0)]
@@ -180,9 +188,11 @@ class Hurdles:
 
     @property
     def spawn_radius(self) -> float:
+        """See `TileType.spawn_radius`."""
         return self.platform / 2 - 0.4
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        """See `TileType.build`."""
         height, edge = lerp(self.height, difficulty), self.platform / 2 + 0.2
         boxes = []
         while edge + self.thickness <= self.size / 2 - RIM:
@@ -195,9 +205,9 @@ class Hurdles:
 class SteppingStones:
     """Square stones with gaps between them, around the platform.
 
-    A height field: as boxes the stones of ten levels would be a thousand geoms, and slower (docs/terrain.md).
-    Its cells are such (2.5 to 5 cm) that stones and gaps are whole numbers of them, to 4 mm. The walls
-    lean into the gaps by one cell: what is configured is the opening at the top.
+    A height field, because boxes for ten levels would be a thousand geoms and slower (docs/terrain.md).
+    The cell size (2.5 to 5 cm) is chosen so that stones and gaps are whole numbers of cells, to 4 mm.
+    Walls are inclined by one cell; the configured gap is the opening at the top.
     """
 
     size: float
@@ -211,9 +221,11 @@ class SteppingStones:
 
     @property
     def spawn_radius(self) -> float:
+        """See `TileType.spawn_radius`."""
         return self.platform / 2 - 0.3
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
+        """See `TileType.build`."""
         wanted = lerp(self.stone, difficulty), lerp(self.gap, difficulty)
         cells, stone, gap = _fitting_cells(self.size, *wanted)
         cell, spawn = self.size / cells, self.spawn_radius
@@ -235,10 +247,11 @@ class SteppingStones:
 
 
 def _fitting_cells(size: float, stone: float, gap: float) -> tuple[int, int, int]:
-    """Cells of a tile's edge, a stone and a gap, of which whole numbers make these lengths [m].
+    """Numbers of cells along a tile's edge, a stone and a gap of these lengths [m].
 
-    The coarsest that do so to `_STONE_ERROR`, or else the best. A gap has three cells or more, so that there
-    is a floor between its walls, or two where that would need cells under 1.25 cm.
+    The coarsest cells with an error under `_STONE_ERROR`, or else those with the least error. A gap has at
+    least three cells, so that there is a floor between its walls, or two if three would need cells under
+    1.25 cm.
     """
     finest = min(max(gap / 4, _STONE_CELL[0] / 2), _STONE_CELL[0])
     coarsest = min(max(gap / 3, 1.25 * finest), _STONE_CELL[1])

@@ -1,4 +1,4 @@
-"""What a tile is made of: boxes or a height field, and the heights that both amount to."""
+"""A tile: boxes or a height field, and the rasterised heights of both."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 
 RIM = 0.5
 """Width [m] of the flat rim at height 0 along the edges of every tile. Robots that cross an edge re-enter
-at the opposite one, so a robot's feet and the ground on both sides must fit."""
+at the opposite one, so the heights on both sides must match under all feet."""
 
 _THINNEST = 1e-6
-"""Thickness [m] under which a box holds nothing; MuJoCo takes none of thickness 0."""
+"""Thickness [m] below which a box counts as empty; MuJoCo rejects boxes of thickness 0."""
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,23 @@ class Box:
 
     @property
     def empty(self) -> bool:
-        """Without thickness along some axis, as a step of height 0 is."""
+        """Whether the thickness along some axis is 0, as for a step of height 0."""
         return any(b - a < _THINNEST for a, b in zip(self.low, self.high, strict=True))
 
 
 @dataclass(frozen=True)
 class Tile:
-    """The ground of one tile. Heights are those of boxes and field, 0 where there is none of them."""
+    """The ground of one tile: the heights of its boxes and height field, and 0 elsewhere."""
 
     boxes: list[Box] = field(default_factory=list)
     patch: np.ndarray | None = None
     """[n, n] m, index (x, y): heights of a height field over the whole tile."""
     sunken: bool = False
-    """Parts lie below 0, so that boxes or the field make all of the ground, down to `floor`."""
+    """Parts lie below 0, so boxes or the height field make up all of the ground, down to `floor`."""
     spawn_radius: float = 0.5
     """Robots start within this distance [m] of the middle, along each axis."""
     feature: str = ""
-    """Size of what makes it difficult, to read: "6 cm", "12 deg"; empty on the plane."""
+    """Formatted size of the feature that sets the difficulty: "6 cm", "12 deg"; empty on the plane."""
 
     @property
     def floor(self) -> float:
@@ -56,7 +56,7 @@ def lerp(bounds: tuple[float, float], difficulty: float) -> float:
 
 
 def centimetres(length: float) -> str:
-    """A length [m], to read."""
+    """A length [m] formatted in cm."""
     return f"{100 * length:.3g} cm"
 
 

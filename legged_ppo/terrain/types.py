@@ -1,4 +1,4 @@
-"""Every terrain type under the name that the configuration uses."""
+"""Terrain types by their configuration names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from legged_ppo.terrain.tile import Tile
 
 
 class TileType(Protocol):
-    """Makes the ground of one tile."""
+    """Builds tiles of one terrain type."""
 
     @property
     def spawn_radius(self) -> float:
@@ -26,7 +26,7 @@ class TileType(Protocol):
 
 
 def make_tile_types(config: TerrainConfig) -> dict[str, TileType]:
-    """Every known terrain type."""
+    """All known terrain types by name."""
     c, size, platform = config, config.tile_size, config.platform
     points = round(size / c.cell_size) + 1
 

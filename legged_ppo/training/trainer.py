@@ -240,16 +240,16 @@ class Trainer:
         if count == 0:
             return {}
         means = dict(zip(self.env.episode_metrics[1:], (s / count for s in sums), strict=True))
-        # A progress of nothing commanded is no figure.
+        # Without a commanded path the ratio is undefined.
         commanded = means.pop("commanded", 0.0)
-        progress = means.pop("progress", 0.0)
+        path_distance = means.pop("path_distance", 0.0)
         metrics = {
             "Train/mean_reward": means.pop("return"),
             "Train/mean_episode_length": means.pop("length"),
             **means,
         }
         if commanded > 0:
-            metrics["Track/progress"] = progress / commanded
+            metrics["Track/progress"] = path_distance / commanded
         return metrics
 
     def _evaluate_if_due(self) -> Metrics:

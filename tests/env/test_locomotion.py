@@ -369,7 +369,7 @@ def test_progress_is_the_way_along_the_commands_of_the_whole_episode(
     result = walk([0.5, 0.0, 0.0], [0.5, 0.0], 1)  # across the path
     progress = (0.4 * 5 + 0.2 * 10 - 0.5 * 3) * dt
     commanded = (0.5 * 5 + 0.6 * 10 + 0.5 * 3 + 0.5) * dt
-    assert metric(env, result, "progress") == pytest.approx(2 * progress, rel=2e-2)
+    assert metric(env, result, "path_distance") == pytest.approx(2 * progress, rel=2e-2)
     assert metric(env, result, "commanded") == pytest.approx(2 * commanded, rel=1e-4)
     assert metric(env, result, "count") == 2 and metric(env, result, "length") == 2 * 23
     assert not env.totals[[0, 2]].any() and env.totals[1, 0] == 23
@@ -390,7 +390,7 @@ def test_the_commanded_path_turns_as_commanded_and_not_with_the_robot(
         state.base_quat = from_yaw(turning * dt * step)
         env.step(torch.zeros(3, 12))
     progress, commanded = (
-        env.totals[:, env.episode_metrics.index(name)] for name in ("progress", "commanded")
+        env.totals[:, env.episode_metrics.index(name)] for name in ("path_distance", "commanded")
     )
     astray = 0.0
     share = 0.0

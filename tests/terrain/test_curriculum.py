@@ -17,16 +17,16 @@ def curriculum(rule: str, levels: list[int], types: list[int] | None = None) -> 
 
 
 def outcome(
-    progress: list[float],
+    path_distance: list[float],
     commanded: list[float],
     *,
     fell: list[bool] | None = None,
     farthest: list[float] | None = None,
     share: list[float] | None = None,
 ) -> EpisodeOutcome:
-    n = len(progress)
+    n = len(path_distance)
     return EpisodeOutcome(
-        progress=torch.tensor(progress),
+        path_distance=torch.tensor(path_distance),
         commanded=torch.tensor(commanded),
         farthest=torch.tensor(farthest or [4.0] * n),
         fell=torch.tensor(fell or [False] * n),
