@@ -1,4 +1,4 @@
-"""From `sim.engine` and a device to a simulator."""
+"""Selection of the simulator by `sim.engine` and the device."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ _INSTALL_WARP = "pip install -c constraints.txt -e '.[gpu]'"
 def make_simulator(
     config: SimConfig, robot: RobotSpec, terrain: Terrain, num_envs: int, device: torch.device
 ) -> Simulator:
-    """The engine that `config` and the device ask for; see `make_env`."""
+    """Build the simulator for `config.engine` and the device.
+
+    Raises:
+        ConfigError: the engine does not run on this device, or is not installed.
+    """
     on_gpu = device.type == "cuda"
     engine = config.engine
     if engine == "auto":
@@ -28,7 +32,7 @@ def make_simulator(
             raise ConfigError("sim.engine", engine, f"mujoco_warp on {device}")
         from legged_ppo.sim.mujoco_c import MujocoC
 
-        columns, levels = terrain.assign(num_envs)  # where the environment will put them
+        columns, levels = terrain.assign(num_envs)  # the environment's own assignment
         tiles = columns * terrain.num_levels + levels
         return MujocoC(robot, terrain, config, num_envs, tiles)
     if importlib.util.find_spec("mujoco_warp") is None:

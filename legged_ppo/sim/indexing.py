@@ -1,4 +1,4 @@
-"""Between an engine's arrays and the task's names: where things are in qpos, qvel and sensordata."""
+"""Indices of joints, feet and sensors in the qpos, qvel and sensordata of a model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _FOOT_SENSORS = 9
 
 
 class ModelIndex:
-    """Columns of one compiled model, as tensors on `device`."""
+    """Index tensors on `device` into the arrays of one compiled model."""
 
     def __init__(self, model: mujoco.MjModel, robot: RobotSpec, device: torch.device) -> None:
         self._robot, self._device = robot, device
@@ -61,9 +61,9 @@ class ModelIndex:
         torque: torch.Tensor,
         failed: torch.Tensor,
     ) -> SimState:
-        """What the task sees, of the engine's arrays (rows are robots, float32).
+        """Convert the engine's arrays [N, ...] float32 to the state that the task reads.
 
-        Rows of failed robots [N] bool may hold anything; they show the default pose at rest.
+        The rows of failed robots, [N] bool, are replaced by the default pose at rest.
         """
         if any_without_sync(failed):
             bad = failed[:, None]

@@ -29,20 +29,20 @@ def build_model(
         add_ground: `Terrain.add_to` or another way to add the ground's geoms to a spec.
     """
     spec = robot.mjspec()
-    spec.compiler.discardvisual = True  # pictures are made from a model of their own
+    spec.compiler.discardvisual = True  # rendering uses a separate model
     option = spec.option
     option.timestep = config.dt
     option.iterations, option.ls_iterations = config.iterations, config.ls_iterations
     option.tolerance = config.tolerance
     option.integrator = getattr(mujoco.mjtIntegrator, f"mjINT_{config.integrator.upper()}")
     option.cone = getattr(mujoco.mjtCone, f"mjCONE_{config.cone.upper()}")
-    # A diverged robot must be seen and counted, not silently put back by the engine.
+    # A diverged robot must be reported and counted, not silently reset by the engine.
     option.disableflags |= mujoco.mjtDisableBit.mjDSBL_AUTORESET
     for geom in spec.geoms:
         if geom.contype or geom.conaffinity:  # robot against terrain only, whatever the MJCF says
             geom.contype, geom.conaffinity = 0, 1
     for foot in robot.config.foot_geoms:
-        # At equal priority the ground's friction would hide a lower one of the foot.
+        # At equal priority MuJoCo takes the larger friction, which would hide a foot's lower one.
         spec.geom(foot).priority = max(spec.geom(foot).priority, 1)
     add_ground(spec)
     _add_pd_actuators(spec, robot)
@@ -101,7 +101,7 @@ def _add_contact_sensor(spec: mujoco.MjSpec, name: str, geom: str, data: int, re
 
 
 def _colliding_geoms(spec: mujoco.MjSpec, body: str, feet: list[str]) -> list[str]:
-    """Names of the body's collision geoms but its feet; unnamed ones get a name."""
+    """Names of the body's collision geoms except the feet; unnamed geoms are named."""
     names = []
     for i, geom in enumerate(spec.body(body).geoms):
         if geom.name in feet or not (geom.contype or geom.conaffinity):

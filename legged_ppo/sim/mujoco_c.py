@@ -1,7 +1,7 @@
 """Physics on the CPU: MuJoCo C through `mujoco.batch.Batch`, all robots and substeps in one call.
 
-A static geom costs every robot time wherever it stands, so robots on different columns of the terrain grid
-live in different models, each with the ground of its own column alone.
+Every static geom adds to every robot's step time wherever it is, so the robots of each terrain column share
+one model that holds the ground of that column only.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class MujocoC:
     """`Simulator` on MuJoCo's C engine; bit-identical at any number of threads.
 
     Args:
-        tiles: as of `assign`, [N]; None gives every robot the ground of the whole grid.
+        tiles: [N], see `assign`; None gives every robot the ground of the whole grid.
     """
 
     def __init__(
@@ -46,12 +46,13 @@ class MujocoC:
         self._build(None if tiles is None else tiles // terrain.num_levels)
 
     def assign(self, tiles: torch.Tensor) -> None:
+        """See `Simulator.assign`."""
         columns = tiles.numpy() // self._terrain.num_levels
         if self._columns is None or not np.array_equal(columns, self._columns):
             self._build(columns)
 
     def _build(self, columns: np.ndarray | None) -> None:
-        """Make the models and put every robot into its default pose."""
+        """Compile the models and set every robot to its default pose."""
         self._columns = columns
         self.groups = []
         for column, rows in _spans(columns, self.num_envs):
@@ -60,10 +61,11 @@ class MujocoC:
             self.groups.append(Group(model, self._robot, self.config, rows))
         self._layout = self.groups[0].layout
         self._sensor_shift = torch.zeros(self.num_envs, 3)
-        """How far each robot was moved since its sensors were computed [m]."""
+        """[N, 3] m, translation of each robot since its sensors were computed."""
         self.state = self._read_state(torch.zeros(self.num_envs, dtype=torch.bool))
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
+        """See `Simulator.step`."""
         self._sensor_shift.zero_()
         raised = np.zeros(self.num_envs, dtype=bool)
         targets, delay = joint_targets.numpy(), None if latency is None else latency.numpy()
@@ -73,6 +75,7 @@ class MujocoC:
         self.state = self._read_state(torch.from_numpy(raised))
 
     def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+        """See `Simulator.reset`."""
         if not bool(mask.any()):
             return
         for group in self.groups:
@@ -81,14 +84,17 @@ class MujocoC:
         self.state = self._read_state(self.state.failed & ~mask)
 
     def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
+        """See `Simulator.randomize`."""
         for group in self.groups:
             group.randomize(mask[group.rows], parameters.rows(group.rows))
 
     def push(self, velocity: torch.Tensor) -> None:
+        """See `Simulator.push`."""
         for group in self.groups:
             group.qvel[:, :2] += velocity[group.rows].numpy()
 
     def translate(self, shift: torch.Tensor) -> None:
+        """See `Simulator.translate`."""
         for group in self.groups:
             group.qpos[:, :2] += shift[group.rows].numpy()
         self._sensor_shift[:, :2] += shift
@@ -97,10 +103,11 @@ class MujocoC:
         state.base_pos, state.foot_pos = state.base_pos + offset, state.foot_pos + offset[:, None]
 
     def metrics(self) -> dict[str, torch.Tensor]:
-        """None: this engine's buffers grow as they must."""
+        """Empty: the buffers of this engine grow on demand."""
         return {}
 
     def state_dict(self) -> dict[str, Any]:
+        """See `Simulator.state_dict`."""
         fields = [group.fields for group in self.groups]
         return {
             "rows": torch.from_numpy(np.concatenate([group.batch.state for group in self.groups])),
@@ -108,6 +115,7 @@ class MujocoC:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Simulator.load_state_dict`."""
         for group in self.groups:
             for name, values in state["fields"].items():
                 group.fields[name].copy_(values[group.rows])
@@ -117,20 +125,20 @@ class MujocoC:
     def _read_state(self, raised: torch.Tensor) -> SimState:
         qpos, qvel = self._gather("qpos"), self._gather("qvel")
         sensors, torque = self._gather("sensors"), self._gather("torque")
-        # NaN fails the comparison too.
+        # A NaN velocity fails the comparison.
         sound = (qvel.abs().amax(1) < self.config.max_velocity) & torch.isfinite(qpos.sum(1))
         state = self._layout.state(qpos, qvel, sensors, torque, raised | ~sound)
         state.foot_pos = state.foot_pos + self._sensor_shift[:, None]
         return state
 
     def _gather(self, name: str) -> torch.Tensor:
-        """An array of all groups, [N, ...] float32."""
+        """One array of all groups concatenated, [N, ...] float32."""
         parts = [getattr(group, name) for group in self.groups]
         return torch.from_numpy(np.concatenate(parts, dtype=np.float32, casting="same_kind"))
 
 
 def _spans(columns: np.ndarray | None, num_envs: int) -> list[tuple[int | None, slice]]:
-    """The runs of robots on the same column."""
+    """Slices of consecutive robots on the same column."""
     if columns is None:
         return [(None, slice(0, num_envs))]
     bounds = [0, *(np.flatnonzero(np.diff(columns)) + 1).tolist(), num_envs]
@@ -138,7 +146,7 @@ def _spans(columns: np.ndarray | None, num_envs: int) -> list[tuple[int | None, 
 
 
 class Group:
-    """Robots `rows` of all, which share one model."""
+    """The robots of the slice `rows`, which share one model."""
 
     def __init__(
         self, model: mujoco.MjModel, robot: RobotSpec, config: SimConfig, rows: slice
@@ -160,7 +168,7 @@ class Group:
         self.batch.forward()
 
     def step(self, targets: np.ndarray, latency: np.ndarray | None) -> np.ndarray:
-        """One control step; returns which robots' physics raised an error, [n] bool."""
+        """One control step; returns the robots whose physics raised an error, [n] bool."""
         raised = np.zeros(len(targets), dtype=bool)
         try:
             if latency is None:
@@ -170,7 +178,7 @@ class Group:
                 self._step_with_latency(targets, latency)
         except SimulationError as error:
             raised[error.ids] = True
-        # With a latency of the whole step the engine has not seen the new targets yet.
+        # With a latency of the whole step the new targets have not been applied yet.
         self._ctrl[:] = targets
         return raised
 
@@ -186,6 +194,7 @@ class Group:
         )
 
     def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+        """`Simulator.reset` for the robots of this group."""
         ids = np.flatnonzero(mask.numpy())
         if len(ids) == 0:
             return
@@ -196,6 +205,7 @@ class Group:
         self.batch.forward(ids)
 
     def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
+        """`Simulator.randomize` for the robots of this group."""
         ids = np.flatnonzero(mask.numpy())
         if len(ids) == 0:
             return

@@ -23,8 +23,8 @@ def _quadratic_form(device: torch.device) -> torch.Tensor:
 
 
 def rotation_matrix(quat: torch.Tensor) -> torch.Tensor:
-    """[N, 3, 3] of quaternions [N, 4]; its columns are the rotated frame's axes. In three operations,
-    because on small tensors each costs the same."""
+    """[N, 3, 3] of quaternions [N, 4]; its columns are the axes of the rotated frame. Three operations,
+    because on small tensors the cost is per operation."""
     products = (quat.unsqueeze(-1) * quat.unsqueeze(-2)).view(-1, 16)
     return (products @ _quadratic_form(quat.device)).view(-1, 3, 3)
 

@@ -1,4 +1,4 @@
-"""The seam between task and physics: what every engine must offer."""
+"""The interface between task and physics."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 
 @dataclass
 class SimState:
-    """What the task may know of the robots, float32 on the simulator's device. N robots, J joints,
-    F feet. A robot whose physics failed shows the default pose at rest, so that every entry is finite.
+    """State of N robots with J joints and F feet, float32 on the simulator's device.
+
+    The entries of a robot whose physics failed are those of the default pose at rest, so all are finite.
     """
 
     base_pos: torch.Tensor
@@ -19,7 +20,7 @@ class SimState:
     base_quat: torch.Tensor
     """[N, 4] w, x, y, z"""
     base_rotation: torch.Tensor
-    """[N, 3, 3], columns: the base's axes in the world"""
+    """[N, 3, 3], columns: axes of the base in the world frame"""
     base_lin_vel: torch.Tensor
     """[N, 3] m/s, base frame"""
     base_ang_vel: torch.Tensor
@@ -35,33 +36,36 @@ class SimState:
     foot_vel: torch.Tensor
     """[N, F, 3] m/s, world (one substep old)"""
     foot_force: torch.Tensor
-    """[N, F] N, size of the terrain's force on the foot (in the last substep)"""
+    """[N, F] N, norm of the contact force on the foot (in the last substep)"""
     penalized_contact: torch.Tensor
     """[N, P] bool, a collision geom of a penalised body touches the terrain"""
     termination_contact: torch.Tensor
     """[N] bool, a termination body touches the terrain"""
     failed: torch.Tensor
-    """[N] bool, the last step gave a state that is not finite or too fast, or the engine reported it"""
+    """[N] bool: after the last step the state was not finite or too fast, or the engine raised an error"""
 
 
 @dataclass
 class PhysicalParameters:
-    """Per-robot physical parameters, [N] unless said."""
+    """Physical parameters per robot, [N] unless another shape is given."""
 
     friction: torch.Tensor
     """sliding friction coefficient of the feet"""
     added_mass: torch.Tensor
-    """kg on the base"""
+    """kg, added to the base"""
     com_shift: torch.Tensor
-    """[N, 3] m, of the base's centre of mass"""
+    """[N, 3] m, shift of the centre of mass of the base"""
     kp_scale: torch.Tensor
+    """factor of the position gain"""
     kd_scale: torch.Tensor
+    """factor of the damping gain"""
     motor_strength: torch.Tensor
+    """factor of both gains"""
     armature_scale: torch.Tensor
-    """of every joint's armature, the motors' inertia"""
+    """factor of the armature (rotor inertia) of every joint"""
 
     def rows(self, which: slice) -> PhysicalParameters:
-        """Those of some robots."""
+        """The parameters of a slice of the robots."""
         return PhysicalParameters(**{name: value[which] for name, value in vars(self).items()})
 
 
@@ -73,10 +77,10 @@ class Simulator(Protocol):
     state: SimState
 
     def assign(self, tiles: torch.Tensor) -> None:
-        """Say on which tile of the terrain each robot lives, before it is reset there.
+        """Assign each robot to a tile of the terrain, before it is reset there.
 
-        An engine may leave all other ground out. What must be reset or loaded next: a robot whose level
-        changes, all robots when the column of any of them changes.
+        An engine may leave out all other ground. A robot whose level changes must be reset or loaded
+        next; if the column of any robot changes, all robots must.
 
         Args:
             tiles: [N] int64, column times `Terrain.num_levels` plus level.
@@ -88,12 +92,12 @@ class Simulator(Protocol):
 
         Args:
             joint_targets: [N, J] rad.
-            latency: [N] int64, substeps for which the previous targets stay; None for none.
+            latency: [N] int64, substeps during which the previous targets apply; None for no latency.
         """
         ...
 
     def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
-        """Re-initialise exactly the masked robots, solver warm start included, without a step.
+        """Re-initialise the masked robots, including the solver warm start, without stepping.
 
         Args:
             mask: [N] bool.
@@ -103,25 +107,25 @@ class Simulator(Protocol):
         ...
 
     def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
-        """Give the masked robots these physical parameters."""
+        """Set the physical parameters of the masked robots."""
         ...
 
     def push(self, velocity: torch.Tensor) -> None:
-        """Add [N, 2] m/s to the bases' planar world velocity."""
+        """Add [N, 2] m/s to the planar world velocity of the bases."""
         ...
 
     def translate(self, shift: torch.Tensor) -> None:
-        """Move the robots by [N, 2] m in the world, `state` with them; nothing else changes."""
+        """Translate the robots, and their entries of `state`, by [N, 2] m in the world."""
         ...
 
     def metrics(self) -> dict[str, torch.Tensor]:
-        """Scalars of the engine's health since the last call, to be read once an iteration."""
+        """Scalar health metrics since the last call, read once per iteration."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the physics needs to go on bit for bit, but for the robots' tiles."""
+        """Everything except the tiles that is needed to continue bit for bit."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there; robots must have been assigned to the same tiles."""
+        """Restore a `state_dict`; the robots must have been assigned to the same tiles."""
         ...

@@ -54,7 +54,7 @@ def check_curriculum(config: TerrainConfig) -> None:
     if rule == "none":
         return
     if config.num_levels < 2 or not any(map(_gets_harder, _chosen_types(config))):
-        expected = "none: the terrain has one level, or the same ground on every level"
+        expected = "none: the terrain has one level, or the ground is the same on all levels"
         raise ConfigError("terrain.curriculum.rule", rule, expected)
     if curriculum.demote >= curriculum.promote:
         expected = f"a share below terrain.curriculum.promote ({curriculum.promote:g})"

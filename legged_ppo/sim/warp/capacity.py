@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Capacity:
-    """Buffer sizes per robot. Contacts and convex pairs are pooled, so that one robot may have more;
-    constraints are each robot's own."""
+    """Buffer sizes per robot. Contacts and convex pairs are pooled over all robots, so one robot may use
+    more; constraints are not pooled."""
 
     contacts: int
-    """contacts, and pairs of geoms whose bounds touch"""
+    """contacts, and geom pairs whose bounding volumes overlap"""
     constraints: int
-    """rows"""
+    """constraint rows"""
     convex_pairs: int
-    """pairs of one of the robot's geoms and a height field"""
+    """geom pairs that the general convex collider tests"""

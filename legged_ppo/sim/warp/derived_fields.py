@@ -1,8 +1,8 @@
-"""What MuJoCo derives from masses and armatures in the model's own pose, for all robots at once.
+"""Constants that MuJoCo derives from masses and armatures in the reference pose, batched over robots.
 
-MuJoCo Warp's `set_const` does it with 347 kernels for a Go2, one after the other: three for every row of every
-body's Jacobian. Here the rows are one matrix, and robots that differ in mass, centre of mass and armature
-alone share all kinematics, so it takes 29 of torch's operators, none of which waits for the device.
+MuJoCo Warp's `set_const` launches 347 kernels in sequence for a Go2, three for every row of every body Jacobian.
+Here the rows form one matrix, and robots that differ only in mass, centre of mass and armature share the
+kinematics, so 29 torch operators suffice. None of them synchronises with the device.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ import numpy as np
 import torch
 
 DERIVED = ("body_subtreemass", "body_invweight0", "dof_invweight0", "actuator_acc0")
-"""Model fields that follow from `body_mass`, `body_inertia`, `body_ipos` and `dof_armature`."""
+"""Model fields derived from `body_mass`, `body_inertia`, `body_ipos` and `dof_armature`."""
 
 
 class DerivedConstants:
     """`DERIVED` of one robot model as `mj_setConst` defines them, for free and hinge joints.
 
-    The inertia matrix is M = sum over bodies of m Jp' Jp + Jr' I Jr, plus the armatures. A body's two
-    inverse weights are the means of diag(J inv(M) J') of its three translations and three rotations, a
-    joint's is diag(inv(M)), with means over each three of a free joint, and an actuator's acceleration
-    is |inv(M) moment|.
+    The inertia matrix is M = sum over bodies of m Jp' Jp + Jr' I Jr, plus the armatures. The two
+    inverse weights of a body are the means of diag(J inv(M) J') over its three translations and its three
+    rotations. The inverse weight of a joint is diag(inv(M)), averaged over the three translations and the
+    three rotations of a free joint. The acceleration of an actuator is |inv(M) moment|.
     """
 
     def __init__(self, model: mujoco.MjModel, device: torch.device) -> None:
@@ -47,10 +47,10 @@ class DerivedConstants:
         self._identity = torch.eye(nv, device=device)
 
     def write(self, fields: dict[str, torch.Tensor], derived: dict[str, torch.Tensor]) -> None:
-        """Set the `DERIVED` fields [N, ...] in place to what follows from the others, each [N, ...]."""
+        """Compute the `DERIVED` fields [N, ...] from `fields` [N, ...], in place."""
         mass, armature = fields["body_mass"], fields["dof_armature"]
         offset = (self._frames @ fields["body_ipos"].unsqueeze(-1))[..., 0]  # [N, B, 3]
-        # A centre of mass moves with its body's frame and turns about it.
+        # The velocity of a centre of mass is that of the body frame plus the rotation about it.
         jacp = self._jacp + torch.linalg.cross(self._jacr[None], offset[..., None], dim=-2)
         jacr = self._jacr.expand_as(jacp)  # [N, B, 3, V]
         turning = self._spin * fields["body_inertia"].sqrt()[..., None]
@@ -70,7 +70,7 @@ class DerivedConstants:
 
 
 def _moments(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-    """[U, V], the actuators' moment arms."""
+    """[U, V], moment arms of the actuators."""
     dense = np.zeros((model.nu, model.nv))
     mujoco.mju_sparse2dense(
         dense, data.actuator_moment, data.moment_rownnz, data.moment_rowadr, data.moment_colind
@@ -79,7 +79,7 @@ def _moments(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
 
 
 def _below(parents: np.ndarray) -> np.ndarray:
-    """[B, B], 1 where the column's body is the row's or hangs below it."""
+    """[B, B], 1 where the body of the column is in the subtree of the body of the row."""
     below = np.eye(len(parents))
     for body in range(len(parents) - 1, 0, -1):
         below[parents[body]] += below[body]
@@ -87,7 +87,7 @@ def _below(parents: np.ndarray) -> np.ndarray:
 
 
 def _average(model: mujoco.MjModel) -> np.ndarray:
-    """[V, V], means over a free joint's three translations and over its three rotations."""
+    """[V, V], averages over the three translations and over the three rotations of a free joint."""
     average = np.eye(model.nv)
     for joint in np.flatnonzero(model.jnt_type == mujoco.mjtJoint.mjJNT_FREE):
         for first in model.jnt_dofadr[joint] + np.array([0, 3]):

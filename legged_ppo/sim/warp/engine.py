@@ -1,6 +1,6 @@
-"""Physics on a GPU: MuJoCo Warp, thousands of worlds in the same memory as torch's tensors.
+"""Physics on a GPU: MuJoCo Warp, thousands of worlds in memory shared with torch tensors.
 
-It runs on a CPU too, at a hundredth of MuJoCo C's speed, so that the tests hold both engines together.
+It also runs on a CPU, at a hundredth of the speed of MuJoCo C, for the parity tests between both engines.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from legged_ppo.sim.warp.kernels import choose_targets, write_rows
 from legged_ppo.sim.warp.memory import PER_WORLD, array_bytes, scratch_bytes
 from legged_ppo.sim.warp.world_ground import MODEL_FIELDS, WorldGround
 
-wp.config.log_level = wp.LOG_WARNING  # no banner, no line for every kernel that it loads
+wp.config.log_level = wp.LOG_WARNING  # no banner and no line per loaded kernel
 _PERSISTENT = ("qpos", "qvel", "qacc_warmstart", "ctrl", "time")
-"""Data fields that one step hands to the next."""
+"""Data fields that persist from step to step."""
 _LOST_CONTACTS = (
     mjw.OverflowType.NEFC
     | mjw.OverflowType.BROADPHASE
@@ -38,19 +38,19 @@ _LOST_CONTACTS = (
     | mjw.OverflowType.CCD
     | mjw.OverflowType.HFIELD
 )
-"""Overflows that lose contacts; a solver that stops at its iteration limit is none."""
+"""Overflows that lose contacts; reaching the iteration limit of the solver does not."""
 
 
 class MujocoWarp:
     """`Simulator` on MuJoCo Warp.
 
     Args:
-        model: of `build_model`, on the ground of `slots`.
-        slots: every world has the ground of its own tile.
+        model: from `build_model` with the ground of `slots`.
+        slots: ground geoms, placed in each world as the tile of its robot.
         capacity: sizes of the contact and constraint buffers, see `plan_capacity`.
 
     Raises:
-        RuntimeError: the device's memory does not hold the worlds (torch's and Warp's own errors).
+        RuntimeError: the worlds do not fit into the memory of the device (raised by torch or Warp).
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class MujocoWarp:
         self._plan = {
             f"Sim/planned_{k}": torch.tensor(v, device=device) for k, v in planned.items()
         }
-        # Or they would change in the last digit at the first randomization.
+        # Otherwise they would change in the last digit at the first randomization.
         self._constants.write(self._fields, self._derived)
         everyone = torch.ones(num_envs, dtype=torch.bool, device=device)
         self.state = self._read_state()
@@ -94,7 +94,7 @@ class MujocoWarp:
         self._start(everyone, qpos, torch.zeros_like(self._qvel))
 
     def _allocate(self) -> None:
-        """Model and data on the device, and torch's views of them."""
+        """Allocate model and data on the device, and torch views of both."""
         n, size = self.num_envs, self.capacity
         self._m = mjw.put_model(self.model, dict.fromkeys(PER_WORLD, n))
         self._m.opt.warn_overflow = 0  # counted in `metrics` instead of printed by the device
@@ -117,17 +117,19 @@ class MujocoWarp:
         self._torque = wp.to_torch(self._d.qfrc_actuator)
         self._overflow = wp.to_torch(self._d.overflow)
         self._lost = torch.zeros_like(self._overflow)  # of robots that were reset since
-        # What captured graphs read must stay where it is.
+        # Captured graphs read fixed addresses.
         self._targets, self._previous = torch.zeros_like(self._ctrl), torch.zeros_like(self._ctrl)
         self._latency = torch.zeros(n, dtype=torch.int32, device=self.device)
         self._reset_mask = torch.zeros(n, dtype=torch.bool, device=self.device)
         self._new_qpos, self._new_qvel = torch.zeros_like(self._qpos), torch.zeros_like(self._qvel)
 
     def assign(self, tiles: torch.Tensor) -> None:
+        """See `Simulator.assign`."""
         for name, field in self._ground.items():
             field[:, self._slots] = self._tables[name][tiles]
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
+        """See `Simulator.step`."""
         self._previous.copy_(self._targets)
         self._targets.copy_(joint_targets)
         if latency is not None:
@@ -136,28 +138,32 @@ class MujocoWarp:
         self.state = self._read_state()
 
     def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+        """See `Simulator.reset`."""
         self._start(mask, self._layout.qpos_rows(qpos), self._layout.qvel_rows(qvel))
 
     def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
+        """See `Simulator.randomize`."""
         self._layout.write_parameters(self._fields, mask, parameters)
-        # Not every version of cuSOLVER, which factorizes for it, can be captured.
+        # The factorization uses cuSOLVER, which not every version allows in a captured graph.
         outside_graph(lambda: self._constants.write(self._fields, self._derived))
 
     def push(self, velocity: torch.Tensor) -> None:
+        """See `Simulator.push`."""
         self._qvel[:, :2] += velocity
 
     def translate(self, shift: torch.Tensor) -> None:
+        """See `Simulator.translate`."""
         self._qpos[:, :2] += shift
         state = self.state
         offset = torch.nn.functional.pad(shift, (0, 1))
         state.base_pos, state.foot_pos = state.base_pos + offset, state.foot_pos + offset[:, None]
 
     def usage(self) -> torch.Tensor:
-        """[2, N] of each robot's last substep: contacts, or pairs whose bounds touch where they are more, and
-        constraint rows. It waits for the device."""
+        """[2, N], buffer use of each robot in the last substep: the larger of contacts and overlapping geom
+        pairs, and constraint rows. Synchronises with the device."""
         d, room = self._d, self._d.naconmax
         with self._scope():
-            # The pairs again: the step does not keep whose they were.
+            # Repeated, because the step does not keep the worlds of the pairs.
             kinds = {"pair": wp.vec2i, "pairid": wp.vec2i, "worldid": wp.int32}
             found = {f"collision_{k}": wp.empty(room, dtype=kind) for k, kind in kinds.items()}
             d.ncollision.zero_()
@@ -172,14 +178,15 @@ class MujocoWarp:
         return torch.stack([torch.maximum(pairs, contacts), wp.to_torch(d.nefc)])
 
     def metrics(self) -> dict[str, torch.Tensor]:
-        """Robots whose contacts did not fit into the buffers since the last call, and the plan: sizes
-        per robot and the memory [GB] of all."""
+        """Number of robots that lost contacts to full buffers since the last call, and the planned buffer
+        sizes per robot and memory [GB] in total."""
         lost = ((self._overflow | self._lost) & int(_LOST_CONTACTS)) != 0
         self._overflow.zero_()
         self._lost.zero_()
         return {"Sim/overflows": lost.sum(), **self._plan}
 
     def state_dict(self) -> dict[str, Any]:
+        """See `Simulator.state_dict`."""
         return {
             "persistent": {name: value.clone() for name, value in self._persistent.items()},
             "targets": self._targets.clone(),
@@ -187,6 +194,7 @@ class MujocoWarp:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Simulator.load_state_dict`."""
         for name, value in state["fields"].items():
             self._fields[name].copy_(value)
         self._constants.write(self._fields, self._derived)
@@ -195,9 +203,9 @@ class MujocoWarp:
         self._targets.copy_(state["targets"])
 
     def _start(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
-        """Put the masked robots into these engine states; the others' `state` stays as it was."""
+        """Set the engine states of the masked robots; the `state` of all others is unchanged."""
         chosen = mask[:, None]
-        self._lost |= self._overflow  # which the reset clears
+        self._lost |= self._overflow  # the reset clears the overflow flags
         self._reset_mask.copy_(mask)
         self._new_qpos.copy_(qpos)
         self._new_qvel.copy_(qvel)
@@ -221,7 +229,7 @@ class MujocoWarp:
             mjw.step(self._m, self._d)
 
     def _launch_restart(self) -> None:
-        """Reset the masked worlds, warm start included, and bring their kinematics up to date."""
+        """Reset the masked worlds, including the warm start, and update their kinematics."""
         m, d = self._m, self._d
         mask = wp.from_torch(self._reset_mask)
         mjw.reset_data(m, d, mask)
@@ -244,8 +252,8 @@ class MujocoWarp:
         mjw.sensor_vel(m, d)
 
     def _run(self, launch: Callable[[], None]) -> None:
-        """Launch in order with torch's work: a graph where there is one, else on the engine's device, as
-        Warp's own choice on a machine with a GPU is that."""
+        """Launch on torch's current stream: the captured graph if there is one, otherwise the kernels on the
+        engine's device, because Warp's default device is a GPU if the machine has one."""
         graph = self._graphs[launch.__name__]
 
         def work() -> None:
@@ -259,13 +267,13 @@ class MujocoWarp:
         outside_graph(work)
 
     def _capture(self, launch: Callable[[], None]) -> wp.Graph | None:
-        """`launch` as a CUDA graph; None on a CPU, which has none."""
+        """Capture `launch` as a CUDA graph; None on a CPU."""
         device = self._warp_device
         if not device.is_cuda:
             return None
-        # Torch's default stream cannot be captured, so this happens on one of its own.
+        # Torch's default stream cannot be captured, so the capture uses a separate stream.
         with wp.ScopedStream(wp.Stream(device)):
-            launch()  # compiles the kernels, which a capture must not
+            launch()  # compiles the kernels, which is not allowed during a capture
             wp.synchronize_device(device)
             gc.collect()
             gc.disable()  # a graph freed during a capture would break it
@@ -277,7 +285,7 @@ class MujocoWarp:
         return capture.graph
 
     def _scope(self) -> wp.ScopedStream | wp.ScopedDevice:
-        """Where Warp launches what comes after torch's work."""
+        """Scope in which Warp launches after torch's work."""
         if self._warp_device.is_cuda:
             return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(self.device)))
         return wp.ScopedDevice(self._warp_device)
@@ -292,13 +300,13 @@ class MujocoWarp:
 
     def _read_state(self) -> SimState:
         qpos, qvel = self._qpos.clone(), self._qvel.clone()
-        # NaN fails the comparison too.
+        # A NaN velocity fails the comparison.
         sound = (qvel.abs().amax(1) < self.config.max_velocity) & torch.isfinite(qpos.sum(1))
         return self._layout.state(qpos, qvel, self._sensors.clone(), self._torque.clone(), ~sound)
 
 
 def accepted(model: mujoco.MjModel) -> mujoco.MjModel:
-    """A copy that the engine takes: it has no automatic reset to switch off, and refuses the flag."""
+    """A copy without the flag that disables the automatic reset, which MuJoCo Warp does not support."""
     model = copy.copy(model)
     model.opt.disableflags &= ~int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
     return model

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Warp kernels of the step; a captured graph cannot hold torch's own operators."""
+"""Warp kernels of the step; a graph captured by Warp cannot contain torch operators."""
 
 import warp as wp
 
@@ -12,7 +12,7 @@ def choose_targets(
     targets: wp.array2d(dtype=float),
     ctrl: wp.array2d(dtype=float),
 ):
-    """The previous targets while a robot's latency [substeps] lasts, then the new ones."""
+    """Apply the previous targets during the latency [substeps] of a robot, then the new ones."""
     robot, joint = wp.tid()
     if substep < latency[robot]:
         ctrl[robot, joint] = previous[robot, joint]

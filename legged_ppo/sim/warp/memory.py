@@ -1,7 +1,7 @@
-"""How much device memory the arrays of MuJoCo Warp take.
+"""Device memory of the arrays of MuJoCo Warp.
 
-What else a GPU's memory holds is not in these figures: CUDA's context and compiled kernels (some hundred MB, the
-same for any number of robots), the terrain's tables, and all that is torch's.
+Not included: the CUDA context and compiled kernels (some hundred MB for any number of robots), the tables of
+the terrain, and the memory of torch.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from legged_ppo.sim.warp.derived_fields import DERIVED
 from legged_ppo.sim.warp.world_ground import MODEL_FIELDS
 
 PER_WORLD = (*RANDOMIZED, *DERIVED, *MODEL_FIELDS)
-"""Model fields that every world has its own of: randomized ones, what follows from them, the ground."""
+"""Model fields stored per world: randomized fields, the fields derived from them, and the ground."""
 _FLOAT = 4
 _NEWTON_VECTORS = 8
-"""Vectors and scalars per degree of freedom of the solver, generously."""
+"""Upper bound of the solver's vectors and scalars per degree of freedom."""
 
 
 def predicted_bytes(model: mujoco.MjModel, capacity: Capacity, num_envs: int) -> int:
-    """`array_bytes` of `num_envs` worlds and `scratch_bytes`, before any is made.
+    """`array_bytes` of `num_envs` worlds plus `scratch_bytes`, computed without allocating them.
 
     Args:
-        model: without the flags that the engine refuses.
+        model: from `accepted`.
     """
     few, more = (_bytes_of_worlds(model, capacity, worlds) for worlds in (2, 4))
     held = few + (more - few) // 2 * (num_envs - 2)
@@ -37,14 +37,14 @@ def predicted_bytes(model: mujoco.MjModel, capacity: Capacity, num_envs: int) ->
 
 
 def array_bytes(*parts: object) -> int:
-    """What the Warp arrays in these dataclasses hold, at any depth and each of them once."""
+    """Bytes of all distinct Warp arrays in these dataclasses, at any depth."""
     arrays = {array.ptr: array.capacity for part in parts for array in _arrays(part) if array.ptr}
     return sum(arrays.values())
 
 
 def scratch_bytes(model: mujoco.MjModel, capacity: Capacity, num_envs: int) -> int:
-    """The most that a step holds besides: the collider's, or after it the solver's. A captured graph keeps
-    it, and graphs that never run at once share it."""
+    """Peak of the temporary memory of a step: the larger of the collider's and the solver's. A captured graph
+    keeps it; graphs that do not run concurrently share it."""
     iterations = model.opt.ccd_iterations
     vertices, faces, horizon = 10 + 2 * iterations, 6 + 5 * iterations, 24
     polytope = 16 * vertices + 20 * faces + 4 * horizon  # of the expanding-polytope algorithm

@@ -1,7 +1,7 @@
-"""Sizes of MuJoCo Warp's contact and constraint buffers, measured on the robots and terrain at hand.
+"""Sizes of MuJoCo Warp's contact and constraint buffers, measured for a robot and a terrain.
 
-The engine's defaults know nothing of the task; what does not fit is lost, and ends in robots that
-sink into the ground. A short rollout of flailing, falling robots asks for more than a walk does.
+The engine's default sizes do not depend on the task. Contacts that do not fit are lost, and robots then sink
+into the ground. A short rollout with random joint targets uses more contacts than walking does.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ _log = logging.getLogger(__name__)
 _QUANTILE = 0.999
 _MARGIN = 1.25
 _SAMPLE = {"cpu": (8, 40), "cuda": (100, 200)}
-"""Robots on each terrain type and control steps of the rollout."""
+"""Robots per terrain type, and control steps, of the measuring rollout."""
 _FLAIL = 1.0
-"""Half range [rad] of its joint targets about the default pose."""
+"""Half range [rad] of the random joint targets about the default pose."""
 _GENEROUS = Capacity(contacts=128, constraints=400, convex_pairs=128)
-"""For the rollout that measures."""
+"""Sizes of the measuring rollout."""
 
 
 def plan_capacity(
@@ -45,11 +45,13 @@ def plan_capacity(
     terrain: Terrain,
     device: torch.device,
 ) -> Capacity:
-    """Measure what flailing robots need on the terrain type that asks for most, so that all robots may
-    be there: the 99.9th percentile over that type's robots and steps, and a margin.
+    """Measure the buffer use of robots with random joint targets on the most demanding terrain type.
+
+    The sizes are the 99.9th percentile over the robots and steps of that type, plus a margin, so that all
+    robots may be on it.
 
     Args:
-        make: builds the simulator of some number of robots.
+        make: builds the simulator for a number of robots and buffer sizes.
     """
     each, steps = _SAMPLE[device.type]
     types = len(terrain.types)
@@ -72,21 +74,23 @@ def plan_capacity(
 
 
 def sample_tiles(types: int, levels: int, each: int) -> torch.Tensor:
-    """Tiles [each * types], as of `Simulator.assign`, of as many robots on every terrain type in turn: on its
-    top level, and on others at equal distances below."""
+    """Tiles [each * types], see `Simulator.assign`: the types in turn, with `each` robots per type from the top
+    level down at equal distances."""
     robot = torch.arange(each * types)
     below = robot // types * max(levels // each, 1) % levels
     return robot % types * levels + levels - 1 - below
 
 
 def _most_convex_pairs(model: mujoco.MjModel) -> int:
-    """Pairs of geoms of a robot and its tile that the collider for general convex shapes can meet: all with a
-    height field, and those of a box and anything but a sphere or a capsule."""
-    kind = mujoco.mjtGeom
+    """Geom pairs of a robot and its tile that go to the general convex collider: all with a height field, and
+    those of a box with anything except a sphere or a capsule."""
+    geom_type = mujoco.mjtGeom
     mine = model.geom_type[model.geom_conaffinity != 0]
     ground = model.geom_type[model.geom_contype != 0]
-    fields, boxes = ((ground == int(k)).sum() for k in (kind.mjGEOM_HFIELD, kind.mjGEOM_BOX))
-    others = (~np.isin(mine, [int(kind.mjGEOM_SPHERE), int(kind.mjGEOM_CAPSULE)])).sum()
+    fields, boxes = (
+        (ground == int(k)).sum() for k in (geom_type.mjGEOM_HFIELD, geom_type.mjGEOM_BOX)
+    )
+    others = (~np.isin(mine, [int(geom_type.mjGEOM_SPHERE), int(geom_type.mjGEOM_CAPSULE)])).sum()
     return max(1, int(len(mine) * fields + others * boxes))
 
 
@@ -97,7 +101,7 @@ def scatter(
     tile: torch.Tensor,
     generator: torch.Generator,
 ) -> None:
-    """Put the robots all over their tiles [N], upright, in any direction."""
+    """Reset the robots to random positions and headings on their tiles [N], upright."""
     n, device = simulator.num_envs, simulator.device
     unit = torch.rand(n, 3, generator=generator, device=device)
     levels = terrain.num_levels
@@ -124,10 +128,10 @@ def scatter(
 def make_planned(
     robot: RobotSpec, terrain: Terrain, config: SimConfig, num_envs: int, device: torch.device
 ) -> MujocoWarp:
-    """The engine with buffers of the configured sizes, or where there are none of measured ones.
+    """Build the engine with the configured buffer sizes, or with measured ones if none are configured.
 
-    Prints the sizes and the memory that they will take, and measures, once a process for each ground: an
-    evaluation on the training's has its sizes.
+    Sizes are measured and printed, with their memory, once per process and ground, so an evaluation on the
+    ground of the training uses the same sizes.
     """
     slots = WorldGround(terrain)
     model = build_model(robot, slots.add_to, config)
@@ -147,7 +151,7 @@ def make_planned(
 
 
 _plans: dict[bytes, Capacity] = {}
-"""Sizes, by the `_fingerprint` of what they follow from."""
+"""Buffer sizes by `_fingerprint` of model, ground, settings and device."""
 
 
 def _fingerprint(

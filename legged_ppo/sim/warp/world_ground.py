@@ -1,7 +1,7 @@
-"""Ground for worlds in which a robot meets one tile only: the same few geoms in each, of other places and sizes.
+"""Ground of worlds with one tile each: the same number of geoms, with positions and sizes per world.
 
-A GPU tests every geom of a robot against every geom of the ground in each substep. A model of the whole grid
-has a thousand of those; this ground has as many as the fullest tile.
+MuJoCo Warp tests every geom of a robot against every geom of the ground in each substep. A model of the whole
+grid has a thousand ground geoms; this ground has as many as the tile with the most.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from legged_ppo.terrain.geoms import SURFACE, PlacedTile, add_field_data, add_gr
 from legged_ppo.terrain.grid import Terrain
 
 MODEL_FIELDS = ("geom_size", "geom_aabb", "geom_rbound", "geom_dataid")
-"""Model fields that differ between tiles; where the geoms are (`geom_pos`) is the other thing that does."""
+"""Model fields that differ between tiles, besides `geom_pos`."""
 _PLANE, _BOX, _FIELD = (
     int(kind)
     for kind in (
@@ -23,11 +23,11 @@ _PLANE, _BOX, _FIELD = (
     )
 )
 _AWAY = -1000.0
-"""Height [m] of the geoms that a tile has no use for."""
+"""Height [m] of the geoms that a tile does not use."""
 
 
 class WorldGround:
-    """A plane, boxes and a height field, for each tile of a terrain in turn."""
+    """Geom slots (planes, boxes, height fields) that can represent any tile of a terrain."""
 
     def __init__(self, terrain: Terrain) -> None:
         self._terrain = terrain
@@ -35,16 +35,16 @@ class WorldGround:
         self._grounds = [self._compile(number) for number in range(len(self._tiles))]
         counts = [np.bincount(model.geom_type, minlength=8) for model in self._grounds]
         most = np.max(counts, axis=0)
-        self._kinds = [k for k in (_PLANE, _BOX, _FIELD) for _ in range(most[k])]
+        self._slot_types = [k for k in (_PLANE, _BOX, _FIELD) for _ in range(most[k])]
 
     def add_to(self, spec: mujoco.MjSpec) -> None:
-        """Add the geoms, out of the way, and all height fields."""
+        """Add the slots, far below the ground, and all height fields."""
         size = self._terrain.config.tile_size
         for number, tile in enumerate(self._tiles):
             if tile.patch is not None:
                 add_field_data(spec, _field_name(number), tile.patch, size)
         first = next((i for i, tile in enumerate(self._tiles) if tile.patch is not None), 0)
-        for slot, kind in enumerate(self._kinds):
+        for slot, kind in enumerate(self._slot_types):
             spec.worldbody.add_geom(
                 name=_slot_name(slot),
                 type=mujoco.mjtGeom(kind),
@@ -55,9 +55,9 @@ class WorldGround:
             )
 
     def geoms(self, model: mujoco.MjModel) -> slice:
-        """Where the slots are among the geoms of a model with this ground."""
+        """Slice of the slots among the geoms of a model with this ground."""
         first = model.geom(_slot_name(0)).id
-        return slice(first, first + len(self._kinds))
+        return slice(first, first + len(self._slot_types))
 
     def tables(self, model: mujoco.MjModel) -> dict[str, np.ndarray]:
         """`geom_pos` and `MODEL_FIELDS` of the slots on every tile, [tiles, slots, ...], float32 and int32.
@@ -73,7 +73,7 @@ class WorldGround:
         for number, ground in enumerate(self._grounds):
             for kind in (_PLANE, _BOX, _FIELD):
                 geoms = np.flatnonzero(ground.geom_type == kind)
-                slots = np.flatnonzero(np.array(self._kinds) == kind)[: len(geoms)]
+                slots = np.flatnonzero(np.array(self._slot_types) == kind)[: len(geoms)]
                 for name, table in tables.items():
                     table[number, slots] = getattr(ground, name)[geoms]
                 if kind == _FIELD and len(geoms):
@@ -85,7 +85,7 @@ class WorldGround:
         }
 
     def _compile(self, number: int) -> mujoco.MjModel:
-        """A tile alone, at its place in the grid, with flat ground around it."""
+        """Compile one tile at its position in the grid, with flat ground around it."""
         terrain = self._terrain
         column, level = divmod(number, terrain.num_levels)
         size = terrain.config.tile_size
