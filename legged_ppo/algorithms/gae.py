@@ -20,10 +20,10 @@ def gae(
     Args:
         rewards, values: [T, N].
         next_value: [N], value of the observation after the last step.
-        terminated, truncated: [T, N] bool; neither lets an advantage pass, only the former means
-            that nothing follows.
-        final_values: [T, N], value of the true last observation where `truncated`, under the memory
-            of the episode that ended; ignored elsewhere.
+        terminated, truncated: [T, N] bool; both end the sum of advantages, only termination sets the
+            following value to 0.
+        final_values: [T, N], value of the true last observation where `truncated`, with the recurrent
+            state of the ended episode; ignored elsewhere.
 
     Returns:
         advantages [T, N] and returns [T, N] = advantages + values.

@@ -1,4 +1,4 @@
-"""PPO's losses over one minibatch (Schulman et al., 2017), and what is watched of them."""
+"""Losses and metrics of PPO over one minibatch (Schulman et al., 2017)."""
 
 from __future__ import annotations
 
@@ -58,11 +58,17 @@ def ppo_losses(
 
 
 def mirror_loss(
-    mean: torch.Tensor, twin_mean: torch.Tensor, reflect: SignedPermutation
+    mean: torch.Tensor, mirrored_mean: torch.Tensor, reflect: SignedPermutation
 ) -> torch.Tensor:
-    """Mean squared distance of a twin's mean action from its robot's, mirrored (Yu et al., 2018); the
-    robot's is taken as given."""
-    return (twin_mean - reflect(mean).detach()).square().mean()
+    """Symmetry loss (Yu et al., 2018): mean squared distance between the mean action of a mirrored copy and
+    the reflected mean action of its robot. The latter is detached.
+
+    Args:
+        mean: [..., A], mean actions of the robots.
+        mirrored_mean: [..., A], mean actions of their mirrored copies.
+        reflect: reflection of actions.
+    """
+    return (mirrored_mean - reflect(mean).detach()).square().mean()
 
 
 def clipped_value_loss(
@@ -71,7 +77,8 @@ def clipped_value_loss(
     returns: torch.Tensor,
     clip_range: float | None,
 ) -> torch.Tensor:
-    """Mean squared error; with a clip, the worse of it and that of the value kept near the old one."""
+    """Mean squared error; with a clip range, the maximum of it and the error of the value clipped around the
+    old one."""
     loss = (values - returns).square()
     if clip_range is not None:
         near = old_values + (values - old_values).clamp(-clip_range, clip_range)
@@ -80,8 +87,8 @@ def clipped_value_loss(
 
 
 def explained_variance(values: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:
-    """Share of the returns' variance that the values explain: 1 is perfect, 0 a constant, below 0 worse.
-    Of a single sample, which has no variance, it is 0."""
+    """Share of the variance of the returns that the values explain: at most 1, 0 for a constant and for a
+    single sample."""
     if returns.numel() < 2:
         return returns.new_zeros(())
     return 1.0 - (returns - values).var() / returns.var().clamp(min=1e-8)

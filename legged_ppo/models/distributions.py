@@ -1,4 +1,4 @@
-"""Action distributions. A head turns features into the parameters of one; all are over [..., A]."""
+"""Action distributions over [..., A], and the heads that compute their parameters from features."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class ActionDistribution(Protocol):
-    """A distribution of actions, independent over the action's entries."""
+    """Distribution of actions with independent entries."""
 
     def sample(self, generator: torch.Generator) -> torch.Tensor:
-        """[..., A]"""
+        """Draw actions [..., A]."""
         ...
 
     def log_prob(self, action: torch.Tensor) -> torch.Tensor:
-        """[...]"""
+        """Log-density [...] of actions [..., A]."""
         ...
 
     def entropy(self) -> torch.Tensor:
-        """[...]"""
+        """Entropy [...], summed over the entries."""
         ...
 
     @property
     def mode(self) -> torch.Tensor:
-        """[..., A], the deterministic action"""
+        """Deterministic actions [..., A]."""
         ...
 
     @property
     def std(self) -> torch.Tensor:
-        """[..., A]"""
+        """Standard deviation [..., A] of each entry."""
         ...
 
 
@@ -49,28 +49,33 @@ class Gaussian:
     log_std: torch.Tensor
 
     def sample(self, generator: torch.Generator) -> torch.Tensor:
+        """See `ActionDistribution.sample`."""
         noise = torch.randn(self.mean.shape, generator=generator, device=self.mean.device)
         return self.mean + self.log_std.exp() * noise
 
     def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        """See `ActionDistribution.log_prob`."""
         scaled = (action - self.mean) * torch.exp(-self.log_std)
         return (-0.5 * scaled.square() - self.log_std - _LOG_SQRT_2PI).sum(-1)
 
     def entropy(self) -> torch.Tensor:
+        """See `ActionDistribution.entropy`."""
         return (self.log_std + 0.5 + _LOG_SQRT_2PI).expand_as(self.mean).sum(-1)
 
     @property
     def mode(self) -> torch.Tensor:
+        """See `ActionDistribution.mode`."""
         return self.mean
 
     @property
     def std(self) -> torch.Tensor:
+        """See `ActionDistribution.std`."""
         return self.log_std.exp().expand_as(self.mean)
 
 
 @dataclass
 class ScaledBeta:
-    """Beta distribution over [-bound, bound] (Chou et al., 2017); alpha, beta [..., A] above 1."""
+    """Beta distribution over [-bound, bound] (Chou et al., 2017); alpha and beta [..., A] are above 1."""
 
     alpha: torch.Tensor
     beta: torch.Tensor
@@ -79,14 +84,16 @@ class ScaledBeta:
     _EDGE = 1e-5
     """Distance of actions from the ends of the unit interval, where the density may vanish."""
     _TINY = 1e-12
-    """Keeps the mode's quotient finite."""
+    """Keeps the quotient of the mode finite."""
 
     def sample(self, generator: torch.Generator) -> torch.Tensor:
+        """See `ActionDistribution.sample`."""
         a = torch._standard_gamma(self.alpha, generator=generator)
         b = torch._standard_gamma(self.beta, generator=generator)
         return self._to_action((a / (a + b)).clamp(self._EDGE, 1 - self._EDGE))
 
     def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        """See `ActionDistribution.log_prob`."""
         # In float64: large terms cancel, and float32 moves an update's first ratios by 1e-4.
         unit = (action.double() / (2 * self.bound) + 0.5).clamp(self._EDGE, 1 - self._EDGE)
         a, b = self.alpha.double(), self.beta.double()
@@ -94,6 +101,7 @@ class ScaledBeta:
         return (log_density - math.log(2 * self.bound)).sum(-1).float()
 
     def entropy(self) -> torch.Tensor:
+        """See `ActionDistribution.entropy`."""
         a, b = self.alpha, self.beta
         unit = (
             _log_beta(a, b)
@@ -105,12 +113,14 @@ class ScaledBeta:
 
     @property
     def mode(self) -> torch.Tensor:
-        # Both parameters can round to 1; every action is a mode then, and the middle is taken.
+        """See `ActionDistribution.mode`."""
+        # If both parameters round to 1 the density is uniform; the mode is then defined as the middle.
         a, b = self.alpha - 1 + self._TINY, self.beta - 1 + self._TINY
         return self._to_action(a / (a + b))
 
     @property
     def std(self) -> torch.Tensor:
+        """See `ActionDistribution.std`."""
         total = self.alpha + self.beta
         return (self.alpha * self.beta / (total.square() * (total + 1))).sqrt() * 2 * self.bound
 
@@ -120,26 +130,31 @@ class ScaledBeta:
 
 @dataclass
 class Categorical:
-    """One of A choices by their logits [..., A]; actions are one-hot rows."""
+    """Categorical distribution of A choices with logits [..., A]; actions are one-hot."""
 
     logits: torch.Tensor
 
     def sample(self, generator: torch.Generator) -> torch.Tensor:
+        """See `ActionDistribution.sample`."""
         choices = torch.multinomial(self._probs.flatten(0, -2), 1, generator=generator)
         return self._one_hot(choices.view(self.logits.shape[:-1]))
 
     def log_prob(self, action: torch.Tensor) -> torch.Tensor:
+        """See `ActionDistribution.log_prob`."""
         return (self.logits.log_softmax(-1) * action).sum(-1)
 
     def entropy(self) -> torch.Tensor:
+        """See `ActionDistribution.entropy`."""
         return -(self._probs * self.logits.log_softmax(-1)).sum(-1)
 
     @property
     def mode(self) -> torch.Tensor:
+        """See `ActionDistribution.mode`."""
         return self._one_hot(self.logits.argmax(-1))
 
     @property
     def std(self) -> torch.Tensor:
+        """See `ActionDistribution.std`."""
         return (self._probs * (1 - self._probs)).sqrt()
 
     @property
@@ -151,7 +166,7 @@ class Categorical:
 
 
 class GaussianHead(nn.Module):
-    """Mean from the features; one std per action, learned or fixed."""
+    """Gaussian with the mean computed from features and one std per action, learned or fixed."""
 
     fixed_log_std: torch.Tensor
 
@@ -167,6 +182,7 @@ class GaussianHead(nn.Module):
         self._learned = learned
 
     def forward(self, features: torch.Tensor) -> Gaussian:
+        """The distribution for features [..., width]."""
         mean = self.mean(features).float()
         if self._learned:
             return Gaussian(mean, bounded_log_std(self.raw_log_std, self._bounds))
@@ -174,7 +190,7 @@ class GaussianHead(nn.Module):
 
 
 class StateGaussianHead(nn.Module):
-    """Mean and std from the features."""
+    """Gaussian with mean and std computed from features."""
 
     def __init__(self, width: int, num_actions: int, config: PolicyConfig) -> None:
         super().__init__()
@@ -184,23 +200,25 @@ class StateGaussianHead(nn.Module):
         nn.init.constant_(self.raw_log_std.bias, raw_log_std(config.init_std, self._bounds))
 
     def forward(self, features: torch.Tensor) -> Gaussian:
+        """The distribution for features [..., width]."""
         raw = self.raw_log_std(features).float()
         return Gaussian(self.mean(features).float(), bounded_log_std(raw, self._bounds))
 
 
 class BetaHead(nn.Module):
-    """alpha = 1 + softplus, beta = 1 + softplus: unimodal, actions within +- action_bound."""
+    """Beta distribution with alpha and beta = 1 + softplus: unimodal, actions within +- action_bound."""
 
     def __init__(self, width: int, num_actions: int, config: PolicyConfig) -> None:
         super().__init__()
         self.parameters_layer = final_layer(width, 2 * num_actions)
-        # With alpha = beta = c the std is bound / sqrt(2c + 1); choose c for the asked initial std.
+        # With alpha = beta = c the std is bound / sqrt(2c + 1); c follows from the initial std.
         concentration = max(((config.action_bound / config.init_std) ** 2 - 1) / 2, 1.05)
         bias = math.log(math.expm1(concentration - 1.0))
         nn.init.constant_(self.parameters_layer.bias, bias)
         self._bound = config.action_bound
 
     def forward(self, features: torch.Tensor) -> ScaledBeta:
+        """The distribution for features [..., width]."""
         alpha, beta = (1.0 + nn.functional.softplus(self.parameters_layer(features).float())).chunk(
             2, -1
         )
@@ -208,13 +226,14 @@ class BetaHead(nn.Module):
 
 
 class CategoricalHead(nn.Module):
-    """Logits from the features."""
+    """Categorical distribution with logits computed from features."""
 
     def __init__(self, width: int, num_actions: int) -> None:
         super().__init__()
         self.logits = final_layer(width, num_actions)
 
     def forward(self, features: torch.Tensor) -> Categorical:
+        """The distribution for features [..., width]."""
         return Categorical(self.logits(features).float())
 
 
@@ -235,8 +254,10 @@ def make_head(width: int, num_actions: int, config: PolicyConfig) -> nn.Module:
 
 
 def bounded_log_std(raw: torch.Tensor, bounds: tuple[float, float]) -> torch.Tensor:
-    """Log-std between the logs of the bounds, smoothly: a clamp has no gradient outside its bounds,
-    so a std that has once left them never returns; and a std is never negative or infinite."""
+    """Log-std bounded by a sigmoid between the logs of the bounds.
+
+    A clamp would have no gradient outside its bounds, so a std that left them could not return.
+    """
     low, high = math.log(bounds[0]), math.log(bounds[1])
     return low + (high - low) * torch.sigmoid(raw)
 

@@ -1,4 +1,4 @@
-"""The GRU over a sequence with resets inside it: the operator that training spends its time in.
+"""GRU over a sequence with resets at any step; the most expensive operator of the update.
 
 PyTorch's equations (`torch.nn.GRU`), with the state multiplied by `1 - starts[t]` before step t:
 
@@ -7,9 +7,8 @@ PyTorch's equations (`torch.nn.GRU`), with the state multiplied by `1 - starts[t
     n = tanh(W_in x + b_in + r (W_hn h + b_hn))
     h' = (1 - z) n + z h
 
-The input projection of all steps is one matrix product, and in the backward pass so is each weight
-gradient; only `[B, H] x [H, 3H]` stays inside the time loop. `benchmarks/gru.py` measures it against
-the alternatives.
+The input projection of all steps is one matrix product, and so is each weight gradient in the backward
+pass; only `[B, H] x [H, 3H]` remains inside the time loop. `benchmarks/gru.py` compares the alternatives.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from legged_ppo.models.linear import add_product_, product, transposed
 
 
 class GRULayer(torch.autograd.Function):
-    """One layer over a sequence."""
+    """Autograd function of one layer over a sequence."""
 
     @staticmethod
     def forward(
@@ -38,6 +37,7 @@ class GRULayer(torch.autograd.Function):
         bias: torch.Tensor,  # [3H], b_i (+ b_hr, b_hz)
         bias_n: torch.Tensor,  # [H], b_hn
     ) -> torch.Tensor:
+        """Outputs [T, B, H] of T steps."""
         steps, batch, _ = inputs.shape
         hidden = state.shape[1]
         projected = _projected(inputs, weight_ih, bias)
@@ -58,6 +58,7 @@ class GRULayer(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        """Gradients of the arguments of `forward`, from that of its outputs [T, B, H]."""
         inputs, previous, candidates, recurrent, keep, weight_ih, weight_hh = ctx.saved_tensors
         steps, batch, hidden = previous.shape
         r, z, recurrent_n = recurrent.split(hidden, dim=-1)
@@ -91,7 +92,7 @@ def _gradient_factors(
     z: torch.Tensor,
     recurrent_n: torch.Tensor,
 ) -> torch.Tensor:
-    """What the incoming gradient of h' is multiplied by, for all steps at once, [T, B, 4, H]."""
+    """Factors of the incoming gradient of h' for all steps at once, [T, B, 4, H]."""
     factors = n.new_empty(*n.shape[:2], 4, n.shape[2])
     d_hn, d_r, d_z, d_n = factors.unbind(2)
     torch.mul(1.0 - z, torch.addcmul(torch.ones_like(n), n, n, value=-1.0), out=d_n)
@@ -104,7 +105,7 @@ def _gradient_factors(
 class GRU(nn.Module):
     """A stack of GRU layers as a pure function of input, state and episode starts.
 
-    The parameters have `torch.nn.GRU`'s names and layout, so that its weights load here and back.
+    The parameters have the names and the layout of `torch.nn.GRU`, so weights load in both directions.
     """
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1) -> None:
@@ -177,7 +178,7 @@ def _run(
     bias: torch.Tensor,
     bias_n: torch.Tensor,
 ) -> torch.Tensor:
-    """`GRULayer.forward` without what the backward pass needs."""
+    """`GRULayer.forward` without saving tensors for the backward pass."""
     gates = 2 * state.shape[1]
     bias_products = nn.functional.pad(bias_n, (gates, 0))
     outputs = []
@@ -197,7 +198,7 @@ def _projected(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -
 
 
 def _tanh_(x: torch.Tensor) -> torch.Tensor:
-    """tanh in place; on a CPU as 2 sigmoid(2x) - 1, three times as fast as torch's own and equal to 1e-7."""
+    """tanh in place; on a CPU as 2 sigmoid(2x) - 1, three times as fast as torch's and equal to 1e-7."""
     if x.device.type != "cpu":
         return x.tanh_()
     return x.mul_(2.0).sigmoid_().mul_(2.0).sub_(1.0)

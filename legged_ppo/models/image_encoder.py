@@ -1,4 +1,4 @@
-"""From pictures to features: the convolutional network of Mnih et al. (Nature, 2015)."""
+"""Image encoder: the convolutional network of Mnih et al. (Nature, 2015)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from legged_ppo.models.linear import Linear
 
 _KERNELS_AND_STRIDES = ((8, 4), (4, 2), (3, 1))
 SMALLEST_EDGE = 36
-"""Height and width [pixels] below which nothing is left after the last convolution."""
+"""Smallest height and width [pixels] for which the last convolution has an output."""
 
 
 class ImageEncoder(nn.Module):
     """Three convolutions and a linear layer, a ReLU after each, orthogonal weights.
 
     Args:
-        shape: channels, height, width of the uint8 pictures.
-        channels: of the three convolutions.
-        latent: width of the features.
+        shape: channels, height, width of the uint8 images.
+        channels: output channels of the three convolutions.
+        latent: number of features.
     """
 
     def __init__(self, shape: tuple[int, int, int], channels: list[int], latent: int) -> None:
@@ -40,6 +40,6 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 [T, N, channels, height, width] to [T, N, latent]."""
-        pictures = images.flatten(0, 1).float() / 255.0
-        features: torch.Tensor = self.linear(self.convolutions(pictures))
+        scaled = images.flatten(0, 1).float() / 255.0
+        features: torch.Tensor = self.linear(self.convolutions(scaled))
         return features.unflatten(0, images.shape[:2])

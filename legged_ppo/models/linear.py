@@ -1,8 +1,8 @@
-"""Matrix products of the networks, each by the faster of the libraries that PyTorch brings along.
+"""Matrix products of the networks, each by the faster of the libraries that PyTorch ships.
 
-On CPUs PyTorch leaves float32 products to MKL, which keeps to AVX2 on AMD's processors. oneDNN, in the same
-package, uses the AVX-512 of those that have it and takes half the time there (`benchmarks/products.py`). So
-larger products on AMD's processors are oneDNN's; everywhere else all of it is PyTorch as usual.
+On CPUs PyTorch computes float32 products with MKL, which uses only AVX2 on AMD processors. oneDNN, in the same
+package, uses AVX-512 where available and takes half the time (`benchmarks/products.py`). Therefore oneDNN
+computes the larger products on AMD processors; all others use PyTorch's default.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.autograd.function import once_differentiable
 from legged_ppo.runtime.cpu import is_amd
 
 _CALL_COST = 2**20
-"""Multiplications of a product below which oneDNN's dearer call outweighs its speed"""
+"""Multiplications below which the call overhead of oneDNN outweighs its speed"""
 
 
 def product(
@@ -31,7 +31,7 @@ def product(
 def product_by_onednn(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """`product` by the operator that torch.compile puts in for a linear layer; it has no public name."""
+    """`product` by the oneDNN operator that torch.compile uses for linear layers; it has no public name."""
     result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return result
 
@@ -42,12 +42,12 @@ def add_product_(total: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> 
 
 
 def transposed(x: torch.Tensor) -> torch.Tensor:
-    """x^T, laid out as `product` needs its first argument; x is contiguous."""
+    """x^T in the memory layout that `product` requires of its first argument; x is contiguous."""
     return x.t().contiguous() if PREFER_ONEDNN and x.device.type == "cpu" else x.t()
 
 
 class Linear(nn.Linear):
-    """`torch.nn.Linear` by `product`, forward and backward."""
+    """`torch.nn.Linear` with `product` in the forward and backward pass."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[..., K] to [..., N]."""

@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons, initialised the way on-policy learning likes it."""
+"""Multi-layer perceptrons with the usual initialisation of on-policy learning."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ _ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU
 def mlp(
     inputs: int, hidden: list[int], activation: str, outputs: int | None = None
 ) -> nn.Sequential:
-    """Linear layers with orthogonal weights (gain sqrt 2) and an activation after each."""
+    """Linear layers with orthogonal weights (gain sqrt 2), each followed by an activation.
+
+    Args:
+        inputs: width of the input.
+        hidden: widths of the hidden layers.
+        activation: elu, relu, tanh or silu.
+        outputs: width of a last layer; None ends with the last hidden one.
+    """
     layers: list[nn.Module] = []
     for width in [*hidden, *([outputs] if outputs is not None else [])]:
         layer = Linear(inputs, width)

@@ -1,4 +1,4 @@
-"""From observations and memory to the features that the action and value heads read.
+"""Recurrent networks that compute the features of the action and value heads from observations.
 
 A trunk is a pure function of observations, state and episode starts; its state is [layers, N, hidden].
 """
@@ -65,10 +65,10 @@ class MonolithicTrunk(nn.Module):
         self._critic_groups = [PRIVILEGED] if config.critic_privileged else []
         inputs = _total_width(obs_dims, self._direct)
         self.scandots_encoder: nn.Module | None = None
-        sees = [SCANDOTS] if SCANDOTS in obs_dims and config.scandots_latent > 0 else []
-        if sees:
+        encoded = [SCANDOTS] if SCANDOTS in obs_dims and config.scandots_latent > 0 else []
+        if encoded:
             self.scandots_encoder = mlp(
-                _total_width(obs_dims, sees),
+                _total_width(obs_dims, encoded),
                 config.scandots_hidden,
                 config.activation,
                 config.scandots_latent,
@@ -78,8 +78,8 @@ class MonolithicTrunk(nn.Module):
         if shape := image_shape(obs_dims):
             self.image_encoder = ImageEncoder(shape, config.image_channels, config.image_latent)
             inputs += config.image_latent
-            sees = [*sees, IMAGE]
-        self.groups = self._direct + sees + self._critic_groups
+            encoded = [*encoded, IMAGE]
+        self.groups = self._direct + encoded + self._critic_groups
         hidden, layers = config.gru_hidden, config.gru_layers
         own = config.critic_memory == "own"
         self.gru = GRU(inputs, hidden, layers) if layers else None
@@ -135,8 +135,8 @@ class MonolithicTrunk(nn.Module):
 
 
 class RMATrunk(nn.Module):
-    """The RMA architecture of Agarwal et al. (2022): a GRU over the terrain alone, an encoder of the
-    robot's physical parameters (extrinsics), and a base policy without memory on top of both."""
+    """The RMA architecture of Agarwal et al. (2022): a GRU over the scandots only, an encoder
+    of the physical parameters of the robot (extrinsics), and a feed-forward base policy on both."""
 
     def __init__(self, obs_dims: ObsDims, config: PolicyConfig) -> None:
         super().__init__()
@@ -179,7 +179,7 @@ def make_trunk(obs_dims: ObsDims, config: PolicyConfig) -> MonolithicTrunk | RMA
     """The trunk that `config.architecture` names.
 
     Raises:
-        ConfigError: there are no observations of a kind that it needs.
+        ConfigError: the environment lacks an observation group that the trunk requires.
     """
     needs = {"policy.critic_privileged": [PRIVILEGED] if config.critic_privileged else []}
     if config.architecture == "rma":
@@ -193,14 +193,14 @@ def make_trunk(obs_dims: ObsDims, config: PolicyConfig) -> MonolithicTrunk | RMA
 
 
 def image_shape(obs_dims: ObsDims) -> tuple[int, int, int] | None:
-    """Channels, height and width of the pictures, if there are any."""
+    """Channels, height and width of the image observations; None without images."""
     shape = obs_dims.get(IMAGE)
     assert not isinstance(shape, int)
     return shape
 
 
 def _direct_groups(obs_dims: ObsDims) -> list[str]:
-    """The groups that the actor sees without an encoder."""
+    """Observation groups that enter the GRU without an encoder."""
     return [name for name in obs_dims if name not in (PRIVILEGED, EXTRINSICS, SCANDOTS, IMAGE)]
 
 
