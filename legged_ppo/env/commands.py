@@ -1,4 +1,4 @@
-"""Velocity commands: drawn at a reset and again every few seconds, some robots told to stand."""
+"""Velocity commands: sampled at a reset and every few seconds; some commands are to stand still."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from legged_ppo.runtime.sampling import uniform
 from legged_ppo.sim.rotations import wrap_to_pi
 
 _MEMORY = 3.0
-"""Time [s] after which a turn that was not commanded is forgotten. Robots that circle on a platform of a few
-metres go astray by more than a right angle in this time, a gait that sways does not."""
+"""Time constant [s] with which the course follows a turn that was not commanded. Robots that circle on a
+platform of a few metres deviate by more than a right angle in this time; the sway of a gait does not."""
 _DRAWS = 5
 """Random numbers of a command: forward, lateral, yaw rate, heading, whether to stand."""
 
 
 class VelocityCommands(OwnedState):
-    """The commands of N robots. `command` is [N, 3]: forward, lateral velocity, yaw rate."""
+    """The commands of N robots. `command` is [N, 3]: forward and lateral velocity [m/s], yaw rate [rad/s]."""
 
     owned = ("command", "heading", "turn", "course", "pending", "standing", "time_left")
 
@@ -30,13 +30,13 @@ class VelocityCommands(OwnedState):
         self.command = torch.zeros(num_envs, 3, device=device)
         self.heading = torch.zeros(num_envs, device=device)
         self.turn = torch.zeros(num_envs, device=device)
-        """[N] rad, heading of the command about the robot's own when it was given"""
+        """[N] rad, commanded heading relative to the heading of the robot at the time of the command"""
         self.course = torch.zeros(num_envs, device=device)
         """[N] rad, heading of a robot that turns exactly as commanded. In heading mode it turns to the
-        commanded heading. Otherwise it turns at the commanded rate, and what the robot itself turned too
-        much or too little is forgotten with the time constant `_MEMORY`"""
+        commanded heading. Otherwise it turns at the commanded rate, and its deviation from the robot's
+        heading decays with the time constant `_MEMORY`"""
         self.pending = torch.zeros(num_envs, dtype=torch.bool, device=device)
-        """[N] bool, the command is new: `steer`, which knows the robot's yaw, has not seen it yet"""
+        """[N] bool, the command is new; `steer`, which receives the yaw, has not processed it yet"""
         self.standing = torch.zeros(num_envs, dtype=torch.bool, device=device)
         self.time_left = torch.zeros(num_envs, device=device)
         self.on_flat = torch.zeros(num_envs, dtype=torch.bool, device=device)
@@ -49,18 +49,18 @@ class VelocityCommands(OwnedState):
         self._scale = torch.ones((), device=device)  # read by graphs, so not a number of Python's
 
     def set_progress(self, progress: float) -> None:
-        """Widen the velocities' ranges with the training's progress in [0, 1]."""
+        """Scale the velocity ranges by the progress of the training in [0, 1]."""
         start, ramp = self.config.initial_scale, self.config.ramp
         self._scale.fill_(start + (1.0 - start) * min(progress / ramp, 1.0))
 
     def fix(
         self, command: tuple[float, float, float] | None, *, hold_heading: bool = False
     ) -> None:
-        """Give every robot this command from now on; None goes back to drawing.
+        """Set the command of every robot from now on; None returns to sampling.
 
-        The command's yaw rate is given as it is, also to robots that are otherwise commanded a heading. With
-        `hold_heading` these are commanded the heading of their episodes' starts to the end, by yaw rates that
-        follow its error as in training, in place of the command's own. Without heading mode it changes nothing.
+        The yaw rate of the command is applied directly, also in heading mode. With `hold_heading` in heading
+        mode, the commanded heading is instead that of the start of the episode, and the yaw rate follows the
+        heading error as in training. Without heading mode `hold_heading` has no effect.
         """
         self._fixed, self._holds_heading = None, False
         if command is not None:
@@ -69,9 +69,9 @@ class VelocityCommands(OwnedState):
             self.command.copy_(self._fixed.expand_as(self.command))
 
     def plan(self, count: int) -> None:
-        """Draw `count` commands of every robot now and use them in turn, over and over, from now on.
+        """Sample `count` commands of every robot now and repeat them in order from now on.
 
-        Then no robot's commands depend on when another one falls, as comparisons need it.
+        The commands of a robot then do not depend on the falls of others, as comparisons require.
         """
         n = len(self.command)
         self._planned = torch.rand(
@@ -80,7 +80,7 @@ class VelocityCommands(OwnedState):
         self._next = torch.zeros(n, dtype=torch.int64, device=self.command.device)
 
     def resample(self, mask: torch.Tensor) -> None:
-        """Draw new commands for the masked robots [N] bool."""
+        """Sample new commands for the masked robots [N] bool."""
         c, unit = self.config, self._draw(mask)
         drawn = torch.addcmul(self._low, self._span, unit[:, :3]) * self._scale
         turn = c.heading_range[0] + (c.heading_range[1] - c.heading_range[0]) * unit[:, 3]
@@ -103,9 +103,9 @@ class VelocityCommands(OwnedState):
     def _on_flat_ground(
         self, drawn: torch.Tensor, turn: torch.Tensor, standing: torch.Tensor, unit: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """On flat tiles a third each: a curve, a turn on the spot, a stop."""
-        c, flat, kind = self.config, self.on_flat, unit[:, 4]
-        curve = kind < 1 / 3
+        """On flat tiles: a curve, a turn on the spot or a stop, with a probability of one third each."""
+        c, flat, choice = self.config, self.on_flat, unit[:, 4]
+        curve = choice < 1 / 3
         speed = c.flat_velocity[0] + (c.flat_velocity[1] - c.flat_velocity[0]) * unit[:, 0]
         speed = speed * self._scale
         forward = torch.where(curve, speed, 0.0)
@@ -114,7 +114,7 @@ class VelocityCommands(OwnedState):
         bend = c.flat_heading[0] + (c.flat_heading[1] - c.flat_heading[0]) * unit[:, 3]
         around = torch.pi * (2.0 * unit[:, 3] - 1.0)
         turn = torch.where(flat, torch.where(curve, bend, around), turn)
-        return drawn, turn, torch.where(flat, kind >= 2 / 3, standing)
+        return drawn, turn, torch.where(flat, choice >= 2 / 3, standing)
 
     def _draw(self, mask: torch.Tensor) -> torch.Tensor:
         """Uniform numbers [N, 5] in [0, 1), those of the masked robots taken from the plan, if any."""
@@ -126,7 +126,7 @@ class VelocityCommands(OwnedState):
         return drawn
 
     def step(self, yaw: torch.Tensor) -> None:
-        """Let one control step pass; in heading mode steer from the robots' headings `yaw` [N] rad."""
+        """Advance by one control step; in heading mode compute yaw rates from the headings `yaw` [N] rad."""
         self.course += self._dt * self._course_rate(yaw)
         self.time_left -= self._dt
         due = self.time_left <= 0.0
@@ -135,8 +135,8 @@ class VelocityCommands(OwnedState):
         self.steer(yaw)
 
     def steer(self, yaw: torch.Tensor) -> None:
-        """Begin the courses of new commands; in heading mode take over new headings and set the yaw
-        rates from the heading errors."""
+        """Initialise the courses and headings of new commands; in heading mode set the yaw rates from the
+        heading errors."""
         torch.where(self.pending, yaw, self.course, out=self.course)
         torch.where(self.pending, wrap_to_pi(yaw + self.turn), self.heading, out=self.heading)
         self.pending.zero_()
@@ -148,13 +148,13 @@ class VelocityCommands(OwnedState):
         return self.config.heading and (self._fixed is None or self._holds_heading)
 
     def _rate_from(self, yaw: torch.Tensor) -> torch.Tensor:
-        """Yaw rate [N] rad/s that turns a robot of this heading to the commanded one."""
+        """Yaw rate [N] rad/s that turns a robot from the heading `yaw` to the commanded one."""
         low, high = self.config.yaw_rate
         return (self.config.heading_gain * wrap_to_pi(self.heading - yaw)).clamp(low, high)
 
     def _course_rate(self, yaw: torch.Tensor) -> torch.Tensor:
-        """How fast `course` turns [N] rad/s. The yaw rates of heading mode do not tell: they also undo what
-        the robot turned too much."""
+        """Rate of change of `course` [N] rad/s. The commanded yaw rates of heading mode cannot be used: they
+        also correct deviations of the robot."""
         if self._steers:
             return self._rate_from(self.course)
         return self.command[:, 2] + wrap_to_pi(yaw - self.course) / _MEMORY

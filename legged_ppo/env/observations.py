@@ -12,16 +12,16 @@ from legged_ppo.sensors.height_scan import NOMINAL_HEIGHT
 from legged_ppo.sim.simulator import SimState
 
 _HEIGHT_CLIP = 1.0
-"""The critic's base height is clipped to +- this [m]."""
+"""Bound [m] to which the base height observed by the critic is clipped."""
 
 
 class ObservationBuilder:
-    """Builds the groups
+    """Builds the observation groups:
 
     - `proprioception`: angular velocity 3, projected gravity 3, joint angles about the default pose J,
       joint velocities J, last action J, foot contacts F;
     - `commands`: forward, lateral velocity, yaw rate;
-    - `scandots`: the height sensor's reading;
+    - `scandots`: readings of the height sensor D;
     - `extrinsics` (the RMA architecture only): physical parameters 8;
     - `privileged` (critic only, without noise): base velocity 3, physical parameters 8, height 1, foot forces F.
     """
@@ -65,7 +65,10 @@ class ObservationBuilder:
         base_height: torch.Tensor,
         parameters: torch.Tensor,
     ) -> Observations:
-        """Observations of the current state; as in `RewardInputs`, scandots [N, D] m, parameters [N, 8]."""
+        """Observations of the current state.
+
+        Shapes and units are those of `RewardInputs`; scandots are [N, D] m, parameters [N, 8].
+        """
         c = self.config
         proprioception = torch.cat(
             [

@@ -19,16 +19,16 @@ _COLUMNS = {
     "kd_scale": 1,
     "motor_strength": 1,
 }
-"""The `PhysicalParameters` that the critic is told, and their widths, side by side in one tensor."""
+"""The `PhysicalParameters` observed by the critic and their widths, concatenated in one tensor."""
 NUM_PRIVILEGED = sum(_COLUMNS.values())
 """Width of `privileged`."""
 _CENTRE = (0.8, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
 _SCALE = (1.0, 0.5, 20.0, 20.0, 20.0, 5.0, 5.0, 5.0)
-"""What brings each column to order 1 for the critic: (value - centre) * scale."""
+"""Standardisation of each column for the critic: (value - centre) * scale."""
 
 
 class Randomization(OwnedState):
-    """Draws of N robots; what was drawn last is kept, for the critic's observations too."""
+    """Randomization of N robots; the last sample is kept, also for the observations of the critic."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Randomization(OwnedState):
         self.owned += ("armature",) * bool(config.armature_scale)
 
     def resample(self, mask: torch.Tensor) -> None:
-        """Draw new parameters for the masked robots [N] bool."""
+        """Sample new parameters for the masked robots [N] bool."""
         torch.where(mask, self._draw_armature(), self.armature, out=self.armature)
         torch.where(mask[:, None], self._draw_parameters(), self.values, out=self.values)
         latency = self._draw_latency()
@@ -120,7 +120,7 @@ class Randomization(OwnedState):
         )
 
     def _draw_armature(self) -> torch.Tensor:
-        """[N], 1 without a range: then nothing is drawn."""
+        """[N]; ones, without a random draw, if no range is configured."""
         if not self.config.armature_scale:
             return torch.ones(self._n, device=self._generator.device)
         return uniform(self.config.armature_scale, (self._n,), self._generator)

@@ -18,7 +18,7 @@ from legged_ppo.sim.simulator import SimState
 
 @dataclass
 class RewardInputs:
-    """What the terms see of one control step. N robots, J joints, F feet."""
+    """Inputs of the reward terms in one control step. N robots, J joints, F feet."""
 
     state: SimState
     config: RewardConfig
@@ -39,7 +39,7 @@ class RewardInputs:
     air_time: torch.Tensor
     """[N, F] s since the foot left the ground, before this step's landings are cleared"""
     duty: torch.Tensor
-    """[N, F] share of the last second or so that each foot was in contact"""
+    """[N, F] duty factor: share of about the last second in which each foot was in contact"""
     landed: torch.Tensor
     """[N, F] bool, first contact after a swing"""
     contact: torch.Tensor
@@ -83,9 +83,11 @@ def tracking_ang_vel(x: RewardInputs) -> torch.Tensor:
 
 
 def progress(x: RewardInputs) -> torch.Tensor:
-    """Share of the commanded speed that the robot makes good along the commanded path, -1 to 1, as [EP]
-    does towards a goal. Stuck at an edge costs a slow command as much as a fast one; the exponential
-    forgives it. Circles in front of the edge earn nothing: the path does not turn with the robot."""
+    """Velocity along the commanded path as a share of the commanded speed, -1 to 1; [EP] does so towards a
+    goal.
+
+    A robot that does not move loses as much at a slow command as at a fast one, unlike with the
+    exponential terms. Circling earns nothing, because the path does not turn with the robot."""
     speed = x.command[:, :2].norm(dim=1)
     return (x.path_velocity / speed.clamp(min=1e-3)).clamp(-1.0, 1.0) * (speed > 0.1)
 
@@ -131,16 +133,16 @@ def action_rate(x: RewardInputs) -> torch.Tensor:
 
 
 def feet_air_time(x: RewardInputs) -> torch.Tensor:
-    """Swing time beyond the target, up to as much again, paid when a foot lands while the robot is
-    asked to move. [LG] pays (t - 0.5 s) unbounded, so that the stamping of the first policies costs
-    more than tracking can earn and long leaps pay without end."""
+    """Swing time beyond the target, up to as much again, paid when a foot lands under a command
+    to move. [LG] pays (t - 0.5 s) unbounded: then the short steps of early policies cost more than
+    tracking can earn, and the reward of long leaps has no limit."""
     target = x.config.air_time_target
     swing = (x.air_time - target).clamp(0.0, target) * x.landed
     return swing.sum(1) * x.moving / x.dt
 
 
 def feet_balance(x: RewardInputs) -> torch.Tensor:
-    """Variance over the feet of their duty: a robot that spares one leg pays, whatever its gait."""
+    """Variance of the duty factor over the feet: penalises using one leg less than the others."""
     return x.duty.var(dim=1, correction=0)
 
 
@@ -229,6 +231,6 @@ TERMS: dict[str, Callable[[RewardInputs], torch.Tensor]] = {
 
 
 def active_terms(config: RewardConfig) -> dict[str, float]:
-    """Names and weights of the terms that count, in the order of `TERMS`."""
+    """Names and weights of the terms with a non-zero weight, in the order of `TERMS`."""
     weights = {name: float(getattr(config, name)) for name in TERMS}
     return {name: weight for name, weight in weights.items() if weight != 0.0}

@@ -1,4 +1,4 @@
-"""Left and right exchanged: reflections of observations and actions, and environments with mirrored twins."""
+"""Left-right symmetry: reflections of the observations and actions of a robot."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from legged_ppo.robots.spec import RobotSpec
 
 
 def joint_permutation(robot: RobotSpec) -> SignedPermutation:
-    """Each joint's angle becomes that of its counterpart on the other side, whose name differs by the
-    pairs of `robot.mirror`; with the opposite sign where the axes are not each other's mirror images.
+    """Reflection of joint vectors: each joint exchanges its value with its counterpart on the other side.
+
+    The names of counterparts differ by the pairs of `robot.mirror`. The sign changes where the joint axes
+    are not mirror images of each other but opposite to them.
 
     Raises:
-        ConfigError: a joint has no counterpart, or its axis is not the mirror image of that one's.
+        ConfigError: a joint has no counterpart, or its axis is not parallel to the mirrored axis of it.
     """
     model = robot.mjspec().compile()
     data = mujoco.MjData(model)
@@ -40,18 +42,18 @@ def joint_permutation(robot: RobotSpec) -> SignedPermutation:
 
 
 def foot_permutation(robot: RobotSpec) -> SignedPermutation:
-    """Each foot becomes its counterpart."""
+    """Reflection of foot vectors: each foot exchanges its value with its counterpart."""
     order = _counterparts(robot, "robot.foot_geoms", robot.config.foot_geoms)
     return SignedPermutation(torch.tensor(order), torch.ones(len(order)))
 
 
 def grid_permutation(grid: torch.Tensor) -> SignedPermutation:
-    """Points (x, y) [D, 2] become those at (x, -y).
+    """Reflection of readings at points (x, y) [D, 2] to those at (x, -y).
 
     Raises:
-        ConfigError: the grid is not the same on both sides.
+        ConfigError: the grid is not symmetric about the x axis.
     """
-    # The default for many points multiplies matrices, and loses the digits that count here.
+    # The default mode for many points uses matrix products, which are not exact enough here.
     distance = torch.cdist(
         grid,
         grid * torch.tensor([1.0, -1.0]),
@@ -66,7 +68,7 @@ def grid_permutation(grid: torch.Tensor) -> SignedPermutation:
 
 
 def _counterparts(robot: RobotSpec, key: str, names: list[str]) -> list[int]:
-    """Index of every name's counterpart."""
+    """Index of the counterpart of each name."""
     swaps = {a: b for pair in robot.config.mirror for a, b in (pair, reversed(pair))}
     found = []
     for name in names:
@@ -80,10 +82,10 @@ def _counterparts(robot: RobotSpec, key: str, names: list[str]) -> list[int]:
 
 
 def make_symmetry(robot: RobotSpec, grid: torch.Tensor, device: torch.device) -> Symmetry:
-    """The reflection of what `ObservationBuilder` builds, for scandots at `grid` [D, 2] m.
+    """The reflection of the observations of `ObservationBuilder`, with scandots at `grid` [D, 2] m.
 
     Raises:
-        ConfigError: the robot, its default pose or the grid is not the same on both sides.
+        ConfigError: the robot, its default pose or the grid is not symmetric.
     """
     joints, feet, one = (
         joint_permutation(robot),
