@@ -52,7 +52,7 @@ class Trunk(Protocol):
 
 
 class MonolithicTrunk(nn.Module):
-    """One GRU over everything the actor sees, scandots and pictures through encoders first.
+    """One GRU over all observations of the actor; scandots and images pass through encoders first.
 
     With `critic_memory="own"` the second half of the state's layers is a second GRU's, for the critic;
     with `gru_layers=0` the policy has no memory and the state no layers.
