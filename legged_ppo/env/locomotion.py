@@ -192,7 +192,11 @@ class LocomotionEnv(Environment):
         """
         everyone = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
         self._reset(everyone)
-        self.episode_length.random_(0, self.max_episode_length, generator=self.generator)
+        shape, device = self.episode_length.shape, self.device
+        clocks = torch.randint(
+            self.max_episode_length, shape, generator=self.generator, device=device
+        )
+        self.episode_length.copy_(clocks)
         return self._observe()
 
     def start_episodes_together(self) -> Observations:

@@ -63,7 +63,7 @@ def test_a_mirrored_robot_moves_as_the_reflection_says(robot: str) -> None:
     base = env.simulator.state.base_pos.clone()
     shift = torch.tensor([0.03, 0.02, -0.01])
     drawn = env.randomization.state_dict()
-    drawn["parameters"][:, 2:5] = torch.stack([shift, VECTOR(shift)])
+    drawn["values"][:, 2:5] = torch.stack([shift, VECTOR(shift)])
     env.randomization.load_state_dict(drawn)
     env.simulator.randomize(torch.ones(2, dtype=torch.bool), env.randomization.parameters)
     assert torch.equal(env.randomization.parameters.com_shift[0], shift)

@@ -317,7 +317,7 @@ def test_an_evaluation_takes_another_return_as_success(checkpoint: Path, tmp_pat
     ("override", "told"),
     [
         ("task.max_tilt=0.5", "a key of gym"),
-        ("terrain=flat", "a key of gym"),
+        ("terrain=flat", "a group with keys of gym"),
         ("gym.observe=[0]", "as the policy of"),
         ("gym.id=CartPole-v0", "as the policy of"),
         ("gym.processes=true", "as the policy of"),

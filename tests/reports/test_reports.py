@@ -195,13 +195,13 @@ def test_in_the_protocol_a_policy_of_headings_is_told_to_keep_its_own(
     for heading, commands in seen.items():
         config.task.commands.heading = heading
         policy = make_policy(config)
-        act = policy.step
+        act = policy.act
 
         def watch(obs: Observations, *rest: Any, act: Any = act, commands: Any = commands) -> Any:
             commands.append(obs["commands"][:, 2].clone())
             return act(obs, *rest)
 
-        monkeypatch.setattr(policy, "step", watch)
+        monkeypatch.setattr(policy, "act", watch)
         protocol.run_protocol(policy, config, 6, seed=0)
     assert all(torch.equal(each, seen[False][0]) for each in seen[False])
     assert any(not torch.equal(each, seen[True][0]) for each in seen[True])

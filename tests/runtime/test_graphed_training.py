@@ -143,7 +143,9 @@ def test_gradients_are_averaged_between_graphs(
         assert without_times(captured._iterate()) == without_times(plain._iterate())
     assert_same(captured._payload(), plain._payload())
     minibatches = 3 * plain.config.ppo.num_epochs * plain.config.ppo.num_minibatches
-    assert calls == 2 * minibatches * [len(list(plain.policy.parameters()))]
+    assert calls == 2 * minibatches * [
+        len(list(plain.policy.parameters())) + 1
+    ]  # the gradients and the loss
     assert graphs.recordings == 2
 
 
