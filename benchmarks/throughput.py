@@ -170,15 +170,15 @@ def _plan_timed(device: torch.device, times: dict[str, float]) -> Iterator[None]
     if device.type != "cuda":
         yield
         return
-    from legged_ppo.sim.warp import engine as mujoco_warp
+    from legged_ppo.sim.warp import planning
 
-    plan_capacity = mujoco_warp.plan_capacity
+    plan_capacity = planning.plan_capacity
 
     def timed(*args: Any) -> Any:
         with _timed_as("plan_s", times):
             return plan_capacity(*args)
 
-    with mock.patch.object(mujoco_warp, "plan_capacity", timed):
+    with mock.patch.object(planning, "plan_capacity", timed):
         yield
 
 
