@@ -110,3 +110,10 @@ def test_next_rollout_overwrites_the_last() -> None:
         )
     batch = buffer.gather(torch.arange(3 * N))
     assert (batch.obs["a"] == -1).all() and (batch.state == -2).all() and not batch.starts.any()
+
+
+def test_only_chunks_of_the_learned_environments_are_drawn() -> None:
+    """Chunk ids count all environments: with symmetry the second half are mirrored copies."""
+    buffer = RolloutBuffer(4, 2, 4, 1, torch.device("cpu"), learned_envs=2)
+    drawn = torch.cat(list(buffer.minibatch_ids(2, torch.Generator().manual_seed(0))))
+    assert sorted(drawn.tolist()) == [0, 1, 4, 5], "environments 0 and 1 of both chunks"
