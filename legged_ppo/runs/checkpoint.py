@@ -33,6 +33,7 @@ from legged_ppo.runs.checkpoint_contents import (
     check_state,
     stored_config,
 )
+from legged_ppo.runs.provenance import provenance
 
 FORMAT = "legged_ppo checkpoint 2"
 """The number changes when older policies cannot be read any more; 1 normalised scandots."""
@@ -48,8 +49,8 @@ def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
     try:
         with open(temporary, "wb") as file:
             saved = datetime.now(UTC).isoformat(timespec="seconds")
-            header = {"format": FORMAT, "versions": _versions(), "saved": saved}
-            torch.save(header | payload, file)
+            header = {"format": FORMAT, "versions": _versions(), "provenance": provenance()}
+            torch.save(header | {"saved": saved} | payload, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

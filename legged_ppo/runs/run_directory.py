@@ -19,6 +19,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
 from legged_ppo.runs.checkpoint import copy_checkpoint, save_checkpoint
 from legged_ppo.runs.checkpoint_contents import ContentError, check_archive
+from legged_ppo.runs.provenance import as_comment, provenance
 
 LATEST, BEST, FINAL = "phase1_latest.pth", "phase1_best.pth", "phase1_final.pth"
 _ORDER = "step_checkpoints.json"
@@ -45,7 +46,8 @@ class RunDirectory:
         """
         log_dir = Path(config.training.log_dir)
         stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-        name = _file_name(config.training.run_name or f"{recipe}_{config.subject}_{stamp}")
+        default = f"{recipe}_{config.subject}_s{config.training.seed}_{stamp}"
+        name = _file_name(config.training.run_name or default)
         if name in ("", ".", "..", "checkpoints"):
             expected = "a folder's name other than '.', '..' and 'checkpoints'"
             raise ConfigError("training.run_name", config.training.run_name, expected)
@@ -53,7 +55,7 @@ class RunDirectory:
             root = _new_folder(log_dir, name)
             run = cls(root)
             run.checkpoints.mkdir()
-            (root / "config.yaml").write_text(config_to_yaml(config))
+            (root / "config.yaml").write_text(_config_text(config))
             run._point_newest()
         except OSError as error:
             raise ConfigError(
@@ -83,7 +85,7 @@ class RunDirectory:
         """From `env_steps` on the run goes on under `config`; the older one is kept beside it."""
         current = self.root / "config.yaml"
         _write_whole(self.root / f"config_until_{env_steps}.yaml", current.read_text())
-        _write_whole(current, config_to_yaml(config))
+        _write_whole(current, _config_text(config))
 
     def save(self, payload: dict[str, Any], env_steps: int, keep: int) -> Path:
         """Write the step checkpoint and `latest`; delete step checkpoints beyond the newest `keep`."""
@@ -163,6 +165,11 @@ def _newest_intact(latest: Path) -> Path:
             print(f"{latest}: {damaged}; the newest intact one is {path}", file=sys.stderr)
         return path
     return latest  # load_checkpoint reports the damage
+
+
+def _config_text(config: Config) -> str:
+    """A recipe of the resolved config, headed by the origin of the run."""
+    return as_comment(provenance()) + config_to_yaml(config)
 
 
 def _new_folder(parent: Path, name: str) -> Path:

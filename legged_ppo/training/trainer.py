@@ -32,6 +32,7 @@ from legged_ppo.runs.checkpoint import (
     set_global_rng_state,
     to_device,
 )
+from legged_ppo.runs.provenance import provenance
 from legged_ppo.runs.run_directory import BEST, FINAL, LATEST, RunDirectory
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.cuda_graphs import Captured
@@ -314,6 +315,7 @@ class Trainer:
                 "num_envs": self.config.training.num_envs,
                 "seed": self.config.training.seed,
                 "trained_on": self.config.subject,
+                "provenance": provenance(),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
                 "final": {
                     name: json_number(value)

@@ -22,7 +22,7 @@ class TrainingConfig:
     log_dir: str = "logs"
     """Folder of the runs."""
     run_name: str = ""
-    """Name of the run's folder; empty takes recipe, robot and time."""
+    """Name of the run's folder; empty takes recipe, robot, seed and time."""
     checkpoint_freq: int = positive(1_000_000)
     """Environment steps between checkpoints."""
     keep_checkpoints: int = positive(5)
