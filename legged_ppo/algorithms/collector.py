@@ -13,9 +13,10 @@ from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
 from legged_ppo.interface import Environment, Observations, StepResult
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runtime.device import rows_without_sync
+from legged_ppo.runtime.owned_state import OwnedState
 
 
-class Collector:
+class Collector(OwnedState):
     """Carries the observations, recurrent state and episode starts from one rollout to the next.
 
     Args:
@@ -24,6 +25,8 @@ class Collector:
         mirror_actions: what is done to sampled actions and their log-probabilities before they are recorded and
             executed.
     """
+
+    owned = ("obs", "state", "starts")
 
     def __init__(
         self,
@@ -36,14 +39,13 @@ class Collector:
     ) -> None:
         self.env, self.policy, self._couple = env, policy, mirror_actions
         self._generator, self._precision = generator, precision
-        self.restart()
+        self.obs: Observations = {name: group.clone() for name, group in env.reset().items()}
+        self.state = policy.initial_state(env.num_envs, env.device)
+        self.starts = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
 
     def restart(self) -> None:
         """Begin new episodes everywhere."""
-        env = self.env
-        self.obs: Observations = env.reset()
-        self.state = self.policy.initial_state(env.num_envs, env.device)
-        self.starts = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
+        self._keep(self.env.reset(), torch.zeros_like(self.state), torch.ones_like(self.starts))
 
     @torch.no_grad()
     def collect(self, buffer: RolloutBuffer) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -54,32 +56,42 @@ class Collector:
             `episode` and `step` metrics and of the samples that were not finite, `nonfinite`.
         """
         sums: dict[str, torch.Tensor] = {}
+        seen, state, starts = self.obs, self.state, self.starts
         for t in range(buffer.rollout_length):
-            obs = self.policy.normalize(self.obs, observe=True)
-            buffer.store_inputs(t, obs, self.state, self.starts)
+            obs = self.policy.normalize(seen, observe=True)
+            buffer.store_inputs(t, obs, state, starts)
             with self._precision():
-                distribution, values, self.state = self.policy.step(obs, self.state, self.starts)
+                distribution, values, state = self.policy.step(obs, state, starts)
             actions = distribution.sample(self._generator)
             log_probs = distribution.log_prob(actions)
             if self._couple is not None:
                 actions, log_probs = self._couple(actions, log_probs)
             buffer.store_action(t, actions, log_probs, values)
             result, nonfinite = _finite(self.env.step(actions))
-            final_values = values if result.final_obs is None else self._final_values(result)
+            final_values = values
+            if result.final_obs is not None:
+                final_values = self._final_values(result, state)
             buffer.store_outcome(
                 t, result.reward, result.terminated, result.truncated, final_values
             )
-            self.obs = result.obs
-            self.starts = result.terminated | result.truncated
+            seen, starts = result.obs, result.terminated | result.truncated
             for name, value in (result.info | {"nonfinite": nonfinite}).items():
                 sums[name] = sums[name] + value if name in sums else value
         with self._precision():
-            obs = self.policy.normalize(self.obs)
-            _, next_value, _ = self.policy.step(obs, self.state, self.starts)
+            _, next_value, _ = self.policy.step(self.policy.normalize(seen), state, starts)
+        self._keep(seen, state, starts)
         return next_value, sums
 
-    def _final_values(self, result: StepResult) -> torch.Tensor:
-        """Values [N] of the last observations of truncated episodes, under those episodes' own memory."""
+    def _keep(self, obs: Observations, state: torch.Tensor, starts: torch.Tensor) -> None:
+        """Write the owned state, for the next rollout."""
+        for name, group in self.obs.items():
+            group.copy_(obs[name])
+        self.state.copy_(state)
+        self.starts.copy_(starts)
+
+    def _final_values(self, result: StepResult, state: torch.Tensor) -> torch.Tensor:
+        """Values [N] of the last observations of truncated episodes, with the recurrent state of those
+        episodes, [layers, N, hidden] after this step."""
         values, chosen = torch.zeros_like(result.reward), rows_without_sync(result.truncated)
         if len(chosen) == 0:
             return values
@@ -87,14 +99,8 @@ class Collector:
         obs = self.policy.normalize({k: v[chosen] for k, v in result.final_obs.items()})
         starts = torch.zeros(len(chosen), dtype=torch.bool, device=values.device)
         with self._precision():
-            _, values[chosen], _ = self.policy.step(obs, self.state[:, chosen], starts)
+            _, values[chosen], _ = self.policy.step(obs, state[:, chosen], starts)
         return values
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"obs": dict(self.obs), "state": self.state, "starts": self.starts}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.obs, self.state, self.starts = state["obs"], state["state"], state["starts"]
 
 
 def _finite(result: StepResult) -> tuple[StepResult, torch.Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -29,6 +29,7 @@ from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.distributions import ActionDistribution
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.cuda_graphs import Backend, Captured, outside_graph
+from legged_ppo.runtime.owned_state import OwnedState
 from legged_ppo.runtime.precision import matmul_precision, network_precision
 
 _SKIPPED = "Loss/skipped_steps"
@@ -38,7 +39,7 @@ _RATE_TYPE = {"cpu": torch.float64, "cuda": torch.float32}
 """In which torch's fused AdamW reads a learning rate that is a tensor."""
 
 
-class PPO:
+class PPO(OwnedState):
     """Optimizer, schedule and update of one policy.
 
     Args:
@@ -47,6 +48,8 @@ class PPO:
             the first, and `symmetry` says what is learned from them.
         graphs: records optimizer steps, which are then replayed; None runs each as it is.
     """
+
+    owned = ("learning_rate", "_entropy_coef", "_skip")
 
     def __init__(
         self,
@@ -74,7 +77,7 @@ class PPO:
         self._skip = torch.zeros((), device=generator.device)
         # Read by torch's fused optimizers: at 1 a step leaves parameters and state as they are.
         self.optimizer.found_inf = self._skip  # type: ignore[attr-defined]
-        self.learning_rate = self._scalar(config.learning_rate)
+        self.learning_rate = torch.full_like(self._skip, config.learning_rate, dtype=torch.float64)
         """scalar float64, on the device, where the adaptive rule computes it without Python waiting"""
         self._entropy_coef = torch.zeros((), device=generator.device)
         self._captured: tuple[RolloutBuffer, Captured] | None = None
@@ -95,7 +98,7 @@ class PPO:
         c = self.config
         self._estimate_advantages(buffer, next_value)
         if c.schedule != "adaptive":
-            self.learning_rate = self._scalar(scheduled_learning_rate(c, progress))
+            self.learning_rate.fill_(scheduled_learning_rate(c, progress))
         entropy_coef = annealed(c.entropy_coef, c.entropy_coef_final, progress)
         self._entropy_coef.fill_(entropy_coef)
         desired_kl = annealed(c.desired_kl, c.desired_kl_final, progress)
@@ -120,7 +123,7 @@ class PPO:
         )
         metrics[_SKIPPED] = totals[self._metrics.index(_SKIPPED)]  # a sum
         metrics["Loss/optimizer_steps"] = minibatches - metrics[_SKIPPED]
-        metrics["Loss/learning_rate"] = self.learning_rate
+        metrics["Loss/learning_rate"] = self.learning_rate.clone()
         metrics["Loss/entropy_coef"] = entropy_coef
         learned = slice(buffer.learned_envs)
         metrics["Policy/explained_variance"] = explained_variance(
@@ -147,24 +150,22 @@ class PPO:
             "learning_rate": float(self.learning_rate),
         }
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         # The hyperparameters are this run's: it may ask for another decay, or be on another device.
         groups = self.optimizer.state_dict()["param_groups"]
         moments = state["optimizer"]["state"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        self.learning_rate = self._scalar(state["learning_rate"])
+        self.learning_rate.fill_(state["learning_rate"])
+        self._captured = None  # it reads the moments' old memory
 
     @property
     def _on_gpu(self) -> bool:
         return self._generator.device.type == "cuda"
 
-    def _scalar(self, value: float) -> torch.Tensor:
-        return torch.full((), value, dtype=torch.float64, device=self._generator.device)
-
     def _estimate_advantages(self, buffer: RolloutBuffer, next_value: torch.Tensor) -> None:
         """Fill the buffer's advantages (normalised, where configured) and returns."""
         c = self.config
-        advantages, buffer.returns = gae(
+        advantages, returns = gae(
             buffer.rewards,
             buffer.values,
             next_value,
@@ -176,7 +177,8 @@ class PPO:
         )
         if c.normalize_advantages:
             advantages = _normalized(advantages, buffer.learned_envs)
-        buffer.advantages = advantages
+        buffer.advantages.copy_(advantages)
+        buffer.returns.copy_(returns)
 
     def _optimizer_step(self, buffer: RolloutBuffer) -> Callable[[torch.Tensor], torch.Tensor]:
         """`_optimize` on this buffer, of chunks with given ids."""
@@ -217,7 +219,7 @@ class PPO:
             outside_graph(partial(distributed.average_, [*gradients, loss_sum]))
         norm = nn.utils.clip_grad_norm_(self.parameters, c.max_grad_norm)
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate.to(_RATE_TYPE[self.learning_rate.device.type])
+            group["lr"] = self.learning_rate.to(_RATE_TYPE[self._skip.device.type], copy=True)
         self._skip.copy_(~(loss_sum[0].isfinite() & norm.isfinite()))
         self.optimizer.step()
         return torch.cat([metrics, torch.stack([norm.detach(), self._skip]), asymmetry])
@@ -244,7 +246,7 @@ class PPO:
             return False
         kl = distributed.mean(metrics[LOSS_METRICS.index("Policy/approx_kl")])
         if c.schedule == "adaptive":
-            self.learning_rate = adapted_learning_rate(self.learning_rate, kl, desired_kl)
+            self.learning_rate.copy_(adapted_learning_rate(self.learning_rate, kl, desired_kl))
         return c.target_kl is not None and float(kl) > c.target_kl
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from legged_ppo.interface import Observations
+from legged_ppo.runtime.owned_state import OwnedState
 
 
 @dataclass
@@ -32,8 +33,8 @@ class Minibatch:
     """[L, B]"""
 
 
-class RolloutBuffer:
-    """Storage of one rollout, allocated once.
+class RolloutBuffer(OwnedState):
+    """Storage of one rollout, allocated once; `obs` and `states` by the first step that is stored.
 
     `starts[t]` is true where `obs[t]` is the first of an episode. The recurrent state is stored only
     where a chunk begins, every `bptt_length` steps.
@@ -43,6 +44,11 @@ class RolloutBuffer:
             each kind. None for one kind.
         learned_envs: minibatches are drawn from the first so many environments; None for all.
     """
+
+    owned = (
+        *("obs", "states", "starts", "actions", "log_probs", "values", "rewards", "final_values"),
+        *("terminated", "truncated", "advantages", "returns"),
+    )
 
     def __init__(
         self,

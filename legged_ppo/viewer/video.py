@@ -147,7 +147,7 @@ def _record(
 def _give(env: LocomotionEnv, command: Command) -> None:
     """Change the command of every robot now."""
     env.commands.fix(command)
-    env.commands.command = torch.tensor([command], device=env.device).expand(env.num_envs, 3)
+    env.commands.command.copy_(torch.tensor(command, device=env.device))
 
 
 def _scripted(script: Sequence[Segment], time: float) -> Segment:

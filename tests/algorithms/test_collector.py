@@ -155,9 +155,9 @@ def test_a_step_starts_an_episode_exactly_if_the_step_before_ended_one(make_env:
 
 def test_memory_of_ended_episodes_is_cleared_and_of_others_kept(make_env: MakeEnv) -> None:
     first, second = make_collected(make_env, 20), make_collected(make_env, 20)
-    ended = first.collector.starts
+    ended = first.collector.starts.clone()
     assert ended.any() and not ended.all()
-    second.collector.state = second.collector.state + 1.0
+    second.collector.state += 1.0
     for collected in (first, second):
         collected.buffer = RolloutBuffer(1, 1, 20, 3, torch.device("cpu"))
         collected.collect()

@@ -201,7 +201,7 @@ def test_update_makes_rewarded_actions_likelier(make_env: MakeEnv) -> None:
     learner = make_learner(make_env, learning_rate=1e-2, gamma=0.01)
     next_value = learner.collect()
     batch = learner.buffer.gather(torch.arange(NUM_ENVS * 3))
-    learner.buffer.rewards = learner.buffer.actions[..., 0] - learner.buffer.actions[..., 1]
+    learner.buffer.rewards.copy_(learner.buffer.actions[..., 0] - learner.buffer.actions[..., 1])
     before, _ = learner.ppo.evaluate(batch)
     learner.ppo.update(learner.buffer, next_value, progress=0.0)
     after, _ = learner.ppo.evaluate(batch)

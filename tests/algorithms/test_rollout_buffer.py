@@ -28,7 +28,8 @@ def encoded_buffer(bptt_length: int) -> RolloutBuffer:
         state = code[:, None].expand(LAYERS, N, HIDDEN) + torch.arange(LAYERS)[:, None, None]
         buffer.store_inputs(t, obs, state, is_start(code))
         buffer.store_action(t, code[:, None].expand(N, ACTIONS) + 0.25, code + 0.375, code + 0.5)
-    buffer.advantages, buffer.returns = codes() + 0.625, codes() + 0.75
+    buffer.advantages.copy_(codes() + 0.625)
+    buffer.returns.copy_(codes() + 0.75)
     return buffer
 
 

@@ -353,7 +353,7 @@ def test_progress_is_the_way_along_the_commands_of_the_whole_episode(
     face_east(env)
 
     def walk(command: list[float], velocity: list[float], steps: int) -> StepResult:
-        env.commands.command = torch.tensor([command] * 3)
+        env.commands.command.copy_(torch.tensor([command] * 3))
         state.base_lin_vel = torch.tensor([[*velocity, 0.4]] * 3)
         for _ in range(steps):
             result = env.step(torch.zeros(3, 12))
@@ -384,7 +384,7 @@ def test_the_commanded_path_turns_as_commanded_and_not_with_the_robot(
     face_east(env)
     asked = torch.tensor([0.0, 0.8, 0.8])
     turning = torch.tensor([0.8, 0.8, 0.0])
-    env.commands.command = torch.stack([torch.full((3,), 0.5), torch.zeros(3), asked], dim=1)
+    env.commands.command.copy_(torch.stack([torch.full((3,), 0.5), torch.zeros(3), asked], dim=1))
     state.base_lin_vel = torch.tensor([[0.5, 0.0, 0.0]] * 3)
     for step in range(steps):
         state.base_quat = from_yaw(turning * dt * step)
@@ -419,7 +419,7 @@ def test_a_course_begins_at_the_robots_heading_with_every_command(
 def test_tracking_errors_are_sums_over_the_robots(quiet: Config, kinematic: Kinematic) -> None:
     env = kinematic(quiet, 2)
     env.start_episodes_together()
-    env.commands.command = torch.tensor([[0.5, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    env.commands.command.copy_(torch.tensor([[0.5, 0.0, 1.0], [0.0, 0.0, 0.0]]))
     env.simulator.state.base_lin_vel = torch.tensor([[0.2, 0.4, 9.0], [0.0, -0.1, 0.0]])
     env.simulator.state.base_ang_vel = torch.tensor([[9.0, 9.0, 0.7], [0.0, 0.0, 0.2]])
     result = env.step(torch.zeros(2, 12))
@@ -459,7 +459,7 @@ def test_a_heading_command_steers_the_robot_in_the_observed_yaw_rate(
     quiet.task.commands.heading, quiet.task.commands.standing_fraction = True, 0.0
     env = kinematic(quiet, 2)
     env.start_episodes_together()
-    env.commands.heading = torch.tensor([1.0, 1.0])
+    env.commands.heading.fill_(1.0)
     env.simulator.state.base_quat = torch.tensor(
         [[1.0, 0.0, 0.0, 0.0], [math.cos(0.5), 0.0, 0.0, math.sin(0.5)]]
     )

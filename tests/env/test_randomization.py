@@ -184,7 +184,7 @@ def test_a_push_changes_the_velocity_of_a_simulated_robot(quiet: Config) -> None
     env.start_episodes_together()
     for _ in range(25):
         env.step(torch.zeros(4, 12))
-    env.randomization.push_clock = torch.tensor([0.0, 9.99, 0.0, 9.99])
+    env.randomization.push_clock.copy_(torch.tensor([0.0, 9.99, 0.0, 9.99]))
     before = env.simulator.state.base_lin_vel
     env.step(torch.zeros(4, 12))
     change = (env.simulator.state.base_lin_vel - before)[:, :2].norm(dim=1)

@@ -186,7 +186,7 @@ def disturbed(kinematic: Kinematic, config: Config, weights: RewardConfig) -> Lo
     config.task.rewards = weights
     env = kinematic(config, 2)
     env.start_episodes_together()
-    env.commands.command = torch.tensor([[0.5, 0.2, 0.3], [0.0, 0.0, 0.0]])
+    env.commands.command.copy_(torch.tensor([[0.5, 0.2, 0.3], [0.0, 0.0, 0.0]]))
     state = env.simulator.state
     state.base_pos[:, 2] += 0.1
     state.base_quat = torch.tensor([[0.98, 0.1, 0.1, 0.14]]).repeat(2, 1)

@@ -30,3 +30,29 @@ def test_a_state_of_another_shape_is_refused() -> None:
     state = Pair().state_dict() | {"first": torch.zeros(1)}
     with pytest.raises(RuntimeError, match=r"first: saved with shape \(1,\), needed \(3,\)"):
         Pair().load_state_dict(state)
+
+
+def test_dictionaries_of_tensors_are_owned_too() -> None:
+    class Memory(OwnedState):
+        owned = ("obs",)
+
+        def __init__(self) -> None:
+            self.obs = {"a": torch.zeros(2), "b": torch.zeros(1)}
+
+    saved, memory = Memory(), Memory()
+    saved.obs["a"] += 1.0
+    state = saved.state_dict()
+    saved.obs["a"].zero_()
+    memory.load_state_dict(state)
+    assert {n: t.tolist() for n, t in memory.owned_tensors().items()} == {
+        "obs.a": [1.0, 1.0],
+        "obs.b": [0.0],
+    }
+
+
+def test_an_owned_tensor_cannot_be_replaced_by_another() -> None:
+    pair = Pair()
+    pair.first += 1.0
+    with pytest.raises(AttributeError, match=r"Pair\.first is owned: write into it"):
+        pair.first = pair.first + 1.0
+    assert pair.first.tolist() == [1.0, 1.0, 1.0]

@@ -106,8 +106,8 @@ def test_solve_rates_are_a_mean_at_first_and_then_follow_the_last_episodes() -> 
 
 def test_metrics_tell_the_frontier_from_the_mean_level() -> None:
     state = curriculum("progress", [3, 0, 0, 1], types=[0, 0, 0, 1])
-    state.solve_rate = torch.tensor([[1.0, 0.9, 0.6, 0.2], [0.4, 0.0, 0.0, 0.9]])
-    state.episodes = torch.full_like(state.solve_rate, 10.0)
+    state.solve_rate.copy_(torch.tensor([[1.0, 0.9, 0.6, 0.2], [0.4, 0.0, 0.0, 0.9]]))
+    state.episodes.fill_(10.0)
     state.episodes[1, 3] = 9.0  # too few to believe the rate
     metrics = {name: float(value) for name, value in state.metrics(["stairs_up", "gaps"]).items()}
     assert metrics["Curriculum/level_stairs_up"] == 1.0 and metrics["Curriculum/level_gaps"] == 1.0
