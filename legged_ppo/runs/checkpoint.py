@@ -34,6 +34,7 @@ from legged_ppo.runs.checkpoint_contents import (
     stored_config,
 )
 from legged_ppo.runs.provenance import provenance
+from legged_ppo.runs.robot_model import read_model, same_model, with_stored_model
 
 FORMAT = "legged_ppo checkpoint 2"
 """The number changes when older policies cannot be read any more; 1 normalised scandots."""
@@ -144,13 +145,29 @@ def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
 
 
 def load_policy(path: str | Path) -> tuple[ActorCritic, Config, dict[str, Any]]:
-    """Policy, configuration and counters of a checkpoint, ready to act (no gradients)."""
+    """Policy, configuration and counters of a checkpoint, ready to act (no gradients).
+
+    The configuration's robot is the one in the checkpoint, whatever its files hold now.
+    """
     checkpoint = load_checkpoint(path)
-    config = checkpoint_config(checkpoint, path)
+    config = use_stored_model(checkpoint_config(checkpoint, path), checkpoint, path)
     policy = ActorCritic(checkpoint["obs_dims"], checkpoint["num_actions"], config.policy)
     policy.load_state_dict(checkpoint["policy"])
     policy.requires_grad_(False)
     return policy, config, checkpoint["counters"]
+
+
+def use_stored_model(config: Config, checkpoint: dict[str, Any], path: str | Path) -> Config:
+    """`with_stored_model`, for a checkpoint read from `path`.
+
+    Raises:
+        ConfigError: the stored model does not compile.
+    """
+    try:
+        return with_stored_model(config, checkpoint, path)
+    except ContentError as error:
+        expected = f"a checkpoint with a sound robot: {error}"
+        raise ConfigError("checkpoint", str(path), expected) from None
 
 
 def load_weights(path: str | Path, config: Config, env: Environment) -> dict[str, torch.Tensor]:
@@ -195,6 +212,8 @@ def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Pat
     """Refuse to resume a run whose robot, network or number of robots differs from `config`'s."""
     before = checkpoint_config(checkpoint, path)
     old, new = asdict(before), asdict(config)
+    if same_model(read_model(config), checkpoint.get("robot_model")):
+        old["robot"]["mjcf"] = new["robot"]["mjcf"]  # the same files in another place
     for section in ("robot", "policy", "terrain", "gym"):
         for key, value in new[section].items():
             if old[section][key] != value:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,9 @@ _LARGEST = 2**53
 
 _MOST_VALUES, _LONGEST_TEXT = 5_000, 100_000
 """Bounds of a stored config; the largest recipe has some 400 values."""
+
+MODEL_BYTES, MODEL_FILES = 64 * 2**20, 1000
+"""Bounds of a stored robot model."""
 
 
 class ContentError(ValueError):
@@ -82,6 +85,8 @@ def check_contents(payload: dict[str, Any]) -> None:
     config = stored_config(payload["config"])
     policy = _policy_shapes(payload, config)
     _check_tensors("policy", payload["policy"], policy.state_dict())
+    if payload.get("robot_model") is not None:
+        _check_robot_model(payload["robot_model"])
     if "ppo" in payload:  # a run can go on from it
         _check_optimizer(payload["ppo"], policy)
         _check_progress(payload)
@@ -250,6 +255,27 @@ def _check_average(average: Any, policy: dict[str, torch.Tensor]) -> None:
     _check_type("average", average, dict)
     wanted = {f"module.{name}": tensor for name, tensor in policy.items()}
     _check_tensors("average", average, wanted | {"n_averaged": torch.zeros((), dtype=torch.long)})
+
+
+def _check_robot_model(model: Any) -> None:
+    """Files of bytes, within the bounds, whose names stay inside a folder."""
+    _check_type("robot_model", model, dict)
+    files = model.get("files")
+    _check_type("robot_model.files", files, dict)
+    if len(files) > MODEL_FILES or not isinstance(model.get("main"), str):
+        raise ContentError(f"robot_model names no main file, or has over {MODEL_FILES} files")
+    if model["main"] not in files:
+        raise ContentError("robot_model lacks its main file")
+    for name, content in files.items():
+        parts = PurePosixPath(name).parts if isinstance(name, str) else ()
+        if not parts or parts[0] == "/" or ".." in parts or not name.isprintable():
+            raise ContentError(f"robot_model has a file named {name!r}"[:200])
+        shape = (content.numel(),) if isinstance(content, torch.Tensor) else ()
+        _check_tensor(f"robot_model.{name}"[:200], content, shape, torch.uint8)
+        if not content.is_contiguous():
+            raise ContentError(f"robot_model.{name} is not contiguous"[:200])
+    if (size := sum(content.numel() for content in files.values())) > MODEL_BYTES:
+        raise ContentError(f"robot_model has {size} bytes, at most {MODEL_BYTES} are allowed")
 
 
 def _check_generators(name: str, rank: dict[str, Any]) -> None:

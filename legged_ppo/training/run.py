@@ -88,6 +88,7 @@ def _start(config: Config, name: str, init_from: str | Path | None, device: torc
 def _resume(config: Config, resume: str, device: torch.device) -> Path:
     path = find_checkpoint(resume, config.training.log_dir, "--resume", TO_RESUME)
     saved = checkpoints.load_checkpoint(path)
+    config = checkpoints.use_stored_model(config, saved, path)
     checkpoints.check_compatible(saved, config, path)
     counters = saved["counters"]
     if counters["env_steps"] >= config.training.total_timesteps:

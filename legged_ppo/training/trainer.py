@@ -33,6 +33,7 @@ from legged_ppo.runs.checkpoint import (
     to_device,
 )
 from legged_ppo.runs.provenance import provenance
+from legged_ppo.runs.robot_model import read_model
 from legged_ppo.runs.run_directory import BEST, FINAL, LATEST, RunDirectory
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.cuda_graphs import Captured
@@ -114,6 +115,7 @@ class Trainer:
             config.training.total_timesteps / self.steps_per_iteration
         )
         self.health = HealthMonitor(rules_for(config, env.num_actions, self.total_iterations))
+        self._robot_model = read_model(config)
         self._divergence = DivergenceMonitor(run.checkpoints / LATEST)
         if checkpoint is not None:
             self._restore(checkpoint)
@@ -333,6 +335,7 @@ class Trainer:
     def _payload(self) -> dict[str, Any]:
         return {
             "config": asdict(self.config),
+            "robot_model": self._robot_model,
             "obs_dims": self.env.obs_dims,
             "num_actions": self.env.num_actions,
             "policy": self.policy.state_dict(),

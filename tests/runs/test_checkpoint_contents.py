@@ -54,6 +54,7 @@ def payload() -> Payload:
         "episodes": [[1.0, 2.0], [0.0, 0.0]],
         "health": {},
         "device": "cpu",
+        "robot_model": {"main": "x.xml", "files": {"x.xml": torch.zeros(9, dtype=torch.uint8)}},
     }
 
 
@@ -138,6 +139,7 @@ def at(*keys: Any) -> Callable[[Payload, Any], None]:
     return change
 
 
+BYTES = torch.zeros(1, dtype=torch.uint8)
 STATE = ("ppo", "optimizer", "state")
 MALFORMED: list[tuple[Callable[[Payload, Any], None], Any, str]] = [
     (at("config"), None, "config"),
@@ -190,6 +192,20 @@ MALFORMED: list[tuple[Callable[[Payload, Any], None], Any, str]] = [
     (at("episodes"), [[1.0], [1.0, 2.0]], "episodes"),
     (at("episodes"), [["one"]], "episodes"),
     (at("health"), {"kl": "ill"}, "health"),
+    (at("robot_model"), [], "robot_model"),
+    (at("robot_model", "files"), None, "robot_model.files"),
+    (at("robot_model", "main"), ["x.xml"], "robot_model"),
+    (at("robot_model", "main"), "y.xml", "main file"),
+    (at("robot_model", "files", "../x"), BYTES, "../x"),
+    (at("robot_model", "files", "/x"), BYTES, "/x"),
+    (at("robot_model", "files", "."), BYTES, "'.'"),
+    (at("robot_model", "files", "a\n"), BYTES, "named"),
+    (at("robot_model", "files", 3), BYTES, "named 3"),
+    (at("robot_model", "files", "x.xml"), b"<mujoco/>", "x.xml"),
+    (at("robot_model", "files", "x.xml"), torch.zeros(3), "x.xml"),
+    (at("robot_model", "files", "x.xml"), torch.zeros(2, 2, dtype=torch.uint8), "x.xml"),
+    (at("robot_model", "files", "x.xml"), BYTES.expand(2**40), "contiguous"),
+    (at("robot_model", "files"), {"x.xml": BYTES, **{str(i): BYTES for i in range(1001)}}, "1000"),
     (at("device"), None, "device"),
 ]
 
