@@ -16,7 +16,7 @@ from legged_ppo.env import commands, locomotion
 from legged_ppo.interface import Environment, Observations, StepResult
 from legged_ppo.sim import indexing
 
-pytest_plugins = ["checkpoints"]
+pytest_plugins = ["checkpoints", "extension_modules"]
 
 
 class EndingEnv(Environment):

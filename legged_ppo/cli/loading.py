@@ -17,7 +17,8 @@ from legged_ppo.runs.checkpoint import load_policy
 from legged_ppo.runs.run_directory import find_checkpoint
 from legged_ppo.terrain.checks import check_ground
 
-_ROBOT_SECTIONS, _GYM_SECTIONS = ("robot", "terrain", "sim", "task"), ("gym",)
+_ROBOT_SECTIONS = ("robot", "terrain", "sim", "task", "extensions")
+_GYM_SECTIONS = ("gym", "extensions")
 """What an override may change of a checkpoint's config; the network and its training are done."""
 _GYM_FIXED = ("id", "observe", "image_size", "grayscale", "normalize_reward", "processes")
 """Keys of `gym` that decide what the policy sees, or that no evaluation reads."""
@@ -37,7 +38,7 @@ def load_for_evaluation(
     """
     path = find_checkpoint(arguments.checkpoint, arguments.log_dir)
     policy, trained, counters = load_policy(path)
-    check_import(trained.gym.id, arguments.overrides, path)
+    check_import(trained, arguments.overrides, path)
     sections = _GYM_SECTIONS if trained.gym.id else _ROBOT_SECTIONS
     config = apply_overrides(trained, arguments.overrides, sections)
     with errors_from(str(path), arguments.overrides):

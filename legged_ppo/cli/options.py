@@ -97,12 +97,17 @@ def refuse(arguments: argparse.Namespace, why: str, *names: str) -> None:
             raise ConfigError(option, str(value), f"left out {why}")
 
 
-def check_import(gym_id: str, overrides: Sequence[str], checkpoint: Path) -> None:
-    """Refuse `module:Env` of a checkpoint, which would be imported, unless the user names it too.
+def check_import(config: Config, overrides: Sequence[str], checkpoint: Path) -> None:
+    """Refuse what a checkpoint would import, unless the user names it too: `gym.id=module:Env`, extensions.
 
     Raises:
-        ConfigError: no override has the same `gym.id`.
+        ConfigError: no override names the same.
     """
-    if ":" in gym_id and f"gym.id={gym_id}" not in overrides:
-        expected = f"gym.id={gym_id} among the overrides: a checkpoint alone imports no module"
-        raise ConfigError("gym.id", gym_id, expected, source=str(checkpoint))
+    from legged_ppo.config.extensions import check_named
+    from legged_ppo.config.keys import override_values
+
+    name, given = config.gym.id, override_values(overrides)
+    if ":" in name and given.get("gym.id") != name:
+        expected = f"gym.id={name} among the overrides: a checkpoint alone imports no module"
+        raise ConfigError("gym.id", name, expected, source=str(checkpoint))
+    check_named(config.extensions, given.get("extensions"), checkpoint)

@@ -106,7 +106,7 @@ def _config_of(arguments: argparse.Namespace) -> Config:
     log_dir = given.get("training.log_dir", TrainingConfig().log_dir)
     path = find_checkpoint(arguments.resume, log_dir, "--resume", TO_RESUME)
     saved = checkpoints.checkpoint_config(checkpoints.load_checkpoint(path), path)
-    check_import(saved.gym.id, arguments.overrides, path)
+    check_import(saved, arguments.overrides, path)
     arguments.resume = str(path)
     if RunDirectory.of_checkpoint(path) is None:  # moved: the stored folder may be another run's
         saved.training.log_dir = log_dir

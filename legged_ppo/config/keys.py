@@ -109,6 +109,19 @@ def check_overrides(overrides: Sequence[str]) -> None:
             raise ConfigError(key, text, expected, source=COMMAND_LINE) from None
 
 
+def override_values(overrides: Sequence[str]) -> dict[str, Any]:
+    """The parsed values of overrides of the form `key=value`.
+
+    Raises:
+        ConfigError: what `check_overrides` raises.
+    """
+    check_overrides(overrides)
+    parser = OverridesParser.create()
+    given = [each for each in overrides if dictionary_override(each) is None]
+    parsed = [parser.parse_override(each) for each in given]
+    return {each.key_or_group: each.value() for each in parsed if not each.is_delete()}
+
+
 @contextlib.contextmanager
 def errors_from(source: str, overrides: Sequence[str]) -> Iterator[None]:
     """A `ConfigError` raised inside gets its source: the command line where it set the key, else `source`."""

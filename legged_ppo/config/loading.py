@@ -17,6 +17,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, OmegaConf
 
+from legged_ppo.config.extensions import check_extensions
 from legged_ppo.config.keys import (
     COMMAND_LINE,
     check_overrides,
@@ -47,7 +48,7 @@ _GROUP_ADVICE = (
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """Compose, type-check and validate a recipe.
+    """Compose, type-check and validate a recipe; imports its extensions.
 
     Raises:
         ConfigError: the file is missing or not YAML, or a key or value is not allowed.
@@ -77,6 +78,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise _as_config_error(error, path, overrides) from None
     with errors_from(str(path), overrides):
         validate(config)
+        check_extensions(config, path.resolve().parent)
     return config
 
 

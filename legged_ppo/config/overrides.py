@@ -11,6 +11,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from legged_ppo.config.extensions import check_extensions
 from legged_ppo.config.keys import (
     COMMAND_LINE,
     check_overrides,
@@ -33,6 +34,8 @@ def apply_overrides(
 ) -> Config:
     """A copy of `config` with the overrides: `task.max_tilt=0.8`, or a group as in `terrain=flat`.
 
+    Imports the config's extensions: check one of a checkpoint with `check_named` first.
+
     Args:
         sections: sections of the schema that may change; a change of another would have no effect.
 
@@ -48,6 +51,7 @@ def apply_overrides(
     try:
         changed = to_config(OmegaConf.to_container(values))  # type: ignore[arg-type]
         validate(changed)
+        check_extensions(changed)
     except ConfigError as error:
         error.source = error.source or COMMAND_LINE
         raise
@@ -97,7 +101,8 @@ def _check_key(key: str, sections: Sequence[str]) -> None:
 def _is_group(override: str) -> bool:
     """Whether an override chooses a file of a group, as in terrain=flat or +preset=debug."""
     key, _, text = override.lstrip("+").partition("=")
-    return (key in ALL_SECTIONS or (CONFIG_DIR / key).is_dir()) and not text.startswith("{")
+    is_section = known_keys().get(key) == "section"
+    return (is_section or (CONFIG_DIR / key).is_dir()) and not text.startswith("{")
 
 
 def _apply_group(values: DictConfig, group: str, name: str, sections: Sequence[str]) -> None:

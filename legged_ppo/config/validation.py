@@ -21,7 +21,10 @@ def validate(config: Config) -> None:
     _check_bounds(config, "")
     _check_ppo(config.ppo)
     _check_policy(config.policy)
-    if config.policy.distribution == "categorical" and not config.gym.id:
+    if config.gym.id and config.environment:
+        expected = "empty with gym.id, which is trained on instead"
+        raise ConfigError("environment", config.environment, expected)
+    if config.policy.distribution == "categorical" and not (config.gym.id or config.environment):
         expected = "another distribution for robots, whose actions are continuous"
         raise ConfigError("policy.distribution", "categorical", expected)
     _check_sim(config.sim)
@@ -100,7 +103,8 @@ def _check_task(task: TaskConfig, control_dt: float) -> None:
             commands.flat_velocity,
             "[] unless task.commands.heading is true: the curves are headings",
         )
-    if not (rewards.tracking or rewards.tracking_lin_vel or rewards.tracking_ang_vel):
+    tracking = (rewards.tracking, rewards.tracking_lin_vel, rewards.tracking_ang_vel)
+    if not any(tracking) and not any(rewards.extra.values()):
         expected = "a tracking weight other than 0; nothing to learn"
         raise ConfigError("task.rewards.tracking_lin_vel", 0.0, expected)
     latency = task.randomization.latency_s

@@ -2,29 +2,69 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
+from legged_ppo.config.extensions import load_extensions
 from legged_ppo.config.schema import Config
 from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.errors import ConfigError
+from legged_ppo.interface import Environment
 from legged_ppo.robots.spec import load_robot
 from legged_ppo.sim.factory import make_simulator
 from legged_ppo.terrain.grid import build_terrain
 
-_INSTALL_GYM = "pip install -c constraints.txt -e '.[gym]'"
-_INSTALL_WARP = "pip install -c constraints.txt -e '.[gpu]'"
-
 
 def make_env(
+    config: Config, num_envs: int, seed: int, device: torch.device | str = "cpu"
+) -> Environment:
+    """The environment of a recipe: `LocomotionEnv`, or the one of its extensions that `environment` names.
+
+    Raises:
+        ConfigError: the robot or the terrain cannot be built, the engine does not run on the device, or what
+            an extension returns is no `Environment`.
+    """
+    kind = _environment(config)
+    if _is_locomotion(kind):
+        return make_locomotion_env(config, num_envs, seed, device)
+    env = kind(config, num_envs, seed, torch.device(device))
+    if not isinstance(env, Environment):
+        found = f"{config.environment} returned a {type(env).__name__}"
+        raise ConfigError("environment", found, "an Environment of legged_ppo.interface")
+    return env
+
+
+def make_locomotion_env(
     config: Config, num_envs: int, seed: int, device: torch.device | str = "cpu"
 ) -> LocomotionEnv:
     """Robot, terrain, physics and task of `config`, with `num_envs` robots.
 
     Raises:
-        ConfigError: the robot or the terrain cannot be built, or the engine does not run on the device.
+        ConfigError: see `make_env`; `environment` names one that is not a subclass of `LocomotionEnv`.
     """
+    kind = _environment(config)
+    if not _is_locomotion(kind):
+        raise ConfigError("environment", config.environment, "a subclass of LocomotionEnv here")
     robot = load_robot(config.robot)
     terrain = build_terrain(config.terrain)
     simulator = make_simulator(config.sim, robot, terrain, num_envs, torch.device(device))
     generator = torch.Generator(device=simulator.device)
     generator.manual_seed(seed)
-    return LocomotionEnv(config, robot, terrain, simulator, generator)
+    return kind(config, robot, terrain, simulator, generator)
+
+
+def _is_locomotion(kind: Any) -> bool:
+    return inspect.isclass(kind) and issubclass(kind, LocomotionEnv)
+
+
+def _environment(config: Config) -> Callable[..., Any]:
+    if not config.environment:
+        return LocomotionEnv
+    found = load_extensions(config.extensions).environments
+    if config.environment not in found:
+        expected = "a name in ENVIRONMENTS of the recipe's extensions"
+        raise ConfigError("environment", config.environment, expected, choices=found)
+    return found[config.environment]

@@ -10,6 +10,7 @@ import torch
 from legged_ppo.config.schema import Config
 from legged_ppo.env import rewards
 from legged_ppo.env.commands import VelocityCommands
+from legged_ppo.env.extension_terms import ExtensionTerms
 from legged_ppo.env.observations import ObservationBuilder
 from legged_ppo.env.randomization import Randomization
 from legged_ppo.env.symmetry import make_symmetry
@@ -80,6 +81,7 @@ class LocomotionEnv(Environment):
         self.scandots = Scandots(sight.scandots, self.num_envs, self.dt, generator, sight.noise)
         self.observations = ObservationBuilder(sight, robot, self.scandots.size, generator)
         self.obs_dims = self.observations.dims
+        self.extension_terms = ExtensionTerms(config, self.num_envs, self.device)
         self.reward_terms = rewards.active_terms(task.rewards)
         self.episode_metrics = _EPISODE_METRICS + [f"Episode/rew_{n}" for n in self.reward_terms]
         self.step_metrics = _STEP_METRICS
@@ -232,7 +234,9 @@ class LocomotionEnv(Environment):
         tilted = self.projected_gravity[:, 2] > -math.cos(self.config.task.max_tilt)
         self.failed.copy_(state.failed | ~sound | ~self._measured_finite())
         terminated = state.termination_contact | tilted | self.failed
-        reward, terms, terminated = self._reward(terminated)
+        inputs = self._reward_inputs(terminated)
+        inputs.fell = self.extension_terms.ended(inputs)
+        reward, terms, terminated = self._reward(inputs)
         truncated = (self.episode_length >= self.max_episode_length) & ~terminated
         self._account(reward, terms, terminated)
 
@@ -251,7 +255,8 @@ class LocomotionEnv(Environment):
         return StepResult(obs, reward, terminated, truncated, final_obs, info)
 
     def state_dict(self) -> dict[str, Any]:
-        return {
+        extra = self.extension_terms.state_dict()
+        return ({"extensions": extra} if extra else {}) | {
             "simulator": self.simulator.state_dict(),
             "commands": self.commands.state_dict(),
             "randomization": self.randomization.state_dict(),
@@ -268,6 +273,7 @@ class LocomotionEnv(Environment):
         self.commands.load_state_dict(state["commands"])
         self.randomization.load_state_dict(state["randomization"])
         self.scandots.load_state_dict(state["scandots"])
+        self.extension_terms.load_state_dict(state.get("extensions", {}))
         for name in _STATE:
             getattr(self, name).copy_(state["buffers"][name])
         self.generator.set_state(state["generator"])
@@ -353,13 +359,10 @@ class LocomotionEnv(Environment):
         )
         return torch.cat(parts, dim=1).isfinite().all(1)
 
-    def _reward(self, fell: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Reward [N], its weighted terms [N, terms] and `fell` [N] with the robots whose terms are not
-        finite, which fail; terms of failed robots are 0."""
-        state, config = self.simulator.state, self.config.task.rewards
-        inputs = rewards.RewardInputs(
-            state=state,
-            config=config,
+    def _reward_inputs(self, fell: torch.Tensor) -> rewards.RewardInputs:
+        return rewards.RewardInputs(
+            state=self.simulator.state,
+            config=self.config.task.rewards,
             command=self.commands.command,
             path_velocity=self.path_velocity,
             projected_gravity=self.projected_gravity,
@@ -378,10 +381,20 @@ class LocomotionEnv(Environment):
             fell=fell,
             dt=self.dt,
         )
-        values = [rewards.TERMS[name](inputs) for name in self.reward_terms]
+
+    def _reward(
+        self, inputs: rewards.RewardInputs
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Reward [N], its weighted terms [N, terms] and `inputs.fell` [N] with the robots whose terms are not
+        finite, which fail; terms of failed robots are 0."""
+        config, extra = inputs.config, self.extension_terms
+        values = [
+            extra.reward(name, inputs) if name in extra.rewards else rewards.TERMS[name](inputs)
+            for name in self.reward_terms
+        ]
         terms = torch.stack(values, dim=1) * self._weights
         self.failed |= ~terms.isfinite().all(1)
-        fell = fell | self.failed
+        fell = inputs.fell | self.failed
         terms = _zero_rows(terms, self.failed)
         reward = terms.sum(1)
         if config.only_positive:
@@ -457,6 +470,7 @@ class LocomotionEnv(Environment):
         self.contact &= keep[:, None]
         self.duty.masked_fill_(chosen, _START_DUTY)
         torch.where(chosen, self.position, self.start, out=self.start)
+        self.extension_terms.reset(mask)
         self.scandots.reset(mask, self._survey())
         self.commands.steer(self.yaw)
 

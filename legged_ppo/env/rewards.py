@@ -53,7 +53,7 @@ class RewardInputs:
     soft_limits: torch.Tensor
     """[J, 2] rad"""
     fell: torch.Tensor
-    """[N] bool, the episode ended by a fall in this step"""
+    """[N] bool, the episode ended by a fall in this step; for terminations, by one of those before it"""
     dt: float
     """s, control step"""
 
@@ -231,6 +231,6 @@ TERMS: dict[str, Callable[[RewardInputs], torch.Tensor]] = {
 
 
 def active_terms(config: RewardConfig) -> dict[str, float]:
-    """Names and weights of the terms with a non-zero weight, in the order of `TERMS`."""
-    weights = {name: float(getattr(config, name)) for name in TERMS}
+    """Names and weights of the terms with a non-zero weight: those of `TERMS`, then those of extensions."""
+    weights = {name: float(getattr(config, name)) for name in TERMS} | config.extra
     return {name: weight for name, weight in weights.items() if weight != 0.0}

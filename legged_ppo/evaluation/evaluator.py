@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from legged_ppo.config.schema import Config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.evaluation.rollout import rollout
 from legged_ppo.evaluation.statistics import Episodes, concatenate, summarize_by_terrain
@@ -104,7 +104,7 @@ def collect_episodes(
     seeds = np.random.SeedSequence(seed).generate_state(len(sizes)).tolist()
     parts = []
     for robots, round_seed in zip(sizes, seeds, strict=True):
-        env = make_env(conditions, robots, round_seed, policy.device)
+        env = make_locomotion_env(conditions, robots, round_seed, policy.device)
         env.commands.fix(command, hold_heading=hold_heading)
         if place is not None:
             env.place(*env.terrain.place(*place))

@@ -228,6 +228,10 @@ def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Pat
         if saved[key] != value:
             expected = f"{saved[key]!r}, as in the checkpoint"
             raise ConfigError(key, value, expected, source=f"resume {path}")
+    for key in ("extensions", "environment"):
+        if old[key] != new[key]:
+            expected = f"{old[key]!r}, as in the checkpoint"
+            raise ConfigError(key, new[key], expected, source=f"resume {path}")
     keys = [
         ("sim", "engine"),
         ("training", "num_envs"),
@@ -268,6 +272,7 @@ def _state_shapes(config: Config) -> dict[str, Any]:
     sight = task.observations.scandots
     return {
         "task.rewards (terms that count)": list(active_terms(task.rewards)),
+        "task.terminations": task.terminations,
         "task.observations.scandots.x": sight.x,
         "task.observations.scandots.y": sight.y,
         "task.observations.scandots.latency_s": sight.latency_s,

@@ -9,7 +9,7 @@ import mujoco.viewer
 import torch
 
 from legged_ppo.config.schema import Config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.evaluation.evaluator import evaluation_config
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
@@ -30,7 +30,7 @@ def view(
     stochastic: bool,
 ) -> None:
     """Show one robot; ends after `episodes` or when the window is closed."""
-    env = make_env(evaluation_config(config), 1, seed)
+    env = make_locomotion_env(evaluation_config(config), 1, seed)
     env.commands.fix(command)
     if place is not None:
         env.place(*env.terrain.place(*place))

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from legged_ppo.config.schema import Config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.evaluation.evaluator import evaluation_config
 from legged_ppo.models.actor_critic import ActorCritic
@@ -101,7 +101,7 @@ def render_episodes(
     use_working_backend()
     config = evaluation_config(config)
     config.task.observations.noise = config.task.observations.noise and stochastic
-    env = make_env(config, 1, seed)
+    env = make_locomotion_env(config, 1, seed)
     if place is not None:
         env.place(*env.terrain.place(*place))
     generator = torch.Generator(env.device).manual_seed(seed) if stochastic else None

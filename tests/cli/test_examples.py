@@ -14,7 +14,7 @@ from legged_ppo.cli import evaluate, options, play, train
 from legged_ppo.cli import terrain as gallery
 from legged_ppo.cli.loading import load_for_evaluation
 from legged_ppo.config.loading import load_config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.runs.checkpoint import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,11 +74,11 @@ def test_examples_work_after_the_quickstart(
             _, config, *_ = load_for_evaluation(arguments)
             config, place = options.restricted(arguments, config)
             if place is not None:
-                make_env(config, 1, 0).terrain.place(*place)
+                make_locomotion_env(config, 1, 0).terrain.place(*place)
     elif arguments.config:
         config = load_config(arguments.config, arguments.overrides)
         if getattr(arguments, "init_from", None):
-            load_weights(arguments.init_from, config, make_env(config, 1, 0))
+            load_weights(arguments.init_from, config, make_locomotion_env(config, 1, 0))
 
 
 def test_a_type_of_no_column_is_refused_with_the_terrain_that_has_it(

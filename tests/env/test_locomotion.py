@@ -14,7 +14,7 @@ import torch
 from rollouts import actions, assert_same_results, rollout
 
 from legged_ppo.config.schema import Config, RewardConfig
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.env.rewards import TERMS
 from legged_ppo.interface import StepResult
@@ -31,7 +31,7 @@ def metric(env: LocomotionEnv, result: StepResult, name: str) -> float:
 
 
 def test_results_have_the_promised_shapes_and_types_and_are_finite(busy: Config) -> None:
-    env = make_env(busy, 6, seed=0)
+    env = make_locomotion_env(busy, 6, seed=0)
     first = env.reset()
     kept = {name: group.clone() for name, group in first.items()}
     for obs in (first, *(result.obs for result in rollout(env, range(40)))):
@@ -50,7 +50,7 @@ def test_results_have_the_promised_shapes_and_types_and_are_finite(busy: Config)
 
 
 def test_episode_clocks_are_spread_after_a_reset(quiet: Config) -> None:
-    env = make_env(quiet, 64, seed=0)
+    env = make_locomotion_env(quiet, 64, seed=0)
     env.reset()
     clock = env.episode_length.float() / env.max_episode_length
     assert clock.min() >= 0.0 and clock.max() < 1.0
@@ -62,7 +62,7 @@ def test_episode_clocks_are_spread_after_a_reset(quiet: Config) -> None:
 
 def test_an_episode_times_out_after_its_length_and_starts_anew(quiet: Config) -> None:
     quiet.task.episode_length_s = 0.2
-    env = make_env(quiet, 3, seed=0)
+    env = make_locomotion_env(quiet, 3, seed=0)
     env.start_episodes_together()
     for result in rollout(env, range(9), size=0.1):
         assert not (result.terminated | result.truncated).any()
@@ -97,7 +97,7 @@ def test_a_tilt_beyond_the_limit_is_a_fall(quiet: Config, kinematic: Kinematic) 
 
 
 def test_final_obs_differ_from_obs_only_where_an_episode_ended(busy: Config) -> None:
-    env = make_env(busy, 8, seed=0)
+    env = make_locomotion_env(busy, 8, seed=0)
     env.reset()
     mixed = 0
     for result in rollout(env, range(40)):
@@ -172,12 +172,12 @@ def test_actions_are_clipped_and_move_the_targets_from_the_default_pose(
 
 
 def test_noise_reaches_what_sensors_measure_and_never_the_critic(quiet: Config) -> None:
-    env = make_env(quiet, 4, seed=0)
+    env = make_locomotion_env(quiet, 4, seed=0)
     env.start_episodes_together()
     first, second = env._observe(), env._observe()
     assert all(torch.equal(first[name], second[name]) for name in first)
     quiet.task.observations.noise = True
-    noisy = make_env(quiet, 4, seed=0)
+    noisy = make_locomotion_env(quiet, 4, seed=0)
     noisy.start_episodes_together()
     first = noisy._observe()
     noisy.scandots.step(noisy._survey())
@@ -231,7 +231,7 @@ def test_scandots_see_the_ground_ahead_in_the_robots_heading(
 
 
 def test_a_robot_whose_physics_fail_ends_alone_and_goes_on(quiet: Config) -> None:
-    env, reference = make_env(quiet, 3, seed=0), make_env(quiet, 3, seed=0)
+    env, reference = make_locomotion_env(quiet, 3, seed=0), make_locomotion_env(quiet, 3, seed=0)
     for each in (env, reference):
         each.start_episodes_together()
         rollout(each, range(3))
@@ -313,7 +313,7 @@ def test_a_sensor_that_no_reward_reads_fails_its_robot(quiet: Config, kinematic:
 
 
 def test_the_seed_decides_everything(busy: Config) -> None:
-    envs = [make_env(busy, 4, seed=seed) for seed in (3, 3, 4)]
+    envs = [make_locomotion_env(busy, 4, seed=seed) for seed in (3, 3, 4)]
     first = [env.reset() for env in envs]
     assert all(torch.equal(first[0][name], first[1][name]) for name in first[0])
     results = [rollout(env, range(40)) for env in envs]
@@ -329,10 +329,10 @@ def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_loaded_state_continues_bit_for_bit_in_a_fresh_environment(busy: Config) -> None:
-    env = make_env(busy, 6, seed=0)
+    env = make_locomotion_env(busy, 6, seed=0)
     env.reset()
     rollout(env, range(35))
-    resumed = make_env(busy, 6, seed=99)
+    resumed = make_locomotion_env(busy, 6, seed=99)
     resumed.load_state_dict(through_a_file(env.state_dict()))
     results = rollout(env, range(35, 80))
     assert_same_results(results, rollout(resumed, range(35, 80)))
@@ -445,7 +445,7 @@ def test_a_swing_is_timed_from_take_off_to_landing(quiet: Config, kinematic: Kin
 
 
 def test_a_fixed_command_holds_through_resets_and_is_observed(busy: Config) -> None:
-    env = make_env(busy, 4, seed=0)
+    env = make_locomotion_env(busy, 4, seed=0)
     env.commands.fix((0.5, -0.2, 0.1))
     wanted = torch.tensor([0.5, -0.2, 0.1]).repeat(4, 1)
     assert torch.equal(env.reset()["commands"], wanted)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from legged_ppo.config.schema import Config, RandomizationConfig, RobotConfig
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.env.randomization import Randomization
 from legged_ppo.robots.spec import load_robot
@@ -144,7 +144,7 @@ def test_an_interval_of_zero_switches_pushes_off(draw: Draw) -> None:
 
 def run(config: Config, randomization: RandomizationConfig, steps: int = 12) -> LocomotionEnv:
     config.task.randomization = randomization
-    env = make_env(config, 2, seed=0)
+    env = make_locomotion_env(config, 2, seed=0)
     env.start_episodes_together()
     generator = torch.Generator().manual_seed(0)
     for _ in range(steps):
@@ -180,7 +180,7 @@ def test_every_key_changes_how_the_robots_move(
 def test_a_push_changes_the_velocity_of_a_simulated_robot(quiet: Config) -> None:
     config = replace(OFF, push_interval_s=10.0, push_velocity=1.0)
     quiet.task.randomization = config
-    env = make_env(quiet, 4, seed=0)
+    env = make_locomotion_env(quiet, 4, seed=0)
     env.start_episodes_together()
     for _ in range(25):
         env.step(torch.zeros(4, 12))

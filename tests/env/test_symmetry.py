@@ -10,7 +10,7 @@ import torch
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.config.schema import Config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.symmetry import joint_permutation
 from legged_ppo.errors import ConfigError
 from legged_ppo.interface import ROTATION, VECTOR, SignedPermutation
@@ -42,7 +42,7 @@ def make_config(*overrides: str) -> Config:
 
 
 def test_reflections_are_their_own_inverses() -> None:
-    env = make_env(make_config(), 2, seed=1)
+    env = make_locomotion_env(make_config(), 2, seed=1)
     for name, width in env.obs_dims.items():
         x = torch.randn(3, width)
         reflect = env.symmetry.observations[name]
@@ -57,7 +57,7 @@ def test_a_mirrored_robot_moves_as_the_reflection_says(robot: str) -> None:
     """Two robots in states and under actions that are each other's mirror images (A1's centre of mass is
     4 mm off the middle)."""
     shifted = "task.randomization.com_shift=[-0.05,0.05]"
-    env = make_env(make_config("terrain=flat", f"robot={robot}", shifted), 2, seed=1)
+    env = make_locomotion_env(make_config("terrain=flat", f"robot={robot}", shifted), 2, seed=1)
     mirror, g = env.symmetry, torch.Generator().manual_seed(2)
     env.start_episodes_together()
     base = env.simulator.state.base_pos.clone()
@@ -99,7 +99,7 @@ def test_a_mirrored_robot_moves_as_the_reflection_says(robot: str) -> None:
 
 def test_twins_live_the_same_life_mirrored() -> None:
     config = make_config("terrain=course")
-    plain, env = make_env(config, 3, seed=1), make_env(config, 3, seed=1)
+    plain, env = make_locomotion_env(config, 3, seed=1), make_locomotion_env(config, 3, seed=1)
     twins = SymmetryAugmentedEnv(env, env.symmetry)
     obs, both = plain.reset(), twins.reset()
     for _ in range(3):
@@ -132,7 +132,7 @@ def small(folder: Path, *more: str) -> Config:
 
 
 def make_trainer(config: Config, **saved: Any) -> Trainer:
-    env = make_env(config, config.training.num_envs, seed=1)
+    env = make_locomotion_env(config, config.training.num_envs, seed=1)
     return Trainer(config, env, RunDirectory.create(config, "mirror"), scorer=None, **saved)
 
 
@@ -211,14 +211,14 @@ def test_augmentation_learns_from_robots_and_twins_alike(tmp_path: Path) -> None
 @pytest.mark.parametrize("preset", ["legged_gym", "extreme_parkour", "sparse"])
 def test_every_preset_of_scandots_has_a_reflection(preset: str) -> None:
     path = CONFIG_DIR / "phase1_quickstart.yaml"
-    env = make_env(load_config(path, [*STILL, f"+scandots={preset}"]), 1, seed=1)
+    env = make_locomotion_env(load_config(path, [*STILL, f"+scandots={preset}"]), 1, seed=1)
     grid, reflect = env.scandots.grid, env.symmetry.observations["scandots"]
     assert torch.equal(reflect(grid[:, 0]), grid[:, 0])
     torch.testing.assert_close(reflect(grid[:, 1]), -grid[:, 1])
 
 
 def test_axes_are_compared_in_the_robot_and_not_in_its_turned_links(tmp_path: Path) -> None:
-    text = make_env(make_config(), 1, seed=1).robot.path.read_text()
+    text = make_locomotion_env(make_config(), 1, seed=1).robot.path.read_text()
     # The axis is the robot's x still, though the link's own y.
     for old, new in (
         ('<body name="FL_hip" ', '<body name="FL_hip" euler="0 0 1.5707963" '),

@@ -14,7 +14,7 @@ from legged_ppo.config.schema import (
     CurriculumConfig,
     TerrainConfig,
 )
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.terrain.tile import RIM
 
@@ -22,10 +22,10 @@ Kinematic = Callable[..., LocomotionEnv]
 
 
 def test_levels_are_shared_out_among_another_number_of_ranks(busy: Config) -> None:
-    parts = [make_env(busy, 6, seed=seed) for seed in (0, 1)]
+    parts = [make_locomotion_env(busy, 6, seed=seed) for seed in (0, 1)]
     for level, env in enumerate(parts):
         env.curriculum.levels[:] = level
-    everyone = make_env(busy, 12, seed=2)
+    everyone = make_locomotion_env(busy, 12, seed=2)
     everyone.load_levels([env.state_dict() for env in parts])
     assert everyone.terrain_type.tolist() == [0] * 6 + [1] * 6
     assert everyone.terrain_level.tolist() == [0] * 3 + [1] * 3 + [0] * 3 + [1] * 3
@@ -34,7 +34,7 @@ def test_levels_are_shared_out_among_another_number_of_ranks(busy: Config) -> No
 
 
 def test_robots_start_on_their_tiles_at_the_spawn_height(busy: Config) -> None:
-    env = make_env(busy, 16, seed=0)
+    env = make_locomotion_env(busy, 16, seed=0)
     env.reset()
     position = env.simulator.state.base_pos
     origins = torch.tensor(env.terrain.origins).float()[env.terrain_type, env.terrain_level]
@@ -68,7 +68,7 @@ def test_the_engine_hears_of_new_tiles_before_robots_are_reset_there(
 
 
 def test_a_state_continues_in_an_environment_that_began_on_other_tiles(busy: Config) -> None:
-    env, resumed = make_env(busy, 6, seed=0), make_env(busy, 6, seed=1)
+    env, resumed = make_locomotion_env(busy, 6, seed=0), make_locomotion_env(busy, 6, seed=1)
     env.place(1, 1)
     env.reset()
     rollout(env, range(5))
@@ -78,7 +78,7 @@ def test_a_state_continues_in_an_environment_that_began_on_other_tiles(busy: Con
 
 def test_no_foot_begins_in_rough_ground(quiet: Config) -> None:
     quiet.terrain = TerrainConfig(proportions={"rough": 1.0}, roughness=[0.15, 0.15])
-    env = make_env(quiet, 64, seed=0)
+    env = make_locomotion_env(quiet, 64, seed=0)
     env.start_episodes_together()
     feet = env.simulator.state.foot_pos
     gap = feet[..., 2] - env.heights(feet[..., :2], env.tile)
@@ -88,13 +88,13 @@ def test_no_foot_begins_in_rough_ground(quiet: Config) -> None:
 
 def robot_on_the_plane(quiet: Config) -> float:
     """Height [m] at which its feet begin."""
-    env = make_env(replace(quiet, terrain=TerrainConfig()), 1, seed=0)
+    env = make_locomotion_env(replace(quiet, terrain=TerrainConfig()), 1, seed=0)
     env.start_episodes_together()
     return float(env.simulator.state.foot_pos[..., 2].min())
 
 
 def test_robots_that_leave_their_tile_come_in_at_the_opposite_edge(quiet: Config) -> None:
-    env, reference = make_env(quiet, 3, seed=0), make_env(quiet, 3, seed=0)
+    env, reference = make_locomotion_env(quiet, 3, seed=0), make_locomotion_env(quiet, 3, seed=0)
     for each in (env, reference):
         each.start_episodes_together()
         rollout(each, range(3))

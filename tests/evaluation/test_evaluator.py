@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from legged_ppo.config.schema import Config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.evaluation.evaluator import (
     EpisodeMeter,
     collect_episodes,
@@ -140,7 +140,7 @@ def test_standing_still_is_no_success_when_told_to_move_and_one_when_told_to_sta
 def test_a_fall_ends_the_measurement_of_its_robot_alone(config: Config) -> None:
     """Robot 0 folds its legs away and falls; its next episode must not count."""
     config.task.max_tilt = 0.5
-    env = make_env(evaluation_config(config), 4, 3)
+    env = make_locomotion_env(evaluation_config(config), 4, 3)
     env.start_episodes_together()
     start = env.simulator.state.base_pos[:, :2].clone()
     meter, fall_step, position = EpisodeMeter(env), 0, start[0]
@@ -166,7 +166,7 @@ def test_a_fall_ends_the_measurement_of_its_robot_alone(config: Config) -> None:
 
 def test_forward_displacement_is_along_the_heading_of_the_start(config: Config) -> None:
     """A robot that walks backwards, round a corner or sideways gets as little forward as that."""
-    env = make_env(evaluation_config(config), 4, 3)
+    env = make_locomotion_env(evaluation_config(config), 4, 3)
     env.start_episodes_together()
     yaw, start = env.yaw.clone(), env.position.clone()
     meter = EpisodeMeter(env)
@@ -185,7 +185,7 @@ def test_forward_displacement_is_along_the_heading_of_the_start(config: Config) 
 
 def test_the_measured_sums_are_those_of_a_plain_loop(config: Config) -> None:
     """Errors, work and path of robots that do not fall, against a float64 accumulation."""
-    env = make_env(evaluation_config(config), 3, 2)
+    env = make_locomotion_env(evaluation_config(config), 3, 2)
     env.start_episodes_together()
     meter = EpisodeMeter(env)
     generator = torch.Generator().manual_seed(0)
@@ -212,7 +212,7 @@ def test_the_measured_sums_are_those_of_a_plain_loop(config: Config) -> None:
 
 def test_no_time_limit_inside_the_measurement_resets_a_robot(config: Config) -> None:
     """The episode's last step is measured in its own state, not in the next episode's first."""
-    env = make_env(evaluation_config(config), 2, 0)
+    env = make_locomotion_env(evaluation_config(config), 2, 0)
     env.start_episodes_together()
     for _ in range(env.max_episode_length - 1):
         result = env.step(torch.zeros(2, env.num_actions))
@@ -225,7 +225,7 @@ def test_memory_is_zeroed_exactly_where_an_episode_ended(
     config: Config, make_policy: Callable[..., ActorCritic]
 ) -> None:
     policy = make_policy(config)
-    env = make_env(config, 3, 0)
+    env = make_locomotion_env(config, 3, 0)
     obs = env.start_episodes_together()
     actor = RecurrentPolicy(policy, 3, env.device)
     actor.act(obs)

@@ -14,7 +14,7 @@ import torch
 import warp as wp
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime.cuda_graphs import Captured
 from legged_ppo.runtime.device import find_device
@@ -41,7 +41,7 @@ SIZES = ["sim.contacts=64", "sim.constraints=200", "sim.convex_pairs=64"]
 def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     """With buffers as planned, after the iterations in which libraries load and allocators settle."""
     config = load_config(CONFIG_DIR / "phase1_fast.yaml", OVERRIDES)
-    env = make_env(config, ROBOTS, seed=0, device=find_device("auto"))
+    env = make_locomotion_env(config, ROBOTS, seed=0, device=find_device("auto"))
     run = RunDirectory(tmp_path_factory.mktemp("gpu") / "run")
     trainer = Trainer(config, env, run, scorer=None)
     for _ in range(10):
@@ -153,7 +153,7 @@ def test_captured_physics_is_the_same_as_launched_physics(monkeypatch: pytest.Mo
     device = find_device("auto")
 
     def simulator() -> MujocoWarp:
-        env = make_env(config, ROBOTS, seed=0, device=device)
+        env = make_locomotion_env(config, ROBOTS, seed=0, device=device)
         env.reset()
         assert isinstance(env.simulator, MujocoWarp)
         return env.simulator

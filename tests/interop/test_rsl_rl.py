@@ -14,7 +14,7 @@ from rsl_rl.runners import OnPolicyRunner
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.config.schema import Config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.interop.rsl_rl import FromRslRl, RslRlEnv
 from legged_ppo.runs.checkpoint import load_checkpoint
 from legged_ppo.runs.run_directory import LATEST, RunDirectory
@@ -60,7 +60,7 @@ def make_config(*more: str) -> Config:
 
 @pytest.fixture
 def env() -> RslRlEnv:
-    return RslRlEnv(make_env(make_config(), ROBOTS, seed=1))
+    return RslRlEnv(make_locomotion_env(make_config(), ROBOTS, seed=1))
 
 
 @pytest.fixture(autouse=True)
@@ -108,8 +108,8 @@ def test_time_limits_are_reported_and_episodes_start_anew(env: RslRlEnv) -> None
 
 
 def test_there_and_back_is_the_same_environment() -> None:
-    direct = make_env(make_config(), ROBOTS, seed=1)
-    adapted = FromRslRl(RslRlEnv(make_env(make_config(), ROBOTS, seed=1)))
+    direct = make_locomotion_env(make_config(), ROBOTS, seed=1)
+    adapted = FromRslRl(RslRlEnv(make_locomotion_env(make_config(), ROBOTS, seed=1)))
     assert adapted.obs_dims == direct.obs_dims
     obs, other = direct.reset(), adapted.reset()
     limit = torch.zeros(ROBOTS, dtype=torch.int64)
@@ -135,7 +135,7 @@ def test_our_trainer_learns_on_an_environment_of_rsl_rl(tmp_path: Path) -> None:
         f"training.total_timesteps={steps}",
         "policy.gru_hidden=32",
     )
-    env = FromRslRl(RslRlEnv(make_env(config, ROBOTS, seed=1)))
+    env = FromRslRl(RslRlEnv(make_locomotion_env(config, ROBOTS, seed=1)))
     run = RunDirectory.create(config, "foreign")
     assert Trainer(config, env, run, scorer=None).train()
     rows = [json.loads(line) for line in run.metrics.open()]

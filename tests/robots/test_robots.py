@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from legged_ppo.config.schema import Config, RobotConfig
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.errors import ConfigError
 from legged_ppo.robots.spec import RobotSpec, load_robot
 
@@ -185,7 +185,7 @@ def test_colliders_are_spheres_and_capsules_that_meet_only_the_terrain(
 
 def test_zero_action_stands_still_for_ten_seconds(robot: RobotSpec, quiet: Config) -> None:
     quiet.robot = robot.config
-    env = make_env(quiet, 2, seed=0)
+    env = make_locomotion_env(quiet, 2, seed=0)
     env.start_episodes_together()
     start, heights = env.simulator.state.base_pos.clone(), []
     for _ in range(500):
@@ -313,7 +313,7 @@ def test_a_foreign_mjcf_steps_in_the_policys_joint_order(
     foreign: RobotConfig, quiet: Config
 ) -> None:
     quiet.robot = foreign
-    env = make_env(quiet, 12, seed=0)
+    env = make_locomotion_env(quiet, 12, seed=0)
     env.start_episodes_together()
     before = env.simulator.state.joint_pos
     assert not env.step(torch.eye(12)).terminated.any()  # robot i is asked to move joint i
@@ -337,7 +337,7 @@ def test_the_feet_of_a_foreign_mjcf_have_the_friction_that_is_asked_for(
     quiet.robot = foreign
     for wanted, range_ in ((0.6, []), (0.3, [0.3, 0.3])):  # an empty range leaves the MJCF's
         quiet.task.randomization.friction = range_
-        env = make_env(quiet, 1, seed=0)
+        env = make_locomotion_env(quiet, 1, seed=0)
         env.start_episodes_together()
         batch = env.simulator.groups[0].batch  # type: ignore[attr-defined]
         model, data = batch.get_model(0), batch.get_data(0)

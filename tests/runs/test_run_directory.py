@@ -137,7 +137,14 @@ def test_a_damaged_latest_falls_back_to_the_newest_intact_checkpoint(
 
 
 def test_a_checkpoint_alone_imports_no_module() -> None:
+    path, config = Path("policy.pth"), Config()
+    check_import(config, [], path)
+    config.gym.id = "evil:Env"
     with pytest.raises(ConfigError, match=r"gym\.id=evil:Env"):
-        check_import("evil:Env", ["gym.id=other:Env"], Path("policy.pth"))
-    check_import("mine:Env", ["gym.id=mine:Env"], Path("policy.pth"))
-    check_import("CartPole-v1", [], Path("policy.pth"))
+        check_import(config, ["gym.id=other:Env"], path)
+    check_import(config, ["gym.id=evil:Env"], path)
+    config = Config(extensions=["evil"])
+    for overrides in ([], ["extensions=[other]"], ["extensions=[evil,more]"]):
+        with pytest.raises(ConfigError, match=r"policy.pth: extensions: .*extensions=\[evil\]"):
+            check_import(config, overrides, path)
+    check_import(config, ["task.max_tilt=0.8", "extensions=[evil]"], path)

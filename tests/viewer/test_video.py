@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from legged_ppo.config.schema import Config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.reports.run_report import terrain_tour, write_report
 from legged_ppo.viewer import gl_backend
@@ -37,7 +37,7 @@ def test_without_a_back_end_the_error_is_one_line_that_names_packages(
 
 
 def test_the_robot_stands_in_the_middle_of_the_picture(backend: str, config: Config) -> None:
-    env = make_env(config, 2, 0)
+    env = make_locomotion_env(config, 2, 0)
     env.start_episodes_together()
     with RobotScene(
         env.robot, env.terrain, (0, 0), [0, 1], width=320, height=180, frame_time=0.04
@@ -53,7 +53,7 @@ def test_the_robot_stands_in_the_middle_of_the_picture(backend: str, config: Con
 
 
 def test_pictures_leave_the_physics_model_alone(config: Config) -> None:
-    env = make_env(config, 1, 0)
+    env = make_locomotion_env(config, 1, 0)
     physics = env.simulator.groups[0].model  # type: ignore[attr-defined]
     assert not ((physics.geom_contype == 0) & (physics.geom_conaffinity == 0)).any()
     picture = build_render_model(env.robot, env.terrain, (0, 0))

@@ -172,6 +172,13 @@ def coordinates(default: list[float]) -> list[float]:
     )
 
 
+def names(default: list[str]) -> list[str]:
+    """Names, each there once."""
+    return bounded(
+        default, lambda x: len(set(x)) == len(x) <= 100 and all(x), "at most 100 different names"
+    )
+
+
 def indices(default: list[int]) -> list[int]:
     """Integers from 0."""
     return bounded(default, lambda x: all(each >= 0 for each in x), "indices >= 0")
@@ -184,3 +191,8 @@ def shares(default: dict[str, float]) -> dict[str, float]:
         lambda x: not x or (min(x.values()) >= 0 and sum(x.values()) > 0),
         "shares >= 0 with a positive sum",
     )
+
+
+def weights(default: dict[str, float]) -> dict[str, float]:
+    """Finite numbers by name."""
+    return bounded(default, lambda x: len(x) <= 100, "at most 100 finite numbers by name")

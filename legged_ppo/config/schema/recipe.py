@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from legged_ppo.config.schema.bounds import names
 from legged_ppo.config.schema.gym import GymConfig
 from legged_ppo.config.schema.policy import PolicyConfig
 from legged_ppo.config.schema.ppo import PPOConfig
@@ -26,8 +27,12 @@ class Config:
     ppo: PPOConfig = field(default_factory=PPOConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     gym: GymConfig = field(default_factory=GymConfig)
+    extensions: list[str] = names([])
+    """Modules with reward terms, terminations, environments and callbacks of your own (docs/extending.md)."""
+    environment: str = ""
+    """Environment of the extensions that is trained on; empty: `LocomotionEnv`."""
 
     @property
     def subject(self) -> str:
-        """What is trained: the robot, or the Gymnasium environment."""
-        return self.gym.id or self.robot.name
+        """What is trained: the Gymnasium environment, the extensions' environment, or the robot."""
+        return self.gym.id or self.environment or self.robot.name

@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from legged_ppo.config.schema.bounds import (
     coordinates,
     low_high,
+    names,
     not_negative,
     number,
     open_share,
     positive,
     share,
+    weights,
 )
 
 
@@ -121,6 +123,8 @@ class RewardConfig:
     posture: float = number(0.0)
     stand_still: float = number(0.0)
     stand_contact: float = number(0.0)
+    extra: dict[str, float] = weights({})
+    """Weights of reward terms of the extensions, by name; a term of weight 0 is not computed."""
     termination: float = number(0.0)
     """Reward of an episode's end by a fall, given once and not multiplied by the control step."""
     only_positive: bool = False
@@ -175,6 +179,8 @@ class TaskConfig:
     """Time limit [s] of an episode."""
     max_tilt: float = positive(1.0)
     """Angle [rad] between base and gravity that counts as a fall."""
+    terminations: list[str] = names([])
+    """Ends of episodes of the extensions, by name; an episode that ends so counts as a fall."""
     action_clip: float = positive(10.0)
     """Actions are clipped to +- this before they become joint targets."""
     commands: CommandConfig = field(default_factory=CommandConfig)

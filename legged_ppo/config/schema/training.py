@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from legged_ppo.config.schema.bounds import bounded, not_negative, one_of, positive
+from legged_ppo.config.schema.bounds import bounded, names, not_negative, one_of, positive
 
 
 @dataclass
@@ -34,6 +34,8 @@ class TrainingConfig:
     average_decay: float = bounded(0.0, lambda x: 0 <= x < 1, "a number from 0 to below 1")
     """Decay per iteration of the running average of the policy's weights, which evaluations score_policy and
     `phase1_best.pth` holds; 0 takes the weights of the last iteration."""
+    callbacks: list[str] = names([])
+    """Callbacks of the extensions, by name, called in this order."""
     log_interval: int = positive(10)
     """Iterations between rows of the console table."""
     wandb: str = one_of("auto", "online", "offline", "disabled")

@@ -1,0 +1,187 @@
+"""Research code outside the package: modules that a recipe names in `extensions`.
+
+A module defines plain mappings from names to functions and classes; the recipe's other keys choose among the
+names. Nothing is registered: `load_extensions` imports the modules and merges their mappings.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from legged_ppo.config.schema import Config, RewardConfig
+from legged_ppo.errors import ConfigError
+
+Term = Callable[..., Any]
+
+BUILT_IN = {
+    "rewards": tuple(item.name for item in fields(RewardConfig)),
+    "observations": (
+        "proprioception",
+        "commands",
+        "scandots",
+        "extrinsics",
+        "privileged",
+        "image",
+    ),
+}
+"""Names that an extension cannot define; those of terrain types are checked where tiles are made."""
+
+
+@dataclass(frozen=True)
+class Extensions:
+    """The merged mappings of a recipe's extensions; a module names them in capitals, such as `REWARDS`."""
+
+    rewards: Mapping[str, Term] = field(default_factory=dict)
+    """Reward terms: `RewardInputs` -> [N]. Weights: `task.rewards.extra`."""
+    terminations: Mapping[str, Term] = field(default_factory=dict)
+    """Ends of episodes: `RewardInputs` -> [N] bool. Chosen by `task.terminations`."""
+    environments: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    """Subclasses of `LocomotionEnv`, or functions of (config, num_envs, seed, device) that return an
+    `Environment`. Chosen by `environment`."""
+    callbacks: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    """Callbacks of the trainer. Chosen by `training.callbacks`."""
+
+
+def load_extensions(names: Sequence[str], folder: Path | None = None) -> Extensions:
+    """Import the modules and merge their mappings; Python's cache makes a second call cheap.
+
+    Args:
+        names: modules on sys.path, in the current folder or in `folder`, looked up in this order.
+        folder: that of the recipe.
+
+    Raises:
+        ConfigError: a module is missing or raises at import; a mapping has a wrong type; a name is taken.
+    """
+    merged: dict[str, dict[str, Any]] = {item.name: {} for item in fields(Extensions)}
+    owners: dict[tuple[str, str], str] = {}
+    for module_name in names:
+        module = _import(module_name, folder)
+        found = {kind: getattr(module, kind.upper(), {}) for kind in merged}
+        if not any(hasattr(module, kind.upper()) for kind in merged):
+            expected = f"a module with a mapping named {', '.join(merged).upper()}"
+            raise ConfigError("extensions", module_name, expected)
+        for kind, mapping in found.items():
+            _check_mapping(module_name, kind, mapping)
+            for name, value in mapping.items():
+                taken = owners.get((kind, name)) or (
+                    "the package" if name in BUILT_IN.get(kind, ()) else ""
+                )
+                if taken:
+                    key = f"extensions ({module_name}.{kind.upper()})"
+                    raise ConfigError(key, name, f"a name that {taken} does not define")
+                owners[kind, name] = module_name
+                merged[kind][name] = value
+    return Extensions(**merged)
+
+
+def check_extensions(config: Config, folder: Path | None = None) -> None:
+    """Import the extensions of a recipe and check the names that its other keys choose.
+
+    Terrain types are checked with the terrain (`terrain.checks.check_ground`).
+
+    Raises:
+        ConfigError: what `load_extensions` raises; a name that no extension defines.
+    """
+    found = load_extensions(config.extensions, folder)
+    task, training = config.task, config.training
+    chosen: list[tuple[str, Sequence[str], str]] = [
+        ("task.rewards.extra", list(task.rewards.extra), "rewards"),
+        ("task.terminations", task.terminations, "terminations"),
+        ("training.callbacks", training.callbacks, "callbacks"),
+        ("environment", [config.environment] if config.environment else [], "environments"),
+    ]
+    for key, names, kind in chosen:
+        known = list(getattr(found, kind))
+        for name in names:
+            if name not in known:
+                raise _unknown(key, name, kind, known)
+
+
+def check_named(stored: Sequence[str], named: Sequence[str] | None, checkpoint: Path) -> None:
+    """Refuse to import what a checkpoint names unless the user names the same modules.
+
+    Args:
+        stored: `extensions` of the checkpoint's config.
+        named: `extensions` that the user gave; None where none were given.
+
+    Raises:
+        ConfigError: the checkpoint has extensions and `named` is not equal to them.
+    """
+    if stored and named != stored:
+        argument = f"extensions=[{','.join(stored)}]"
+        expected = f"{argument} among the overrides: a checkpoint alone imports no module"
+        value = list(stored if named is None else named)
+        raise ConfigError("extensions", value, expected, source=str(checkpoint))
+
+
+def _unknown(key: str, name: str, kind: str, known: list[str]) -> ConfigError:
+    if name in BUILT_IN.get(kind, ()):
+        section = key.rpartition(".")[0]
+        return ConfigError(key, name, f"{section}.{name} instead: the term is built in")
+    mapping = f"{kind.upper()} of the recipe's extensions"
+    expected = f"one of {', '.join(known)} ({mapping})" if known else f"a name in {mapping}"
+    return ConfigError(key, name, expected, choices=known)
+
+
+def _check_mapping(module: str, kind: str, mapping: Any) -> None:
+    key = f"extensions ({module}.{kind.upper()})"
+    if not isinstance(mapping, Mapping):
+        raise ConfigError(key, mapping, "a dictionary of names")
+    for name, value in mapping.items():
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ConfigError(key, name, "names of letters, digits and underscores")
+        if not callable(value):
+            raise ConfigError(f"{key[:-1]}[{name!r}])", value, "a function or a class")
+        lasting = ("reset", "state_dict", "load_state_dict")
+        stateful = kind in ("rewards", "terminations") and inspect.isclass(value)
+        if stateful and not all(hasattr(value, each) for each in lasting):
+            expected = "a function, or a class of runtime.owned_state.OwnedState with reset(mask)"
+            raise ConfigError(f"{key[:-1]}[{name!r}])", value, expected)
+
+
+def _import(name: str, folder: Path | None) -> ModuleType:
+    if name.endswith(".py") or not all(part.isidentifier() for part in name.split(".")):
+        meant = name.removesuffix(".py").replace("/", ".")
+        raise ConfigError(
+            "extensions", name, "a module's name, such as my_terms or my_package.terms", meant=meant
+        )
+    try:
+        with _also_in(folder):
+            return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise _broken(name, error) from None
+        places = f"sys.path, {Path.cwd()}" + (f" or {folder}" if folder else "")
+        raise ConfigError("extensions", name, f"a module in {places}") from None
+    except (Exception, SystemExit) as error:  # whatever the user's module raises
+        raise _broken(name, error) from None
+
+
+@contextlib.contextmanager
+def _also_in(folder: Path | None) -> Iterator[None]:
+    """Find modules in the current folder and in `folder` too, after those of sys.path."""
+    before = list(sys.path)
+    sys.path += [str(Path.cwd()), *([str(folder.resolve())] if folder else [])]
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _broken(name: str, error: BaseException) -> ConfigError:
+    """The error of a module that raises when it is imported, with the innermost line of its own."""
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [frame for frame in frames if "importlib" not in frame.filename]
+    place = f", {Path(inside[-1].filename).name}:{inside[-1].lineno}" if inside[1:] else ""
+    reason = f"{type(error).__name__}: {error}{place}"
+    return ConfigError("extensions", name, f"a module that can be imported ({reason})")
