@@ -52,11 +52,11 @@ def whole_rollout(policy: ActorCritic, seed: int) -> tuple[RolloutBuffer, torch.
 def part_of(whole: RolloutBuffer, robots: slice) -> RolloutBuffer:
     count = len(range(N)[robots])
     part = RolloutBuffer(T, T, count, ACTIONS, whole.device)
-    part.obs = {name: group[:, robots] for name, group in whole.obs.items()}
+    part.obs.update({name: group[:, robots] for name, group in whole.obs.items()})
     assert whole.states is not None
     part.states = whole.states[:, :, robots]
     for name in FIELDS:
-        setattr(part, name, getattr(whole, name)[:, robots])
+        getattr(part, name).copy_(getattr(whole, name)[:, robots])
     return part
 
 
