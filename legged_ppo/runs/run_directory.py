@@ -81,6 +81,14 @@ class RunDirectory:
             _write_whole(self.metrics, "".join(kept))
         self._point_newest()
 
+    def last_row(self) -> dict[str, Any]:
+        """The last whole row of metrics.jsonl; empty where there is none."""
+        with contextlib.suppress(OSError):
+            for row in reversed(self.metrics.read_text(errors="replace").splitlines()):
+                if _iteration_of(row) > 0:
+                    return dict(json.loads(row))
+        return {}
+
     def replace_config(self, config: Config, env_steps: int) -> None:
         """From `env_steps` on the run goes on under `config`; the older one is kept beside it."""
         current = self.root / "config.yaml"

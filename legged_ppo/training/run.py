@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -18,8 +19,11 @@ from legged_ppo.runtime import distributed
 from legged_ppo.runtime.device import find_device
 from legged_ppo.runtime.out_of_memory import noting_sizes
 from legged_ppo.runtime.precision import advice
+from legged_ppo.training.closing import close_again, lacks_report, note_report
 from legged_ppo.training.task import make_training_env
 from legged_ppo.training.trainer import Trainer
+
+_log = logging.getLogger(__name__)
 
 
 def train(
@@ -92,12 +96,7 @@ def _resume(config: Config, resume: str, device: torch.device) -> Path:
     checkpoints.check_compatible(saved, config, path)
     counters = saved["counters"]
     if counters["env_steps"] >= config.training.total_timesteps:
-        print(
-            f"{path}: this run is complete ({counters['env_steps']:,} steps); raise "
-            "training.total_timesteps to train on"
-        )
-        run = RunDirectory.of_checkpoint(path)
-        return path.parent if run is None else run.root
+        return _complete(path, saved, config)
     changes = checkpoints.differences(saved, config, path)
     env = _make_env(config, device)
     checkpoints.check_environment_state(saved, env, config, path, distributed.world_size())
@@ -105,10 +104,28 @@ def _resume(config: Config, resume: str, device: torch.device) -> Path:
         run = _on_main(lambda: _reopened(path, config, counters, bool(changes)))
         trainer = Trainer(config, env, run, saved)
         if distributed.is_main():
-            print(f"resuming {path} at {counters['env_steps']:,} steps")
+            _log.info("resuming %s at %s steps", path, f"{counters['env_steps']:,}")
             for key, (before, now) in changes.items():
-                print(f"  {key}: {before} until now, {now} from here on")
+                _log.info("  %s: %s until now, %s from here on", key, before, now)
         return _run_trainer(trainer, config)
+
+
+def _complete(path: Path, saved: dict[str, Any], config: Config) -> Path:
+    """Nothing is left to train; finish what a kill after the last step has left undone."""
+    run = RunDirectory.of_checkpoint(path)
+    if run is None or not distributed.is_main():
+        return path.parent if run is None else run.root
+    done = close_again(run, path, saved, config)
+    if config.training.report and lacks_report(run):
+        _report(run, config)
+        done = True
+    if done:
+        _log.info("%s: the end of this run is complete now", run.root)
+    else:
+        steps = f"{saved['counters']['env_steps']:,}"
+        hint = "raise training.total_timesteps to train on"
+        _log.info("%s: this run is complete (%s steps); %s", path, steps, hint)
+    return run.root
 
 
 def _reopened(path: Path, config: Config, counters: dict[str, Any], changed: bool) -> RunDirectory:
@@ -152,19 +169,25 @@ def _weight_warnings(trainer: Trainer, config: Config) -> list[str]:
 def _run_trainer(trainer: Trainer, config: Config) -> Path:
     run = trainer.run
     if distributed.is_main():
-        print(f"run: {run.root}", flush=True)
+        _log.info("run: %s", run.root)
         if line := advice(config.ppo.precision, trainer.env.device):
-            print(line, flush=True)
+            _log.info(line)
         for line in _weight_warnings(trainer, config):
-            print(f"warning: {line}", flush=True)
+            _log.warning("warning: %s", line)
     if not trainer.train():
         if distributed.is_main():
-            print(f"stopped; go on with: --resume {run.checkpoints / LATEST}")
+            _log.info("stopped; go on with: --resume %s", run.checkpoints / LATEST)
         raise KeyboardInterrupt
     if config.training.report and distributed.is_main():
-        from legged_ppo.reports.run_report import write_report
-
-        training, best = config.training, run.checkpoints / BEST
-        for line in write_report(run.root, best, training.report_episodes, training.seed):
-            print(line)
+        _report(run, config)
     return run.root
+
+
+def _report(run: RunDirectory, config: Config) -> None:
+    """Evaluate and record the best policy, and log the closing lines."""
+    from legged_ppo.reports.run_report import write_report
+
+    training, best = config.training, run.checkpoints / BEST
+    for line in write_report(run.root, best, training.report_episodes, training.seed):
+        _log.info(line)
+    note_report(run)

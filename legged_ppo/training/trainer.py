@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 import random
-import resource
 import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, cast
 
@@ -26,20 +24,19 @@ from legged_ppo.evaluation.score import PolicyScore, PolicyScorer, score_policy
 from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runs.checkpoint import (
-    copy_checkpoint,
     global_rng_state,
     save_checkpoint,
     set_global_rng_state,
     to_device,
 )
-from legged_ppo.runs.provenance import provenance
 from legged_ppo.runs.robot_model import read_model
-from legged_ppo.runs.run_directory import BEST, FINAL, LATEST, RunDirectory
+from legged_ppo.runs.run_directory import BEST, LATEST, RunDirectory
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.cuda_graphs import Captured
 from legged_ppo.runtime.cuda_graphs_cuda import cuda_graphs
 from legged_ppo.runtime.device import all_finite
 from legged_ppo.runtime.precision import network_precision
+from legged_ppo.training.closing import close_run, peak_memory_gb
 from legged_ppo.training.divergence import (
     WEIGHTS_FINITE,
     DivergenceMonitor,
@@ -47,7 +44,7 @@ from legged_ppo.training.divergence import (
 )
 from legged_ppo.training.health import HealthMonitor, rules_for
 from legged_ppo.training.interrupt import InterruptGuard
-from legged_ppo.training.logger import Metrics, json_number
+from legged_ppo.training.logger import Metrics
 from legged_ppo.training.mirrored_env import SymmetryAugmentedEnv
 from legged_ppo.training.reporter import Reporter, SilentReporter
 from legged_ppo.training.timer import Stopwatch
@@ -180,7 +177,9 @@ class Trainer:
         if self.counters.iteration < self.total_iterations:
             self._save()
             return False
-        self._finish(metrics)
+        if distributed.is_main():
+            last = self.run.checkpoints / LATEST
+            close_run(self.run, last, self.config, asdict(self.counters), metrics, peak_memory_gb())
         return True
 
     def _make_reporter(self) -> Reporter | SilentReporter:
@@ -298,34 +297,6 @@ class Trainer:
                 save_checkpoint(self.run.checkpoints / BEST, payload)
         self.counters.train_wall_time_s += time.perf_counter() - begin
         return score.metrics
-
-    def _finish(self, metrics: Metrics) -> None:
-        if not distributed.is_main():
-            return
-        checkpoints, counters = self.run.checkpoints, self.counters
-        copy_checkpoint(checkpoints / f"phase1_step_{counters.env_steps}.pth", checkpoints / FINAL)
-        peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        self.run.write_json(
-            "summary.json",
-            {
-                "env_steps": counters.env_steps,
-                "iterations": counters.iteration,
-                "train_wall_time_s": round(counters.train_wall_time_s, 1),
-                "mean_fps": round(counters.env_steps / counters.train_wall_time_s),
-                "peak_memory_gb": round(peak_kib / 2**20, 2),
-                "best_score": counters.best_score,
-                "num_envs": self.config.training.num_envs,
-                "seed": self.config.training.seed,
-                "trained_on": self.config.subject,
-                "provenance": provenance(),
-                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-                "final": {
-                    name: json_number(value)
-                    for name, value in metrics.items()
-                    if "/" in name and not name.startswith("Perf/")
-                },
-            },
-        )
 
     def _save(self) -> None:
         payload = self._payload()
