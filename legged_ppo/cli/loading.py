@@ -42,7 +42,7 @@ def load_for_evaluation(
     sections = _GYM_SECTIONS if trained.gym.id else _ROBOT_SECTIONS
     config = apply_overrides(trained, arguments.overrides, sections)
     with errors_from(str(path), arguments.overrides):
-        check_ground(config.terrain)
+        check_ground(config)
     if conditions is not None:
         task = replace(conditions.task, observations=config.task.observations)
         config = replace(conditions, task=task)

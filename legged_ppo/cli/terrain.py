@@ -38,6 +38,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     check_output("--gallery", arguments.gallery, ".png")
 
+    from legged_ppo.config.extensions import load_extensions
     from legged_ppo.config.loading import CONFIG_DIR, load_config
     from legged_ppo.config.schema import TerrainConfig
     from legged_ppo.viewer.gallery import render_gallery
@@ -45,11 +46,12 @@ def _run(arguments: argparse.Namespace) -> int:
 
     if arguments.config or arguments.overrides:
         recipe = arguments.config or CONFIG_DIR / "phase1_fast.yaml"
-        config = load_config(recipe, arguments.overrides).terrain
+        found = load_config(recipe, arguments.overrides)
+        config, extra = found.terrain, load_extensions(found.extensions).terrains
     else:
-        config = TerrainConfig(fractal_height=[0.02, 0.04], roughness=[0.02, 0.12])
+        config, extra = TerrainConfig(fractal_height=[0.02, 0.04], roughness=[0.02, 0.12]), {}
     try:
-        types = render_gallery(config, arguments.gallery, arguments.levels)
+        types = render_gallery(config, arguments.gallery, arguments.levels, extra)
     except RenderingUnavailable as error:
         print(error, file=sys.stderr)
         return 1

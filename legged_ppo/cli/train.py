@@ -98,7 +98,7 @@ def _config_of(arguments: argparse.Namespace) -> Config:
     if arguments.config:
         config = load_config(arguments.config, arguments.overrides)
         with errors_from(arguments.config, arguments.overrides):
-            check_ground(config.terrain)
+            check_ground(config)
         return config
     if not arguments.resume:
         raise ConfigError("--config", None, "a recipe such as configs/phase1_quickstart.yaml")
@@ -112,5 +112,5 @@ def _config_of(arguments: argparse.Namespace) -> Config:
         saved.training.log_dir = log_dir
     config = apply_overrides(saved, arguments.overrides)
     with errors_from(str(path), arguments.overrides):
-        check_ground(config.terrain)
+        check_ground(config)
     return config

@@ -44,6 +44,12 @@ class Extensions:
     """Reward terms: `RewardInputs` -> [N]. Weights: `task.rewards.extra`."""
     terminations: Mapping[str, Term] = field(default_factory=dict)
     """Ends of episodes: `RewardInputs` -> [N] bool. Chosen by `task.terminations`."""
+    terrains: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    """Terrain types: (`TerrainConfig`, **parameters of `terrain.parameters`) -> `terrain.types.TileType`.
+    Chosen by `terrain.proportions`."""
+    commands: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    """Command samplers: (uniform numbers [N, 5] in [0, 1), `CommandConfig`) -> [N, 3] forward and lateral
+    velocity [m/s], yaw rate [rad/s]. Chosen by `task.commands.sampler`."""
     environments: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     """Subclasses of `LocomotionEnv`, or functions of (config, num_envs, seed, device) that return an
     `Environment`. Chosen by `environment`."""
@@ -96,12 +102,14 @@ def check_extensions(config: Config, folder: Path | None = None) -> None:
     chosen: list[tuple[str, Sequence[str], str]] = [
         ("task.rewards.extra", list(task.rewards.extra), "rewards"),
         ("task.terminations", task.terminations, "terminations"),
+        ("task.commands.sampler", [task.commands.sampler], "commands"),
+        ("terrain.parameters", list(config.terrain.parameters), "terrains"),
         ("training.callbacks", training.callbacks, "callbacks"),
-        ("environment", [config.environment] if config.environment else [], "environments"),
+        ("environment", [config.environment], "environments"),
     ]
     for key, names, kind in chosen:
         known = list(getattr(found, kind))
-        for name in names:
+        for name in filter(None, names):
             if name not in known:
                 raise _unknown(key, name, kind, known)
 

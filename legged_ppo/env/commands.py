@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from legged_ppo.config.schema import CommandConfig
+from legged_ppo.errors import ConfigError
 from legged_ppo.runtime.device import any_without_sync
 from legged_ppo.runtime.owned_state import OwnedState
 from legged_ppo.runtime.sampling import uniform
@@ -17,15 +20,28 @@ _DRAWS = 5
 """Random numbers of a command: forward, lateral, yaw rate, heading, whether to stand."""
 
 
+Sampler = Callable[[torch.Tensor, CommandConfig], torch.Tensor]
+"""Uniform numbers [N, 5] in [0, 1) -> commands [N, 3]: a pure function, so that planned draws repeat."""
+
+
 class VelocityCommands(OwnedState):
-    """The commands of N robots. `command` is [N, 3]: forward and lateral velocity [m/s], yaw rate [rad/s]."""
+    """The commands of N robots. `command` is [N, 3]: forward and lateral velocity [m/s], yaw rate [rad/s].
+
+    Args:
+        sampler: draws the commands instead of the configured ranges.
+    """
 
     owned = ("command", "heading", "turn", "course", "pending", "standing", "time_left")
 
     def __init__(
-        self, config: CommandConfig, num_envs: int, dt: float, generator: torch.Generator
+        self,
+        config: CommandConfig,
+        num_envs: int,
+        dt: float,
+        generator: torch.Generator,
+        sampler: Sampler | None = None,
     ) -> None:
-        self.config, self._dt, self._generator = config, dt, generator
+        self.config, self._dt, self._generator, self._sampler = config, dt, generator, sampler
         device = generator.device
         self.command = torch.zeros(num_envs, 3, device=device)
         self.heading = torch.zeros(num_envs, device=device)
@@ -89,6 +105,8 @@ class VelocityCommands(OwnedState):
         drawn[:, :2] = torch.where(slow, 0.0, drawn[:, :2])
         if c.flat_velocity:
             drawn, turn, standing = self._on_flat_ground(drawn, turn, standing, unit)
+        if self._sampler is not None:
+            drawn, standing = self._sampled(self._sampler, unit)
         drawn = torch.where(standing[:, None], 0.0, drawn)
         if self._fixed is not None:
             drawn = self._fixed.expand_as(drawn)
@@ -99,6 +117,15 @@ class VelocityCommands(OwnedState):
         self.pending |= mask
         torch.where(mask, standing, self.standing, out=self.standing)
         self.time_left.masked_fill_(mask, c.resample_time_s)
+
+    def _sampled(self, sampler: Sampler, unit: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Commands [N, 3] of the extension's sampler, and which of them are to stand still [N] bool."""
+        drawn = sampler(unit, self.config)
+        if drawn.shape != self.command.shape or drawn.dtype != torch.float32:
+            expected = f"a tensor of shape {tuple(self.command.shape)} and type torch.float32"
+            key = f"extensions (COMMANDS[{self.config.sampler!r}])"
+            raise ConfigError(key, f"{tuple(drawn.shape)} {drawn.dtype}", expected)
+        return drawn * self._scale, (drawn == 0.0).all(1)
 
     def _on_flat_ground(
         self, drawn: torch.Tensor, turn: torch.Tensor, standing: torch.Tensor, unit: torch.Tensor

@@ -49,7 +49,7 @@ def make_locomotion_env(
     if not _is_locomotion(kind):
         raise ConfigError("environment", config.environment, "a subclass of LocomotionEnv here")
     robot = load_robot(config.robot)
-    terrain = build_terrain(config.terrain)
+    terrain = build_terrain(config.terrain, load_extensions(config.extensions).terrains)
     simulator = make_simulator(config.sim, robot, terrain, num_envs, torch.device(device))
     generator = torch.Generator(device=simulator.device)
     generator.manual_seed(seed)

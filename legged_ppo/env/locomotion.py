@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from legged_ppo.config.extensions import load_extensions
 from legged_ppo.config.schema import Config
 from legged_ppo.env import rewards
 from legged_ppo.env.commands import VelocityCommands
@@ -73,7 +74,8 @@ class LocomotionEnv(Environment):
         task = config.task
         self.dt = config.sim.dt * config.sim.decimation
         self.max_episode_length = round(task.episode_length_s / self.dt)
-        self.commands = VelocityCommands(task.commands, self.num_envs, self.dt, generator)
+        sampler = load_extensions(config.extensions).commands.get(task.commands.sampler)
+        self.commands = VelocityCommands(task.commands, self.num_envs, self.dt, generator, sampler)
         self.randomization = Randomization(
             task.randomization, robot, self.num_envs, self.dt, config.sim.dt, generator
         )

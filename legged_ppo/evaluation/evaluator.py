@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from legged_ppo.config.extensions import load_extensions
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
@@ -97,7 +98,10 @@ def collect_episodes(
     conditions = evaluation_config(config)
     if by_cell and place is None:
         conditions.terrain, episodes, num_envs = fill_cells(
-            conditions.terrain, episodes, num_envs or _MAX_ROBOTS
+            conditions.terrain,
+            episodes,
+            num_envs or _MAX_ROBOTS,
+            load_extensions(config.extensions).terrains,
         )
     size = min(num_envs or _MAX_ROBOTS, episodes)
     sizes = [min(size, episodes - done) for done in range(0, episodes, size)]

@@ -7,19 +7,23 @@ from dataclasses import replace
 from legged_ppo.config.schema import TerrainConfig
 from legged_ppo.evaluation.statistics import Episodes, cell_masks
 from legged_ppo.terrain.grid import Terrain, build_terrain
+from legged_ppo.terrain.types import NO_TYPES, ExtraTypes
 
 _ENOUGH = 10
 """Episodes of a cell below which a warning is due; with 10 the interval of a rate is up to 0.53 wide."""
 
 
-def fill_cells(config: TerrainConfig, per_cell: int, most: int) -> tuple[TerrainConfig, int, int]:
+def fill_cells(
+    config: TerrainConfig, per_cell: int, most: int, extra: ExtraTypes = NO_TYPES
+) -> tuple[TerrainConfig, int, int]:
     """The shares of the types with which `Terrain.assign` gives every cell of the ground as many robots; the
     episodes in all for `per_cell` in each; and how many robots to take at once.
 
     Args:
         most: robots at once, unless there are more cells.
+        extra: terrain types of the recipe's extensions.
     """
-    terrain = build_terrain(config)
+    terrain = build_terrain(config, extra)
     shares = {name: float(n) for name, n in zip(terrain.types, terrain.cells, strict=True)}
     count = sum(terrain.cells)
     robots = count * max(1, min(per_cell, most // count))

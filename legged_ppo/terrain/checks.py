@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from legged_ppo.config.schema import TerrainConfig
+from legged_ppo.config.extensions import load_extensions
+from legged_ppo.config.schema import Config, TerrainConfig
 from legged_ppo.errors import ConfigError
 from legged_ppo.terrain.tile import RIM
-from legged_ppo.terrain.types import TileType, make_tile_types
+from legged_ppo.terrain.types import NO_TYPES, ExtraTypes, TileType, make_tile_types
 
 
-def check_ground(config: TerrainConfig) -> None:
-    """Whether the terrain can be built and its curriculum can move robots.
+def check_ground(config: Config) -> None:
+    """Whether the terrain can be built, with the extensions' types, and its curriculum can move robots.
 
     Raises:
         ConfigError: what `check_terrain` and `check_curriculum` raise.
     """
-    check_terrain(config)
-    check_curriculum(config)
+    extra = load_extensions(config.extensions).terrains
+    check_terrain(config.terrain, extra)
+    check_curriculum(config.terrain, extra)
 
 
-def check_terrain(config: TerrainConfig) -> dict[str, float]:
+def check_terrain(config: TerrainConfig, extra: ExtraTypes = NO_TYPES) -> dict[str, float]:
     """Validate the configuration; returns the share of robots that start on each terrain type.
 
     Raises:
         ConfigError: an unknown type; proportions without a positive sum; a tile size that is no multiple
             of the cell size, or too small for the features; a platform too small to start on.
     """
-    known = make_tile_types(config)
+    known = make_tile_types(config, extra)
     shares = _checked_proportions(config, list(known))
     chosen = {name: known[name] for name in shares}
     _check_sizes(config, list(chosen))
@@ -39,7 +41,7 @@ def check_terrain(config: TerrainConfig) -> dict[str, float]:
     return shares
 
 
-def check_curriculum(config: TerrainConfig) -> None:
+def check_curriculum(config: TerrainConfig, extra: ExtraTypes = NO_TYPES) -> None:
     """Validate the curriculum of a terrain configuration.
 
     Raises:
@@ -53,7 +55,7 @@ def check_curriculum(config: TerrainConfig) -> None:
         raise ConfigError("terrain.max_initial_level", highest, expected)
     if rule == "none":
         return
-    if config.num_levels < 2 or not any(map(_gets_harder, _chosen_types(config))):
+    if config.num_levels < 2 or not _gets_harder(config, extra):
         expected = "none: the terrain has one level, or the ground is the same on all levels"
         raise ConfigError("terrain.curriculum.rule", rule, expected)
     if curriculum.demote >= curriculum.promote:
@@ -61,15 +63,15 @@ def check_curriculum(config: TerrainConfig) -> None:
         raise ConfigError("terrain.curriculum.demote", curriculum.demote, expected)
 
 
-def _chosen_types(config: TerrainConfig) -> list[TileType]:
-    known = make_tile_types(config)
-    return [known[name] for name in _checked_proportions(config, list(known))]
-
-
-def _gets_harder(tile_type: TileType) -> bool:
-    """Whether any (easiest, hardest) range of the type has two different bounds."""
-    ranges = [value for value in vars(tile_type).values() if isinstance(value, tuple)]
-    return any(easiest != hardest for easiest, hardest in ranges)
+def _gets_harder(config: TerrainConfig, extra: ExtraTypes) -> bool:
+    """Whether a type of the grid has an (easiest, hardest) range of two different bounds; types of extensions
+    are taken to get harder."""
+    known = make_tile_types(config, extra)
+    chosen = _checked_proportions(config, list(known))
+    if chosen.keys() & extra.keys():
+        return True
+    values = [value for name in chosen for value in vars(known[name]).values()]
+    return any(each[0] != each[1] for each in values if isinstance(each, tuple))
 
 
 def _checked_proportions(config: TerrainConfig, known: list[str]) -> dict[str, float]:

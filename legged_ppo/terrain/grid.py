@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from legged_ppo.errors import ConfigError
 from legged_ppo.terrain.checks import check_terrain
 from legged_ppo.terrain.geoms import PlacedTile, add_ground
 from legged_ppo.terrain.tile import Tile, rasterize
-from legged_ppo.terrain.types import make_tile_types
+from legged_ppo.terrain.types import NO_TYPES, ExtraTypes, make_tile_types
 
 
 @dataclass(frozen=True)
@@ -151,30 +152,44 @@ def _spread(count: int, levels: int) -> np.ndarray:
     return np.concatenate([np.arange(count - rest) % levels, last])
 
 
-def build_terrain(config: TerrainConfig) -> Terrain:
+def build_terrain(config: TerrainConfig, extra: ExtraTypes = NO_TYPES) -> Terrain:
     """Build the grid that `config` describes; the same config gives the same ground everywhere.
 
+    Args:
+        extra: terrain types of the recipe's extensions.
+
     Raises:
-        ConfigError: see `check_terrain`.
+        ConfigError: see `check_terrain`; an extension's tile has edges that are not flat at height 0.
     """
-    proportions = check_terrain(config)
-    types, known = list(proportions), make_tile_types(config)
+    proportions = check_terrain(config, extra)
+    types, known = list(proportions), make_tile_types(config, extra)
     size, levels = config.tile_size, config.num_levels
-    names = list(known)
-    tiles = [
-        [
-            known[name].build(
-                level / max(levels - 1, 1),
-                # Seeded by the type's index among all known types, so a tile is the same in every grid.
-                np.random.default_rng([config.seed, names.index(name), level]),
-            )
-            for level in range(levels)
-        ]
-        for name in types
-    ]
+    names = [name for name in known if name not in extra]
+    tiles = []
+    for name in types:
+        # Seeded by the type's index among the built-in ones, or its name, so a tile is the same in every grid.
+        number = zlib.crc32(name.encode()) if name in extra else names.index(name)
+        column = []
+        for level in range(levels):
+            rng = np.random.default_rng([config.seed, number, level])
+            column.append(known[name].build(level / max(levels - 1, 1), rng))
+        tiles.append(column)
     points = round(size / config.height_map_cell) + 1
     heights = np.array([[rasterize(tile, size, points) for tile in column] for column in tiles])
     # Rounding removes last-digit differences between platforms.
     heights = heights.round(5).astype(np.float32)
+    for name, column in zip(types, heights, strict=True):
+        if name in extra:
+            _check_edges(name, column)
     shares = np.array([proportions[name] for name in types])
     return Terrain(config, types, shares, tiles, heights)
+
+
+def _check_edges(name: str, heights: np.ndarray) -> None:
+    """The edges of tiles [levels, n, n] m must be flat: robots that cross one re-enter at the opposite one."""
+    highest = max(np.abs(heights[:, [0, -1]]).max(), np.abs(heights[:, :, [0, -1]]).max())
+    if highest > 1e-4:
+        expected = (
+            "tiles whose four edges are flat at height 0, where robots change to the next tile"
+        )
+        raise ConfigError(f"extensions (TERRAINS[{name!r}])", f"{highest:g} m", expected)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import inspect
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
 
 import numpy as np
 
 from legged_ppo.config.schema import TerrainConfig
+from legged_ppo.errors import ConfigError
 from legged_ppo.terrain.slopes import Flat, Rough, Slope, Wave
 from legged_ppo.terrain.steps import Curbs, Gaps, Hurdles, Pit, Stairs, SteppingStones
 from legged_ppo.terrain.tile import Tile
@@ -25,8 +29,17 @@ class TileType(Protocol):
         ...
 
 
-def make_tile_types(config: TerrainConfig) -> dict[str, TileType]:
-    """All known terrain types by name."""
+ExtraTypes = Mapping[str, Callable[..., Any]]
+"""Terrain types of the extensions (`Extensions.terrains`)."""
+NO_TYPES: ExtraTypes = MappingProxyType({})
+
+
+def make_tile_types(config: TerrainConfig, extra: ExtraTypes = NO_TYPES) -> dict[str, TileType]:
+    """All known terrain types by name, those of extensions last.
+
+    Raises:
+        ConfigError: an extension's type has a built-in one's name, other parameters, or makes no `TileType`.
+    """
     c, size, platform = config, config.tile_size, config.platform
     points = round(size / c.cell_size) + 1
 
@@ -51,4 +64,26 @@ def make_tile_types(config: TerrainConfig) -> dict[str, TileType]:
         "hurdles": Hurdles(size, platform, pair(c.hurdle_height)),
         "wave": Wave(size, points, pair(c.wave_height)),
     }
+    for name, make in extra.items():
+        if name in types:
+            expected = "a name that the package does not define"
+            raise ConfigError("extensions (TERRAINS)", name, expected)
+        types[name] = _made(name, make, config)
     return types
+
+
+def _made(name: str, make: Callable[..., Any], config: TerrainConfig) -> TileType:
+    parameters = config.parameters.get(name) or {}
+    key = f"terrain.parameters.{name}"
+    if not isinstance(parameters, dict):
+        raise ConfigError(key, parameters, "a mapping of the terrain type's parameters")
+    try:
+        inspect.signature(make).bind(config, **parameters)
+    except TypeError as error:
+        raise ConfigError(key, parameters, f"parameters that {name} takes ({error})") from None
+    made = make(config, **parameters)
+    if not (hasattr(made, "build") and hasattr(made, "spawn_radius")):
+        expected = "an object with spawn_radius and build(difficulty, rng)"
+        raise ConfigError(f"extensions (TERRAINS[{name!r}])", type(made).__name__, expected)
+    typed: TileType = made
+    return typed

@@ -8,6 +8,7 @@ import math
 
 import torch
 
+from legged_ppo.config.extensions import load_extensions
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_env
 from legged_ppo.errors import ConfigError, UsageError
@@ -25,7 +26,7 @@ def make_training_env(
 ) -> Environment:
     """What the recipe trains on: robots, or a Gymnasium environment; see `make_env`."""
     if not config.gym.id:
-        check_curriculum(config.terrain)
+        check_curriculum(config.terrain, load_extensions(config.extensions).terrains)
         _check_distance(config)
         return make_env(config, num_envs, seed, device)
     if importlib.util.find_spec("gymnasium") is None:
@@ -48,7 +49,8 @@ def make_training_env(
 
 
 def _check_distance(config: Config) -> None:
-    """A curriculum must be able to move robots up: not in `validate`, because evaluation has none.
+    """A curriculum must be able to move robots up: not in `validate`, because evaluation has none. What a
+    sampler of an extension commands is not known.
 
     Raises:
         ConfigError: the fastest command does not lead as far as it asks for.
@@ -59,6 +61,6 @@ def _check_distance(config: Config) -> None:
     )
     fastest = max([math.hypot(forward, sideways), *map(abs, commands.flat_velocity)])
     reach = fastest * config.task.episode_length_s
-    if curriculum.rule != "none" and curriculum.distance > reach:
+    if curriculum.rule != "none" and not commands.sampler and curriculum.distance > reach:
         expected = f"at most {reach:.1f} m, as far as an episode's fastest command leads"
         raise ConfigError("terrain.curriculum.distance", curriculum.distance, expected)

@@ -13,7 +13,7 @@ from legged_ppo.config.schema import TerrainConfig
 from legged_ppo.terrain.geoms import PlacedTile, add_ground
 from legged_ppo.terrain.grid import Terrain, build_terrain
 from legged_ppo.terrain.tile import Tile
-from legged_ppo.terrain.types import make_tile_types
+from legged_ppo.terrain.types import NO_TYPES, ExtraTypes, make_tile_types
 from legged_ppo.viewer.gl_backend import use_working_backend
 
 _SIZE = (300, 210)
@@ -26,11 +26,14 @@ _CAMERA = {"distance": 1.35, "azimuth": 125.0, "elevation": -38.0}
 _COLOR = (0.85, 0.76, 0.62, 1.0)
 
 
-def render_gallery(config: TerrainConfig, path: Path, levels: int = 4) -> list[str]:
+def render_gallery(
+    config: TerrainConfig, path: Path, levels: int = 4, extra: ExtraTypes = NO_TYPES
+) -> list[str]:
     """Draw all types of `config`'s grid (every known one, if it names none) to a PNG.
 
     Args:
         levels: difficulties from 0 to 1 of each type, one a column.
+        extra: terrain types of the recipe's extensions.
 
     Returns:
         the types, in the picture's order from top to bottom.
@@ -40,8 +43,8 @@ def render_gallery(config: TerrainConfig, path: Path, levels: int = 4) -> list[s
         ConfigError: the grid cannot be built.
     """
     use_working_backend()
-    names = config.proportions or dict.fromkeys(make_tile_types(config), 1.0)
-    terrain = build_terrain(replace(config, proportions=dict(names), num_levels=levels))
+    names = config.proportions or dict.fromkeys(make_tile_types(config, extra), 1.0)
+    terrain = build_terrain(replace(config, proportions=dict(names), num_levels=levels), extra)
     width, height = _SIZE[0] * levels, (_SIZE[1] + _LABEL) * len(terrain.types)
     sheet = Image.new("RGB", (width, height), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=_FONT_SIZE)

@@ -30,7 +30,7 @@ def in_evaluation(*overrides: str) -> Config:
 
 def checked(config: Config, overrides: Sequence[str]) -> Config:
     with errors_from(str(RECIPE), overrides):
-        check_ground(config.terrain)
+        check_ground(config)
     return config
 
 

@@ -24,6 +24,7 @@ TERMS = """
         return x.projected_gravity[:, 2] > 0
     REWARDS = {"sway": sway}
     TERMINATIONS = {"upside_down": upside_down}
+    COMMANDS = {"forward": lambda unit, config: unit[:, :3]}
 """
 RECIPE = """
 defaults: [phase1_quickstart, _self_]
@@ -109,6 +110,8 @@ def test_two_extensions_cannot_define_the_same_name(write_module: Write) -> None
         ("task.rewards.extra={sway: nan}", "task.rewards.extra: .*expected finite numbers"),
         ("task.terminations=[upside]", "task.terminations: got 'upside'.*'upside_down'"),
         ("task.terminations=[upside_down,upside_down]", "at most 100 different names"),
+        ("task.commands.sampler=forwad", "task.commands.sampler: got 'forwad'.*mean 'forward'"),
+        ("terrain.parameters={rough: {}}", "terrain.parameters: got 'rough', expected a name in"),
         ("environment=mine", "environment: got 'mine', expected a name in ENVIRONMENTS"),
         ("training.callbacks=[mine]", "training.callbacks: got 'mine', expected a name"),
         ("extensions=[]", "task.rewards.extra: got 'sway', expected a name in REWARDS"),

@@ -9,6 +9,7 @@ import torch
 
 from legged_ppo.config.schema import CommandConfig
 from legged_ppo.env.commands import VelocityCommands
+from legged_ppo.errors import ConfigError
 
 DT = 0.02
 CONFIG = CommandConfig(
@@ -244,3 +245,36 @@ def test_a_heading_range_of_zero_keeps_the_robots_own() -> None:
     commands.steer(yaw)
     torch.testing.assert_close(commands.heading, yaw)
     assert commands.command[:, 2].abs().max() < 1e-5
+
+
+def sampled(unit: torch.Tensor, config: CommandConfig) -> torch.Tensor:
+    """Forward at up to 2 m/s, or stand; the yaw rate is the largest of the range."""
+    forward = torch.where(unit[:, 4] < 0.25, 0.0, 2.0 * unit[:, 0])
+    rate = torch.where(unit[:, 4] < 0.25, 0.0, config.yaw_rate[1])
+    return torch.stack([forward, torch.zeros_like(forward), rate], dim=1)
+
+
+def test_a_sampler_replaces_the_ranges_and_repeats_with_a_plan() -> None:
+    generator = torch.Generator().manual_seed(0)
+    commands = VelocityCommands(
+        replace(CONFIG, standing_fraction=1.0, initial_scale=0.5), 4000, DT, generator, sampled
+    )
+    commands.set_progress(0.0)
+    everyone = torch.ones(4000, dtype=torch.bool)
+    commands.resample(everyone)
+    command = commands.command.clone()
+    assert command[:, 0].max() == pytest.approx(1.0, abs=0.01) and (command[:, 1] == 0.0).all()
+    assert torch.equal(commands.standing, (command == 0.0).all(1))
+    assert commands.standing.float().mean() == pytest.approx(0.25, abs=0.03)
+    commands.plan(1)
+    commands.resample(everyone)
+    planned = commands.command.clone()
+    commands.resample(everyone)
+    assert torch.equal(commands.command, planned) and not torch.equal(planned, command)
+
+
+def test_a_sampler_of_another_shape_is_reported_in_one_line() -> None:
+    config, generator = replace(CONFIG, sampler="narrow"), torch.Generator()
+    commands = VelocityCommands(config, 4, DT, generator, lambda unit, _: unit)
+    with pytest.raises(ConfigError, match=r"COMMANDS\['narrow'\]\): got '\(4, 5\) torch.float32'"):
+        commands.resample(torch.ones(4, dtype=torch.bool))

@@ -19,6 +19,7 @@ MODULE = """
     import torch
     from legged_ppo.env.locomotion import LocomotionEnv
     from legged_ppo.runtime.owned_state import OwnedState
+    from legged_ppo.terrain.tile import Box, Tile
 
     calls = []
 
@@ -45,6 +46,15 @@ MODULE = """
     class Mine(LocomotionEnv):
         pass
 
+    class Posts:
+        spawn_radius = 0.5
+        def __init__(self, config, height=0.1):
+            self.height = height
+        def build(self, difficulty, rng):
+            return Tile([Box((1.0, -0.5, 0.0), (1.5, 0.5, self.height))])
+
+    TERRAINS = {"posts": Posts}
+    COMMANDS = {"left": lambda unit, config: torch.ones_like(unit[:, :3]) * unit.new_tensor([0, 1, 0])}
     REWARDS = {"sideways": sideways, "steps": Steps, "too_wide": too_wide}
     TERMINATIONS = {"low": low, "sideways": sideways}
     ENVIRONMENTS = {"mine": Mine, "made": lambda config, num_envs, seed, device: "no environment"}
@@ -150,6 +160,17 @@ def test_a_term_of_another_shape_or_type_is_reported_in_one_line(
     env = started(kinematic, extended)
     with pytest.raises(ConfigError, match=line):
         env.step(torch.zeros(3, 12))
+
+
+def test_terrain_types_and_samplers_are_those_that_the_recipe_names(extended: Config) -> None:
+    extended.task.rewards.survival = 1.0
+    extended.task.commands.sampler = "left"
+    extended.terrain.proportions = {"posts": 1.0}
+    extended.terrain.parameters = {"posts": {"height": 0.3}}
+    env = make_locomotion_env(extended, 2, seed=0)
+    assert env.terrain.heights.max() == pytest.approx(0.3)
+    env.start_episodes_together()
+    assert env.commands.command.tolist() == [[0.0, 1.0, 0.0]] * 2
 
 
 def test_environment_names_a_subclass_or_a_function(extended: Config) -> None:

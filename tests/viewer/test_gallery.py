@@ -50,8 +50,8 @@ def test_without_a_recipe_the_gallery_shows_every_type(
     seen = []
     monkeypatch.setattr(gallery, "render_gallery", lambda *given: seen.append(given) or ["flat"])  # type: ignore[func-returns-value]
     assert main(["--gallery", str(tmp_path / "all.png")]) == 0
-    config, file, levels = seen[0]
-    assert (config.proportions, file, levels) == ({}, tmp_path / "all.png", 4)
+    config, file, levels, extra = seen[0]
+    assert (config.proportions, file, levels, extra) == ({}, tmp_path / "all.png", 4, {})
 
 
 @pytest.mark.parametrize(

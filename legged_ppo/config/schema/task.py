@@ -21,6 +21,9 @@ from legged_ppo.config.schema.bounds import (
 class CommandConfig:
     """Velocity commands in the base frame."""
 
+    sampler: str = ""
+    """Command sampler of the extensions, in place of the ranges, `min_speed` and `standing_fraction` below;
+    empty: these."""
     lin_vel_x: list[float] = low_high([-1.0, 1.0])
     """Range of the forward velocity [m/s]."""
     lin_vel_y: list[float] = low_high([-0.6, 0.6])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from legged_ppo.config.schema.bounds import (
     bounded,
@@ -38,6 +39,8 @@ class TerrainConfig:
 
     proportions: dict[str, float] = shares({})
     """Share of the robots that start on each terrain type (normalised to sum 1); empty: flat."""
+    parameters: dict[str, Any] = field(default_factory=dict)
+    """Arguments of terrain types of the extensions: {my_type: {height: 0.1}}."""
     num_levels: int = positive(1, most=1000)
     """Rows of the grid; level l has difficulty l / (num_levels - 1)."""
     max_initial_level: int | None = not_negative(None)
