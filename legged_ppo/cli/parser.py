@@ -78,28 +78,43 @@ def run_command(
     show_log_lines()
     try:
         return body(arguments)
-    except (ConfigError, UsageError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_BAD_INPUT
-    except (OSError, TrainingDiverged) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_FAILURE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:
-        if is_out_of_memory(error):
-            print(f"error: out of memory: {str(error).splitlines()[0]}", file=sys.stderr)
-            for note in getattr(error, "__notes__", []):
-                print(note, file=sys.stderr)
-            print(
-                "lower training.num_envs, ppo.rollout_length or the sizes that the physics printed "
-                "(sim.contacts, sim.constraints, sim.convex_pairs), or raise ppo.gradient_accumulation; "
-                "checkpoints are as they were",
-                file=sys.stderr,
-            )
-        else:
-            traceback.print_exc()
-        return EXIT_FAILURE
+        return _report(error, arguments)
+
+
+def _report(error: Exception, arguments: argparse.Namespace) -> int:
+    """Print an error, in one line where the user can mend its cause; returns the exit code."""
+    if isinstance(error, OSError):
+        error = _of_argument(error, arguments) or error
+    if isinstance(error, (ConfigError, UsageError)):
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    if isinstance(error, (BrokenPipeError, TrainingDiverged)):
+        print(f"error: {error}", file=sys.stderr)
+    elif is_out_of_memory(error):
+        print(f"error: out of memory: {str(error).splitlines()[0]}", file=sys.stderr)
+        for note in getattr(error, "__notes__", []):
+            print(note, file=sys.stderr)
+        print(
+            "lower training.num_envs, ppo.rollout_length or the sizes that the physics printed "
+            "(sim.contacts, sim.constraints, sim.convex_pairs), or raise ppo.gradient_accumulation; "
+            "checkpoints are as they were",
+            file=sys.stderr,
+        )
+    else:
+        traceback.print_exception(error)
+    return EXIT_FAILURE
+
+
+def _of_argument(error: OSError, arguments: argparse.Namespace) -> ConfigError | None:
+    """The error as one of user input, where its path is what an option was given; else None."""
+    for name, value in vars(arguments).items():
+        if isinstance(value, (str, Path)) and str(value) == str(error.filename):
+            option = f"--{name.replace('_', '-')}"
+            return ConfigError(option, str(value), f"a path that can be used ({error.strerror})")
+    return None
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

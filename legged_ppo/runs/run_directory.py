@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import logging
 import os
 import re
-import sys
 import threading
 from collections.abc import Sequence
 from datetime import datetime
@@ -20,6 +20,8 @@ from legged_ppo.errors import ConfigError
 from legged_ppo.runs.checkpoint import copy_checkpoint, save_checkpoint
 from legged_ppo.runs.checkpoint_contents import ContentError, check_archive
 from legged_ppo.runs.provenance import as_comment, provenance
+
+_log = logging.getLogger(__name__)
 
 LATEST, BEST, FINAL = "phase1_latest.pth", "phase1_best.pth", "phase1_final.pth"
 _ORDER = "step_checkpoints.json"
@@ -148,31 +150,38 @@ def find_checkpoint(
         ConfigError: there is no such file.
     """
     path = (Path(log_dir) / "checkpoints").resolve() if str(name) == "latest" else Path(name)
-    if (path / "checkpoints").is_dir():
-        path = path / "checkpoints"
     if path.is_file():
         return path
-    for candidate in (path / each for each in names):
-        if candidate.is_file():
-            return _newest_intact(candidate)
+    if (path / "checkpoints").is_dir():
+        path = path / "checkpoints"
+    wanted = [path / each for each in names]
+    found = [each for each in wanted if each.is_file()]
+    if path.is_dir():
+        found += reversed(RunDirectory(path.resolve().parent).step_checkpoints())
+    if found:
+        return _first_intact(found, wanted)
     expected = f"a checkpoint file, a run's folder, or 'latest' with a run under {log_dir}/"
     missing = f"{' or '.join(names)} in {path}" if path.is_dir() else path
     raise ConfigError(option, str(name), f"{expected} (there is no {missing})")
 
 
-def _newest_intact(latest: Path) -> Path:
-    """`latest`, or where it is damaged the newest step checkpoint beside it that is not."""
-    damaged: ContentError | None = None
-    for path in [latest, *reversed(RunDirectory(latest.resolve().parents[1]).step_checkpoints())]:
+def _first_intact(found: Sequence[Path], wanted: Sequence[Path]) -> Path:
+    """The first checkpoint that is not damaged, with a line where that is none of `wanted`.
+
+    The first of all where every one is damaged: `load_checkpoint` reports it.
+    """
+    damages: list[str] = []
+    for path in found:
         try:
             check_archive(path)
         except ContentError as error:
-            damaged = damaged or error
+            damages.append(f"{path}: {error}")
             continue
-        if damaged is not None:
-            print(f"{latest}: {damaged}; the newest intact one is {path}", file=sys.stderr)
+        if damages or path not in wanted:
+            reason = damages[0] if damages else f"there is no {wanted[-1]}"
+            _log.warning("%s; the newest intact one is %s", reason, path)
         return path
-    return latest  # load_checkpoint reports the damage
+    return found[0]
 
 
 def _config_text(config: Config) -> str:

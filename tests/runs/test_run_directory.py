@@ -14,7 +14,7 @@ from legged_ppo.cli.options import check_import
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
 from legged_ppo.runs import checkpoint
-from legged_ppo.runs.run_directory import RunDirectory, find_checkpoint
+from legged_ppo.runs.run_directory import TO_ACT, TO_RESUME, RunDirectory, find_checkpoint
 
 
 def make_run(log_dir: Path) -> RunDirectory:
@@ -116,24 +116,43 @@ def test_a_copy_on_a_full_disk_names_its_file_and_leaves_the_older_one(tmp_path:
     assert target.read_bytes() == b"old" and not temporary.is_symlink()
 
 
+def damage(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.arange(100.0).numpy().tobytes()) + 50] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("names", [TO_RESUME, TO_ACT], ids=["resume", "act"])
 def test_a_damaged_latest_falls_back_to_the_newest_intact_checkpoint(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, names: tuple[str, ...]
 ) -> None:
     run = make_run(tmp_path)
     for number in (10, 20, 30):
         run.save({"weights": torch.arange(100.0)}, number, keep=3)
-    latest = run.checkpoints / "phase1_latest.pth"
-    assert find_checkpoint("latest", str(tmp_path)).samefile(latest)
+    latest, best = (run.checkpoints / f"phase1_{name}.pth" for name in ("latest", "best"))
+    best.write_bytes(latest.read_bytes())
+
+    def found(name: str | Path) -> Path:
+        caplog.clear()
+        return find_checkpoint(name, str(tmp_path), names=names).resolve()
+
+    preferred = run.checkpoints.resolve() / names[0]
+    assert found("latest") == preferred and not caplog.records
+    damage(best)
+    if names == TO_ACT:
+        assert found(run.root) == latest.resolve()
+        assert "phase1_best.pth" in caplog.text and "phase1_latest.pth" in caplog.text
     for path in (latest, run.checkpoints / "phase1_step_30.pth"):
-        content = bytearray(path.read_bytes())
-        content[content.index(torch.arange(100.0).numpy().tobytes()) + 50] ^= 1
-        path.write_bytes(content)
-    for name in ("latest", str(run.root)):
-        found = find_checkpoint(name, str(tmp_path))
-        assert found.samefile(run.checkpoints / "phase1_step_20.pth")
-        error = capsys.readouterr().err
-        assert "CRC-32" in error and "phase1_step_20.pth" in error and error.count("\n") == 1
-    assert find_checkpoint(str(latest), str(tmp_path)) == latest
+        damage(path)
+    for name in ("latest", run.root):
+        assert found(name) == (run.checkpoints / "phase1_step_20.pth").resolve()
+        line = caplog.messages[0]
+        assert len(caplog.records) == 1 and "CRC-32" in line and "phase1_step_20.pth" in line
+    assert found(latest) == latest.resolve(), "a file that the user names is not replaced"
+    for path in (best, latest, run.checkpoints / "phase1_step_30.pth"):
+        path.unlink()
+    assert found("latest") == (run.checkpoints / "phase1_step_20.pth").resolve()
+    assert "there is no" in caplog.messages[0]
 
 
 def test_a_checkpoint_alone_imports_no_module() -> None:
