@@ -25,10 +25,9 @@ import torch
 from gymnasium.wrappers import TransformObservation
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
-from legged_ppo.evaluation.returns import evaluate_returns
+from legged_ppo.evaluation.task import task_of
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime.cpu import keep_freed_memory
-from legged_ppo.training.task import make_training_env
 from legged_ppo.training.trainer import Trainer
 
 EPISODES = 100
@@ -160,12 +159,12 @@ def run_ours(task: Task, seed: int) -> tuple[float, float]:
                 "training.log_interval=1_000_000",
             ],
         )
-        env = make_training_env(config, config.training.num_envs, seed)
+        env = task_of(config).make_env(config.training.num_envs, seed)
         trainer = Trainer(config, env, RunDirectory.create(config, task.recipe), scorer=None)
         begin = time.perf_counter()
         trainer.train()
         seconds = time.perf_counter() - begin
-    return evaluate_returns(trainer.policy, config, EPISODES, 12345)["overall"][
+    return task_of(config).evaluate(trainer.policy, EPISODES, 12345)["overall"][
         "mean_return"
     ], seconds
 

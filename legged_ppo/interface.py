@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
+import numpy as np
 import torch
 
 Observations = dict[str, torch.Tensor]
@@ -53,6 +55,18 @@ class Environment(ABC):
     fits_graphs: bool = False
     """True: `step` works on one GPU's tensors without waiting for it, and its lasting state is in tensors
     that are attributes, or in lists, tuples or dictionaries that are; rollouts may become CUDA graphs."""
+    discrete_actions: bool = False
+    """True: an action is a choice, given as a one-hot row."""
+    fixed_state: bool = True
+    """True: `state_dict` has the same keys, types and shapes at every step, so that a resume can check it."""
+    max_episode_steps: int = 0
+    """Time limit of an episode; 0: unknown, and an evaluation cuts episodes that do not end."""
+    success_return: float = math.inf
+    """Return from which an episode counts as a success; inf: success is not defined."""
+    render_fps: float = 30.0
+    """Steps a second of a recording at the environment's own speed."""
+    needs_opengl: bool = False
+    """True: `render` draws with MuJoCo."""
 
     @property
     def env_groups(self) -> torch.Tensor | None:
@@ -96,6 +110,10 @@ class Environment(ABC):
     def load_levels(self, states: list[dict[str, Any]]) -> None:  # noqa: B027
         """Restore only what outlives the episodes (levels of a curriculum) from the states of all ranks of a
         run, divided over the present ranks."""
+
+    def render(self) -> np.ndarray | None:
+        """An image of the first environment, [height, width, 3] uint8, or None: it has none."""
+        return None
 
     def close(self) -> None:  # noqa: B027
         """Release processes and windows."""

@@ -13,9 +13,7 @@ from legged_ppo.cli import parser as command_line
 
 if TYPE_CHECKING:
     from legged_ppo.config.schema import Config
-    from legged_ppo.evaluation.statistics import Episodes
     from legged_ppo.models.actor_critic import ActorCritic
-    from legged_ppo.terrain.grid import Terrain
 
 _ENVS = 256
 
@@ -80,42 +78,28 @@ def _run(arguments: argparse.Namespace) -> int:
         command_line.check_output("--report", arguments.report, ".html", ".md")
     if arguments.envs is not None:
         options.refuse(arguments, "with --envs", "episodes_per_cell")
+    options.place_of(arguments)  # refuses a level without a type
     if arguments.compare:
         return _compare(arguments)
 
     from legged_ppo.cli.loading import load_for_evaluation
-    from legged_ppo.runtime.device import find_device
-
-    device = find_device(arguments.device)
-    policy, config, counters, path = load_for_evaluation(arguments)
-    policy.to(device)
-    print(f"{path}: {counters['env_steps']:,} environment steps")
-    if config.gym.id:
-        return _run_returns(arguments, policy, config, path, counters)
-    if arguments.protocol:
-        return _run_protocol(arguments, policy, config)
-
-    return _run_by_terrain(arguments, policy, config, path, counters)
-
-
-def _run_by_terrain(
-    arguments: argparse.Namespace,
-    policy: ActorCritic,
-    config: Config,
-    path: Path,
-    counters: dict[str, Any],
-) -> int:
-    from legged_ppo.evaluation.evaluator import collect_episodes
-    from legged_ppo.evaluation.statistics import summarize_by_terrain
+    from legged_ppo.evaluation.task import task_of
     from legged_ppo.reports.run_report import write_evaluation
     from legged_ppo.reports.tables import figures_table, print_tables
     from legged_ppo.reports.terrain_report import write_terrain_report
+    from legged_ppo.runtime.device import find_device
 
-    config, place = options.restricted(arguments, config)
-    found, terrain = collect_episodes(policy, config, **_sampling(arguments), place=place)
-    result = summarize_by_terrain(found, terrain)
+    policy, config, counters, path = load_for_evaluation(arguments)
+    task = task_of(config)
+    policy.to(find_device(arguments.device, task.physics))
+    print(f"{path}: {counters['env_steps']:,} environment steps")
+    if arguments.protocol:
+        return _run_protocol(arguments, policy, config)
+    result = task.evaluate(
+        policy, **_sampling(arguments), terrain=arguments.terrain, level=arguments.level
+    )
     print_tables(figures_table(result))
-    _warn_of_thin_cells(arguments, found, terrain)
+    _warn_of_thin_cells(arguments, result)
     if arguments.json:
         write_evaluation(arguments.json, path, counters, result)
         print(f"figures: {arguments.json}")
@@ -135,37 +119,11 @@ def _sampling(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _warn_of_thin_cells(
-    arguments: argparse.Namespace, episodes: Episodes, terrain: Terrain
-) -> None:
+def _warn_of_thin_cells(arguments: argparse.Namespace, result: dict[str, Any]) -> None:
     from legged_ppo.evaluation.tiles import thin_cells_line
 
-    line = thin_cells_line(episodes, terrain)
-    if line and arguments.level is None:
+    if "terrain" in result and arguments.level is None and (line := thin_cells_line(result)):
         print(line)
-
-
-def _run_returns(
-    arguments: argparse.Namespace,
-    policy: ActorCritic,
-    config: Config,
-    path: Path,
-    counters: dict[str, Any],
-) -> int:
-    from legged_ppo.evaluation.returns import evaluate_returns
-    from legged_ppo.reports.run_report import write_evaluation
-    from legged_ppo.reports.tables import print_tables, returns_table
-
-    why = f"for {config.gym.id}: it is for robots"
-    options.refuse(arguments, why, "report", "protocol", "terrain", "level", "episodes_per_cell")
-    how = _sampling(arguments)
-    del how["by_cell"]
-    result = evaluate_returns(policy.cpu(), config, **how)
-    print_tables(returns_table(result))
-    if arguments.json:
-        write_evaluation(arguments.json, path, counters, result)
-        print(f"figures: {arguments.json}")
-    return 0
 
 
 def _run_protocol(arguments: argparse.Namespace, policy: ActorCritic, config: Config) -> int:
@@ -183,6 +141,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     from legged_ppo.cli.loading import load_for_evaluation
     from legged_ppo.evaluation.comparison import compare
     from legged_ppo.evaluation.evaluator import collect_episodes
+    from legged_ppo.evaluation.tiles import restricted
     from legged_ppo.reports.tables import comparison_table, difference_matrix, print_tables
     from legged_ppo.runtime.device import find_device
 
@@ -193,18 +152,16 @@ def _compare(arguments: argparse.Namespace) -> int:
     for name in arguments.compare:
         arguments.checkpoint = name
         policy, config, _, path = load_for_evaluation(arguments, conditions)
-        if config.gym.id:
-            options.refuse(arguments, f"for {config.gym.id}: it is for robots", "compare")
         policy.to(device)
         conditions = conditions or config
-        config, place = options.restricted(arguments, config)
+        config, place = restricted(config, arguments.terrain, arguments.level)
         episodes, terrain = collect_episodes(policy, config, **_sampling(arguments), place=place)
         found.append((path, episodes))
     (first_path, first), (second_path, second) = found
     result = compare(first, second, terrain)
     names = str(first_path), str(second_path)
     print_tables(comparison_table(result, names), difference_matrix(result))
-    _warn_of_thin_cells(arguments, first, terrain)
+    _warn_of_thin_cells(arguments, result)
     _write_json(arguments.json, result)
     return 0
 

@@ -1,18 +1,13 @@
-"""What play.py and evaluate.py share: their common options, and what they mean."""
+"""The options that play.py and evaluate.py share."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from legged_ppo.cli.parser import not_negative
 from legged_ppo.errors import ConfigError
-
-if TYPE_CHECKING:
-    from legged_ppo.config.schema import Config
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser, level_help: str) -> None:
@@ -64,34 +59,14 @@ def place_of(arguments: argparse.Namespace) -> tuple[str, int] | None:
     return arguments.terrain, arguments.level or 0
 
 
-def restricted(
-    arguments: argparse.Namespace, config: Config
-) -> tuple[Config, tuple[str, int] | None]:
-    """The ground of --terrain without a level is all levels of that type; with one it is a place.
-
-    Raises:
-        ConfigError: a level without a type, or a type that is not in the grid.
-    """
-    place, name = place_of(arguments), arguments.terrain
-    if name is None or arguments.level is not None:
-        return config, place
-    shares = config.terrain.proportions or {"flat": 1.0}
-    types = [each for each, share in shares.items() if share > 0]
-    if name not in types:
-        from legged_ppo.terrain.grid import absent_type
-
-        raise absent_type(name, types, config.terrain)
-    return replace(config, terrain=replace(config.terrain, proportions={name: 1.0})), None
-
-
 def refuse(arguments: argparse.Namespace, why: str, *names: str) -> None:
-    """Say so where an option was given that would be ignored.
+    """Refuse options that would be ignored.
 
     Raises:
         ConfigError: one of `names` was given.
     """
     for name in names:
-        value = getattr(arguments, name)
+        value = getattr(arguments, name, None)
         if value is not None:
             option = f"--{name.replace('_', '-')}"
             raise ConfigError(option, str(value), f"left out {why}")

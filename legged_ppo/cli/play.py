@@ -14,6 +14,7 @@ from legged_ppo.cli import parser as command_line
 
 if TYPE_CHECKING:
     from legged_ppo.config.schema import Config
+    from legged_ppo.evaluation.task import Task
     from legged_ppo.models.actor_critic import ActorCritic
 
 
@@ -79,72 +80,47 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _play(policy: ActorCritic, config: Config, arguments: argparse.Namespace) -> int:
+    from legged_ppo.evaluation.task import RobotTask, task_of
+    from legged_ppo.reports.tables import figures_table, print_tables
     from legged_ppo.viewer.gl_backend import has_display
 
-    if config.gym.id:
-        return _play_gym(policy, config, arguments)
+    task = task_of(config)
+    robots = isinstance(task, RobotTask)
     if arguments.video or arguments.gif:
-        recorded = _record(policy, config, arguments)
-        if recorded:
+        if _record(policy, task, arguments):
             return 0
-    elif has_display(os.environ):
+    elif robots and has_display(os.environ):
         return _view(policy, config, arguments)
-    return _print_episodes(policy, config, arguments)
-
-
-def _play_gym(policy: ActorCritic, config: Config, arguments: argparse.Namespace) -> int:
-    from legged_ppo.evaluation.returns import evaluate_returns
-    from legged_ppo.reports.tables import print_tables, returns_table
-    from legged_ppo.viewer.gl_backend import RenderingUnavailable
-    from legged_ppo.viewer.gym_video import record_gym_episodes
-
-    options.refuse(
-        arguments, f"for {config.gym.id}: it is for robots", "command", "terrain", "level"
-    )
-    paths = [path for path in (arguments.video, arguments.gif) if path]
-    how = {"seed": arguments.seed, "stochastic": arguments.stochastic}
-    if paths:
-        try:
-            value = record_gym_episodes(
-                policy,
-                config,
-                paths,
-                episodes=arguments.episodes or 1,
-                gif_fps=arguments.gif_fps,
-                **how,
-            )
-            print(f"recorded a mean return of {value:.1f}: {', '.join(map(str, paths))}")
-            return 0
-        except RenderingUnavailable as error:
-            print(error)
-    print_tables(returns_table(evaluate_returns(policy, config, arguments.episodes or 5, **how)))
+    if robots:
+        return _print_episodes(policy, config, arguments)
+    episodes, seed = arguments.episodes or 5, arguments.seed
+    result = task.evaluate(policy, episodes, seed, stochastic=arguments.stochastic)
+    print_tables(figures_table(result))
     return 0
 
 
-def _record(policy: ActorCritic, config: Config, arguments: argparse.Namespace) -> bool:
-    """True when the recording was made; else one line says what is missing."""
+def _record(policy: ActorCritic, task: Task, arguments: argparse.Namespace) -> bool:
+    """True when the recording was made; else one line names what is missing."""
     from legged_ppo.viewer.gl_backend import RenderingUnavailable
-    from legged_ppo.viewer.video import render_episodes
+    from legged_ppo.viewer.recording import record
 
+    paths = [path for path in (arguments.video, arguments.gif) if path]
     try:
-        seconds = render_episodes(
+        recorded = record(
             policy,
-            config,
-            arguments.video,
-            seconds=(arguments.episodes or 1) * config.task.episode_length_s,
-            command=arguments.command,
-            place=options.place_of(arguments),
+            task,
+            paths,
+            episodes=arguments.episodes or 1,
             seed=arguments.seed,
             stochastic=arguments.stochastic,
-            gif=arguments.gif,
             gif_fps=arguments.gif_fps,
+            command=arguments.command,
+            place=options.place_of(arguments),
         )
     except RenderingUnavailable as error:
         print(error)
         return False
-    for path in (arguments.video, arguments.gif):
-        if path:
-            print(f"recorded {seconds:.0f} s: {path}")
+    print(f"recorded {recorded}: {', '.join(map(str, paths))}")
     return True
 
 

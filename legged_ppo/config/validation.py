@@ -24,9 +24,6 @@ def validate(config: Config) -> None:
     if config.gym.id and config.environment:
         expected = "empty with gym.id, which is trained on instead"
         raise ConfigError("environment", config.environment, expected)
-    if config.policy.distribution == "categorical" and not (config.gym.id or config.environment):
-        expected = "another distribution for robots, whose actions are continuous"
-        raise ConfigError("policy.distribution", "categorical", expected)
     _check_sim(config.sim)
     _check_task(config.task, control_dt=config.sim.dt * config.sim.decimation)
 

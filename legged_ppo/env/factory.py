@@ -27,10 +27,9 @@ def make_env(
         ConfigError: the robot or the terrain cannot be built, the engine does not run on the device, or what
             an extension returns is no `Environment`.
     """
-    kind = _environment(config)
-    if _is_locomotion(kind):
+    if is_locomotion(config):
         return make_locomotion_env(config, num_envs, seed, device)
-    env = kind(config, num_envs, seed, torch.device(device))
+    env = _environment(config)(config, num_envs, seed, torch.device(device))
     if not isinstance(env, Environment):
         found = f"{config.environment} returned a {type(env).__name__}"
         raise ConfigError("environment", found, "an Environment of legged_ppo.interface")
@@ -45,18 +44,24 @@ def make_locomotion_env(
     Raises:
         ConfigError: see `make_env`; `environment` names one that is not a subclass of `LocomotionEnv`.
     """
-    kind = _environment(config)
-    if not _is_locomotion(kind):
+    if not is_locomotion(config):
         raise ConfigError("environment", config.environment, "a subclass of LocomotionEnv here")
     robot = load_robot(config.robot)
     terrain = build_terrain(config.terrain, load_extensions(config.extensions).terrains)
     simulator = make_simulator(config.sim, robot, terrain, num_envs, torch.device(device))
     generator = torch.Generator(device=simulator.device)
     generator.manual_seed(seed)
+    kind: type[LocomotionEnv] = _environment(config)  # type: ignore[assignment]
     return kind(config, robot, terrain, simulator, generator)
 
 
-def _is_locomotion(kind: Any) -> bool:
+def is_locomotion(config: Config) -> bool:
+    """Whether the recipe's environment is `LocomotionEnv` or a subclass of it.
+
+    Raises:
+        ConfigError: no extension defines the environment.
+    """
+    kind = _environment(config)
     return inspect.isclass(kind) and issubclass(kind, LocomotionEnv)
 
 

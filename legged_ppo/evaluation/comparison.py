@@ -23,9 +23,10 @@ def compare(first: Episodes, second: Episodes, terrain: Terrain) -> dict[str, An
     episode by episode; their 95 % intervals are those of a mean of paired differences.
 
     Returns:
-        {"overall": row, "terrain": {TYPE: {"all": row, "levels": {"2": row}, "features": {"2": "6 cm"}}}}; a
-        row has "episodes" (pairs), "first" and "second", {figure: mean of the episodes' own}, and
-        "difference", {figure: [mean, low, high]}. What cannot be said is None.
+        {"overall": row, "terrain": {TYPE: {"all": row, "levels": {"2": row}, "features": {"2": "6 cm"}}},
+        "terrain_cells": as in `summarize_by_terrain`}; a row has "episodes" (pairs), "first" and "second",
+        {figure: mean of the episodes' own}, and "difference", {figure: [mean, low, high]}. A figure that is
+        not defined is None.
     """
 
     def row_of(mask: np.ndarray) -> dict[str, Any]:
@@ -39,7 +40,8 @@ def compare(first: Episodes, second: Episodes, terrain: Terrain) -> dict[str, An
         }
         for name, cells in cell_masks(first, terrain).items()
     }
-    return {"overall": _row(first, second), "terrain": groups}
+    overall, cells = _row(first, second), sum(terrain.cells)
+    return {"overall": overall, "terrain": groups, "terrain_cells": cells}
 
 
 def _row(first: Episodes, second: Episodes) -> dict[str, Any]:

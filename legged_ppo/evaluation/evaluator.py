@@ -45,6 +45,7 @@ def evaluate_policy(
     stochastic: bool = False,
     command: tuple[float, float, float] | None = None,
     place: tuple[str, int] | None = None,
+    by_cell: bool = False,
 ) -> dict[str, Any]:
     """Figures of `episodes` episodes, overall and by terrain; the same seed gives the same figures.
 
@@ -59,6 +60,7 @@ def evaluate_policy(
         command: forward, lateral velocity [m/s] and yaw rate [rad/s] of every robot; None draws
             commands as in training.
         place: terrain type and level of all episodes; None shares them out evenly.
+        by_cell: `episodes` are those of every cell (`fill_cells`) instead of all.
 
     Returns:
         as `summarize_by_terrain`
@@ -72,6 +74,7 @@ def evaluate_policy(
         stochastic=stochastic,
         command=command,
         place=place,
+        by_cell=by_cell,
     )
     return summarize_by_terrain(found, terrain)
 
@@ -93,7 +96,6 @@ def collect_episodes(
 
     Args:
         hold_heading: as in `VelocityCommands.fix`, with `command`.
-        by_cell: `episodes` are those of every cell (`fill_cells`) instead of all.
     """
     conditions = evaluation_config(config)
     if by_cell and place is None:

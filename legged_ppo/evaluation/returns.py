@@ -1,18 +1,18 @@
-"""Evaluation on Gymnasium environments: returns of whole episodes."""
+"""Evaluation on environments of any kind: returns of whole episodes."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from legged_ppo.config.schema import Config
 from legged_ppo.evaluation.rollout import rollout
 from legged_ppo.evaluation.statistics import mean_figure, wilson_interval
-from legged_ppo.interop.gymnasium import GymnasiumEnv
+from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
 from legged_ppo.runtime.progress_lines import ProgressLines
@@ -26,32 +26,47 @@ _MAX_STEPS = 30_000
 ones are Atari's, of 27,000 decisions."""
 
 
+EnvMaker = Callable[[int, int, torch.device], Environment]
+"""Of a number of environments, a seed and a device."""
+
+
 def evaluate_returns(
-    policy: ActorCritic, config: Config, episodes: int, seed: int, *, stochastic: bool = False
+    policy: ActorCritic,
+    make: EnvMaker,
+    episodes: int,
+    seed: int,
+    stochastic: bool = False,
+    name: str = "the environment",
 ) -> dict[str, Any]:
     """Figures of `episodes` episodes from their starts; the same seed gives the same figures.
+
+    Args:
+        make: builds the environments, which decide the device: the policy is moved there.
+        name: the environment's, for the warning about episodes that do not end.
 
     Returns:
         {"overall": {"episodes", "success_rate", "success_ci95", "mean_return", "return_ci95", "std_return",
         "min_return", "max_return", "mean_length", "length_ci95", "unfinished"}}; a success is a return of
-        `gym.success_return`, the intervals are as in `summarize`. `unfinished` episodes never ended: they
-        were cut after `step_limit` steps, and count as they stood. A warning names their number.
+        `Environment.success_return`, and without one there are no figures of success; the intervals are as
+        in `summarize`. `unfinished` episodes never ended: they were cut after `step_limit` steps, and count
+        as they stood.
     """
     sizes = [min(_MAX_ENVS, episodes - done) for done in range(0, episodes, _MAX_ENVS)]
     seeds = np.random.SeedSequence(seed).generate_state(len(sizes)).tolist()
-    rounds = [
-        _first_episodes(policy, config, size, round_seed, stochastic)
-        for size, round_seed in zip(sizes, seeds, strict=True)
-    ]
-    returns, lengths, unfinished = (np.concatenate(parts) for parts in zip(*rounds, strict=True))
+    parts = []
+    threshold = math.inf
+    for size, round_seed in zip(sizes, seeds, strict=True):
+        env = make(size, round_seed, policy.device)
+        parts.append(_first_episodes(policy.to(env.device), env, round_seed, stochastic))
+        threshold = env.success_return
+        env.close()
+    returns, lengths, unfinished = (np.concatenate(part) for part in zip(*parts, strict=True))
     if unfinished.any():
-        _log.warning(unfinished_line(config.gym.id, int(unfinished.sum()), int(lengths.max())))
-    successes = int((returns >= config.gym.success_return).sum())
+        _log.warning(unfinished_line(name, int(unfinished.sum()), int(lengths.max())))
     return {
         "overall": {
             "episodes": episodes,
-            "success_rate": successes / episodes,
-            "success_ci95": list(wilson_interval(successes, episodes)),
+            **_success_figures(returns, threshold),
             **mean_figure("mean_return", returns),
             "std_return": float(returns.std()),
             "min_return": float(returns.min()),
@@ -62,31 +77,38 @@ def evaluate_returns(
     }
 
 
-def step_limit(env: GymnasiumEnv) -> int:
-    """Steps that an episode is given to end."""
-    spec = env.copies.get_attr("spec")[0]
-    return max(_MAX_STEPS, (spec and spec.max_episode_steps) or 0)
+def _success_figures(returns: np.ndarray, threshold: float) -> dict[str, Any]:
+    if math.isinf(threshold):
+        return {}
+    successes, episodes = int((returns >= threshold).sum()), len(returns)
+    interval = list(wilson_interval(successes, episodes))
+    return {"success_rate": successes / episodes, "success_ci95": interval}
+
+
+def step_limit(env: Environment) -> int:
+    """Steps after which an episode is cut."""
+    return max(_MAX_STEPS, env.max_episode_steps)
 
 
 def unfinished_line(name: str, count: int, steps: int) -> str:
     """The warning about episodes that do not end."""
     return (
         f"warning: {count} of the episodes of {name} had not ended after {steps:,} steps and count "
-        "as they stood; gym.kwargs.max_episode_steps sets a time limit"
+        "as they stood; the environment should have a time limit (gym.kwargs.max_episode_steps)"
     )
 
 
 def _first_episodes(
-    policy: ActorCritic, config: Config, num_envs: int, seed: int, stochastic: bool
+    policy: ActorCritic, env: Environment, seed: int, stochastic: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns and lengths [N] of the first episode of every environment, and whether it was cut."""
-    gym = replace(config.gym, normalize_reward=False, processes=False)
-    env = GymnasiumEnv(gym, num_envs, seed, config.ppo.gamma)
-    noise = torch.Generator().manual_seed(seed) if stochastic else None
-    actor = RecurrentPolicy(policy, num_envs, env.device, noise)
+    num_envs, device = env.num_envs, env.device
+    noise = torch.Generator(device).manual_seed(seed) if stochastic else None
+    actor = RecurrentPolicy(policy, num_envs, device, noise)
     obs = env.reset()
-    alive = torch.ones(num_envs, dtype=torch.bool)
-    returns, lengths = torch.zeros(num_envs, dtype=torch.float64), torch.zeros(num_envs)
+    alive = torch.ones(num_envs, dtype=torch.bool, device=device)
+    returns = torch.zeros(num_envs, dtype=torch.float64, device=device)
+    lengths = torch.zeros(num_envs, device=device)
     progress = ProgressLines(_log, f"evaluation of {num_envs} episodes", None)
     for step, result in zip(range(step_limit(env)), rollout(actor, env, obs), strict=False):
         progress.update(step)
@@ -95,5 +117,4 @@ def _first_episodes(
         alive &= ~(result.terminated | result.truncated)
         if not bool(alive.any()):
             break
-    env.close()
-    return returns.numpy(), lengths.numpy(), alive.numpy()
+    return returns.cpu().numpy(), lengths.cpu().numpy(), alive.cpu().numpy()

@@ -156,7 +156,8 @@ def summarize_by_terrain(episodes: Episodes, terrain: Terrain) -> dict[str, Any]
 
     Returns:
         {"overall": figures, "terrain": {TYPE: {"all": figures, "levels": {"2": figures},
-        "features": {"2": "6 cm"}}}, "terrain_fingerprint": `Terrain.fingerprint`}
+        "features": {"2": "6 cm"}}}, "terrain_cells": number of cells of the ground, "terrain_fingerprint":
+        `Terrain.fingerprint`}
     """
     groups: dict[str, Any] = {}
     for name, cells in cell_masks(episodes, terrain).items():
@@ -168,6 +169,7 @@ def summarize_by_terrain(episodes: Episodes, terrain: Terrain) -> dict[str, Any]
     return {
         "overall": summarize(episodes),
         "terrain": groups,
+        "terrain_cells": sum(terrain.cells),
         "terrain_fingerprint": terrain.fingerprint,
     }
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from legged_ppo.config.schema import TerrainConfig
-from legged_ppo.evaluation.statistics import Episodes, cell_masks
-from legged_ppo.terrain.grid import Terrain, build_terrain
+from legged_ppo.config.schema import Config, TerrainConfig
+from legged_ppo.errors import ConfigError
+from legged_ppo.terrain.grid import absent_type, build_terrain
 from legged_ppo.terrain.types import NO_TYPES, ExtraTypes
 
 _ENOUGH = 10
@@ -30,12 +31,32 @@ def fill_cells(
     return replace(config, proportions=shares), per_cell * count, robots
 
 
-def thin_cells_line(episodes: Episodes, terrain: Terrain) -> str:
-    """What a user is told where cells have few episodes or none; "" where there are enough."""
-    found = [
-        mask.sum() for cells in cell_masks(episodes, terrain).values() for mask in cells.values()
-    ]
-    total, few = sum(terrain.cells), sum(int(count < _ENOUGH) for count in found)
+def restricted(
+    config: Config, terrain: str | None, level: int | None
+) -> tuple[Config, tuple[str, int] | None]:
+    """The config whose ground is a terrain type alone, or, with a level, `config` and that place.
+
+    Raises:
+        ConfigError: a level without a type, or a type that is not in the grid.
+    """
+    if terrain is None:
+        if level is not None:
+            raise ConfigError("level", level, "a terrain type beside it")
+        return config, None
+    if level is not None:
+        return config, (terrain, level)
+    shares = config.terrain.proportions or {"flat": 1.0}
+    types = [name for name, share in shares.items() if share > 0]
+    if terrain not in types:
+        raise absent_type(terrain, types, config.terrain)
+    return replace(config, terrain=replace(config.terrain, proportions={terrain: 1.0})), None
+
+
+def thin_cells_line(result: dict[str, Any]) -> str:
+    """The warning that cells have few episodes or none; "" where all have enough."""
+    groups = result["terrain"].values()
+    found = [row["episodes"] for group in groups for row in group["levels"].values()]
+    total, few = result["terrain_cells"], sum(count < _ENOUGH for count in found)
     if few == 0 and len(found) == total:
         return ""
     return (

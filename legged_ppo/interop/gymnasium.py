@@ -118,6 +118,8 @@ class GymnasiumEnv(Environment):
         ConfigError: there is no such environment, or its spaces are of another kind.
     """
 
+    fixed_state = False  # the actions of the episodes that are under way
+
     def __init__(self, config: GymConfig, num_envs: int, seed: int, gamma: float) -> None:
         self.config, self.num_envs = config, num_envs
         self.device = torch.device("cpu")
@@ -130,7 +132,13 @@ class GymnasiumEnv(Environment):
             self.vector = self._reward_scaling
         self.obs_dims = _observation_dims(config, self.vector)
         self._to_env_actions, self.num_actions = _action_map(config, self.vector)
-        self.discrete = isinstance(self.vector.single_action_space, Discrete)
+        self.discrete_actions = isinstance(self.vector.single_action_space, Discrete)
+        spec = self.copies.get_attr("spec")[0]
+        self.max_episode_steps = (spec and spec.max_episode_steps) or 0
+        self.success_return = config.success_return
+        own_fps = self.copies.metadata.get("render_fps", self.render_fps)
+        self.render_fps = own_fps / config.frame_skip
+        self.needs_opengl = str(spec and spec.entry_point).startswith("gymnasium.envs.mujoco")
         self.episode_metrics = ["count", "return", "length", "Episode/success_rate"]
         self.step_metrics: list[str] = []
         self._returns = np.zeros(num_envs)
@@ -160,7 +168,7 @@ class GymnasiumEnv(Environment):
                 ended.sum(),
                 self._returns[ended].sum(),
                 self._lengths[ended].sum(),
-                (self._returns[ended] >= self.config.success_return).sum(),
+                (self._returns[ended] >= self.success_return).sum(),
             ],
             dtype=torch.float32,
         )
@@ -175,8 +183,7 @@ class GymnasiumEnv(Environment):
         )
 
     def render(self) -> np.ndarray | None:
-        """The first environment's picture of itself, [height, width, 3] bytes, or None where it draws none;
-        `gym.kwargs` must have `render_mode: rgb_array`."""
+        """The first environment's image; `gym.kwargs` must have `render_mode: rgb_array`."""
         pictures = self.copies.render()
         picture = None if pictures is None else pictures[0]
         return None if picture is None else np.asarray(picture)

@@ -7,23 +7,19 @@ import logging
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 import legged_ppo
-from legged_ppo.config.schema import Config
-from legged_ppo.evaluation.evaluator import evaluate_policy
-from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.evaluation.task import task_of
 from legged_ppo.reports.plots import plot_learning_curves
-from legged_ppo.reports.tables import as_lines, figures_table, returns_table
+from legged_ppo.reports.tables import as_lines, figures_table
 from legged_ppo.reports.terrain_report import write_terrain_report
 from legged_ppo.runs.checkpoint import load_policy
 from legged_ppo.viewer.gl_backend import RenderingUnavailable
-from legged_ppo.viewer.video import TOUR, Segment, render_episodes
+from legged_ppo.viewer.recording import record
+from legged_ppo.viewer.video import TOUR, Segment
 from legged_ppo.viewer.video_writer import VideoError
 
 _log = logging.getLogger(__name__)
@@ -44,23 +40,25 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
     plot_learning_curves(run_dir / "metrics.jsonl", curves)
     video = run_dir / "videos" / "best.mp4"
     video.parent.mkdir(exist_ok=True)
-    assess = _assess_gym if config.gym.id else _assess_robots
     _log.info("evaluating %s over %d episodes", _shown(checkpoint), episodes)
-    result, table, record = assess(policy, config, video, episodes, seed)
-    figures = [_shown(evaluation)]
-    if not config.gym.id:
+    task = task_of(config)
+    result = task.evaluate(policy, episodes, seed)
+    figures: list[str] = [_shown(evaluation)]
+    script: Sequence[Segment] = ()
+    if "terrain" in result:
+        script = terrain_tour(result) if config.terrain.curriculum.rule != "none" else TOUR
         page = run_dir / "evaluation.html"
         write_terrain_report(page, checkpoint, result)
         figures.append(_shown(page))
     write_evaluation(evaluation, checkpoint, counters, result)
     _log.info("recording %s", _shown(video))
     try:
-        record()
+        record(policy, task, [video], seed=seed, script=script)
         video_line = f"video        {_shown(video)}"
     except (RenderingUnavailable, VideoError) as error:
         video_line = f"video        {error}"
     return [
-        *as_lines(table),
+        *as_lines(figures_table(result)),
         f"checkpoint   {_shown(checkpoint)} ({counters['env_steps']:,} steps)",
         f"figures      {', '.join(figures)}",
         f"curves       {_shown(curves)}",
@@ -98,31 +96,6 @@ def _interpreter() -> str:
 
 def _on_path(command: Path) -> bool:
     return shutil.which(command.name) == str(command)
-
-
-def _assess_robots(
-    policy: ActorCritic, config: Config, video: Path, episodes: int, seed: int
-) -> tuple[dict[str, Any], Table, Callable[[], float]]:
-    """Figures, their table, and a function that records the video."""
-    result = evaluate_policy(policy, config, episodes, seed)
-    script = terrain_tour(result) if config.terrain.curriculum.rule != "none" else TOUR
-    seconds = sum(segment.seconds for segment in script)
-    record = partial(
-        render_episodes, policy, config, video, seconds=seconds, script=script, seed=seed
-    )
-    return result, figures_table(result), record
-
-
-def _assess_gym(
-    policy: ActorCritic, config: Config, video: Path, episodes: int, seed: int
-) -> tuple[dict[str, Any], Table, Callable[[], float]]:
-    """The same for a Gymnasium environment, of which one episode is recorded."""
-    from legged_ppo.evaluation.returns import evaluate_returns
-    from legged_ppo.viewer.gym_video import record_gym_episodes
-
-    result = evaluate_returns(policy, config, episodes, seed)
-    record = partial(record_gym_episodes, policy, config, [video], episodes=1, seed=seed)
-    return result, returns_table(result), record
 
 
 def terrain_tour(result: dict[str, Any]) -> list[Segment]:

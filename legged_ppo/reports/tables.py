@@ -19,7 +19,9 @@ INTERVALS = "± is half of the 95 % interval over episodes"
 
 
 def figures_table(result: dict[str, Any]) -> Table:
-    """The figures of `evaluate_policy`, one row overall, per terrain type and per level."""
+    """The figures of `Task.evaluate`: of robots a row overall, per terrain type and per level."""
+    if "terrain" not in result:
+        return _returns_table(result["overall"])
     table = Table(title="Evaluation", caption=INTERVALS)
     table.add_column("terrain", no_wrap=True)
     headings = (
@@ -41,10 +43,8 @@ def figures_table(result: dict[str, Any]) -> Table:
     return table
 
 
-def returns_table(result: dict[str, Any]) -> Table:
-    """The figures of `evaluate_returns`."""
-    figures = result["overall"]
-    low, high = figures["success_ci95"]
+def _returns_table(figures: dict[str, Any]) -> Table:
+    """One row; without a definition of success there are no columns of it."""
     cells = {
         "episodes": str(figures["episodes"]),
         "return": figure_text(figures, "mean_return", 1),
@@ -52,9 +52,11 @@ def returns_table(result: dict[str, Any]) -> Table:
         "lowest": f"{figures['min_return']:.1f}",
         "highest": f"{figures['max_return']:.1f}",
         "length": figure_text(figures, "mean_length", 1),
-        "success": f"{figures['success_rate']:.3f}",
-        "95 % interval": f"{low:.3f}-{high:.3f}",
     }
+    if "success_rate" in figures:
+        low, high = figures["success_ci95"]
+        cells["success"] = f"{figures['success_rate']:.3f}"
+        cells["95 % interval"] = f"{low:.3f}-{high:.3f}"
     table = Table(title="Evaluation", caption=INTERVALS)
     for heading in cells:
         table.add_column(heading, justify="right", no_wrap=True)

@@ -118,7 +118,7 @@ def check_state(checkpoint: dict[str, Any], env: Environment, config: Config, ra
     if checkpoint["device"] != env.device.type or len(saved) != ranks:
         return  # new episodes begin
     rows = env.num_envs * (1 if config.ppo.symmetry == "none" else 2)
-    wanted = {} if config.gym.id else env.state_dict()  # Gymnasium's hold episodes of any length
+    wanted = env.state_dict() if env.fixed_state else {}
     for i, rank in enumerate(saved):
         if wanted and rank["env"]:
             _check_structure(f"ranks[{i}].env", rank["env"], wanted)

@@ -12,6 +12,7 @@ import torch
 
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError, UsageError
+from legged_ppo.evaluation.task import task_of
 from legged_ppo.interface import Environment
 from legged_ppo.runs import checkpoint as checkpoints
 from legged_ppo.runs.run_directory import BEST, LATEST, TO_RESUME, RunDirectory, find_checkpoint
@@ -20,7 +21,6 @@ from legged_ppo.runtime.device import find_device
 from legged_ppo.runtime.out_of_memory import noting_sizes
 from legged_ppo.runtime.precision import advice
 from legged_ppo.training.closing import close_again, lacks_report, note_report
-from legged_ppo.training.task import make_training_env
 from legged_ppo.training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ def train(
     """
     if resume and init_from:
         raise UsageError("--init-from cannot be combined with --resume")
-    found = find_device(device, physics=not config.gym.id)
+    found = find_device(device, physics=task_of(config).physics)
     with distributed.process_group():
         if resume:
             return _resume(config, str(resume), found)
@@ -143,14 +143,14 @@ def _make_env(config: Config, device: torch.device) -> Environment:
     """This rank's share of the robots.
 
     Raises:
-        ConfigError: what `make_training_env` raises; robots that the ranks cannot share evenly.
+        ConfigError: what `Task.make_env` raises; robots that the ranks cannot share evenly.
     """
     robots, ranks = config.training.num_envs, distributed.world_size()
     if robots % ranks:
         raise ConfigError("training.num_envs", robots, f"a multiple of the {ranks} processes")
     seed = distributed.seed_of_rank(config.training.seed)
     with noting_sizes(lambda: sizes(config)):
-        return make_training_env(config, robots // ranks, seed, device)
+        return task_of(config).make_env(robots // ranks, seed, device)
 
 
 def _on_main(make: Callable[[], RunDirectory]) -> RunDirectory:

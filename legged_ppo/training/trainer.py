@@ -20,7 +20,7 @@ from legged_ppo.algorithms.ppo import PPO
 from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
-from legged_ppo.evaluation.score import PolicyScore, PolicyScorer, score_policy
+from legged_ppo.evaluation.task import PolicyScore, PolicyScorer, score_policy
 from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runs.checkpoint import (

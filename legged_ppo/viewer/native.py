@@ -11,6 +11,7 @@ import torch
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.evaluation.evaluator import evaluation_config
+from legged_ppo.evaluation.rollout import rollout
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
 from legged_ppo.viewer.scene import build_render_model, pose_robot
@@ -40,16 +41,14 @@ def view(
         env.robot, env.terrain, (int(env.terrain_type[0]), int(env.terrain_level[0]))
     )
     data = mujoco.MjData(model)
-    obs, left = env.start_episodes_together(), episodes
+    results, left = rollout(actor, env, env.start_episodes_together()), episodes
     with mujoco.viewer.launch_passive(model, data, show_left_ui=False) as window:
         window.cam.type = mujoco.mjtCamera.mjCAMERA_TRACKING
         window.cam.trackbodyid = model.body(config.robot.base_body).id
         window.cam.distance, window.cam.elevation = _DISTANCE, _ELEVATION
         due = time.perf_counter()
         while window.is_running() and left != 0:
-            result = env.step(actor.act(obs))
-            obs = result.obs
-            actor.note_ends(result)
+            next(results)
             if left is not None and bool(actor.starts.any()):
                 left -= 1
             pose_robot(model, data, env.robot, env.simulator.state, 0)

@@ -1,8 +1,9 @@
-"""Videos of a policy at work, made without a display."""
+"""Videos of a walking robot, made without a display."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.evaluation.evaluator import evaluation_config
+from legged_ppo.evaluation.rollout import rollout
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
 from legged_ppo.runtime.progress_lines import ProgressLines
@@ -39,8 +41,8 @@ _SIZE = (800, 450)
 """Pixels of a video, even as its encoder demands."""
 _OVERSAMPLING = 1.5
 """Rendered over shown pixels: smooth edges at half the price of multisampling in software."""
-_GIF_WIDTH = 480
-"""Pixels"""
+_GIF_SIZE, _GIF_FPS = (480, 270), 20
+"""Pixels; frames a second"""
 _MARGIN, _FONT_SIZE = 14, 17
 """Pixels"""
 _SMOOTHING = 0.2
@@ -70,26 +72,24 @@ TOUR = (
 def render_episodes(
     policy: ActorCritic,
     config: Config,
-    path: Path | None,
+    paths: Sequence[Path],
     *,
-    seconds: float,
+    seconds: float = math.inf,
     command: Command | None = None,
     script: Sequence[Segment] = (),
     place: Place | None = None,
     seed: int = 0,
     stochastic: bool = False,
-    gif: Path | None = None,
-    gif_fps: int = 20,
+    gif_fps: int | None = None,
 ) -> float:
     """Record one robot for `seconds`, through as many episodes as that takes.
 
     Args:
-        path: MP4 (H.264) to write; None for none.
+        paths: MP4 (H.264) and GIF files to write.
         command: fixed command; without it and `script`, commands are drawn as in training.
         place: terrain type and level; None takes the first.
         script: commands one after another, which end the recording with the last.
-        gif: animated GIF to write beside the video; None for none.
-        gif_fps: frames per second of the GIF.
+        gif_fps: frames per second of a GIF; None: 20.
 
     Returns:
         seconds recorded.
@@ -108,10 +108,9 @@ def render_episodes(
     if script:
         seconds = min(seconds, sum(segment.seconds for segment in script))
     steps = round(seconds / env.dt)
-    with _Recorder(env, path, gif, gif_fps) as recorder:
-        _record(
-            RecurrentPolicy(policy, 1, env.device, generator), env, recorder, steps, command, script
-        )
+    actor = RecurrentPolicy(policy, 1, env.device, generator)
+    with _Recorder(env, paths, gif_fps or _GIF_FPS) as recorder:
+        _record(actor, env, recorder, steps, command, script)
     return steps * env.dt
 
 
@@ -125,6 +124,7 @@ def _record(
 ) -> None:
     env.commands.fix(script[0].command if script else command)
     obs = env.start_episodes_together()
+    results = rollout(actor, env, obs)
     segment = None
     progress = ProgressLines(_log, "video", steps)
     for step in range(steps):
@@ -136,11 +136,10 @@ def _record(
                 env.place(*env.terrain.place(*segment.place))
                 obs = env.start_episodes_together()
                 actor.restart()
+                results = rollout(actor, env, obs)
                 recorder.move()
-        obs["commands"] = env.commands.command.clone()
-        result = env.step(actor.act(obs))
-        obs = result.obs
-        actor.note_ends(result)
+        obs["commands"] = env.commands.command.clone()  # read by the step that `next` makes
+        obs = next(results).obs
         recorder.add(step, ended=bool(actor.starts.any()))
 
 
@@ -162,23 +161,16 @@ def _scripted(script: Sequence[Segment], time: float) -> Segment:
 class _Recorder:
     """Turns control steps into captioned frames of a video and a GIF."""
 
-    def __init__(
-        self, env: LocomotionEnv, path: Path | None, gif: Path | None, gif_fps: int
-    ) -> None:
+    def __init__(self, env: LocomotionEnv, paths: Sequence[Path], gif_fps: int) -> None:
         self._env = env
         self._velocity = np.zeros(3)
         self._font = ImageFont.load_default(size=_FONT_SIZE)
         self._scene = self._make_scene()
-        width, height = _SIZE
         self._open = ExitStack()
-        self._streams = [
-            (self._open.enter_context(open_stream(target, fps)), fps, shape)
-            for target, fps, shape in (
-                (path, _FPS, _SIZE),
-                (gif, gif_fps, (_GIF_WIDTH, round(_GIF_WIDTH * height / width))),
-            )
-            if target is not None
-        ]
+        self._streams = []
+        for path in paths:
+            fps, shape = (gif_fps, _GIF_SIZE) if path.suffix == ".gif" else (_FPS, _SIZE)
+            self._streams.append((self._open.enter_context(open_stream(path, fps)), fps, shape))
 
     def __enter__(self) -> _Recorder:
         return self

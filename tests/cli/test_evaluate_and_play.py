@@ -72,6 +72,7 @@ def test_evaluate_prints_a_table_and_writes_the_documented_json(
         "env_steps",
         "overall",
         "terrain",
+        "terrain_cells",
         "terrain_fingerprint",
     ]
     config = evaluation_config(load_policy(checkpoint)[1])

@@ -92,7 +92,7 @@ def test_figures_are_given_overall_and_by_terrain_type_and_level(
     config: Config, make_policy: Callable[..., ActorCritic]
 ) -> None:
     result = evaluate_policy(make_policy(config), config, 10, seed=1, num_envs=4)
-    assert list(result) == ["overall", "terrain", "terrain_fingerprint"]
+    assert list(result) == ["overall", "terrain", "terrain_cells", "terrain_fingerprint"]
     assert list(result["terrain"]) == ["flat", "rough"]
     groups = [result["overall"]]
     for group in result["terrain"].values():

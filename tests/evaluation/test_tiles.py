@@ -94,7 +94,7 @@ def test_only_the_plane_is_the_same_at_every_level(
     plane, terrain = collect_episodes(make_policy(config), config, 8, seed=0)
     assert terrain.cells == [1, 2]
     assert sorted(plane.terrain_level[plane.terrain_type == 0].tolist()) == [0, 0, 1, 1]
-    assert thin_cells_line(plane, terrain).startswith("warning: of 3 cells")
+    assert thin_cells_line(summarize_by_terrain(plane, terrain)).startswith("warning: of 3 cells")
     config.terrain.fractal_height = [0.02, 0.04]
     fractal, terrain = collect_episodes(make_policy(config), config, 8, seed=0)
     assert list(summarize_by_terrain(fractal, terrain)["terrain"]["flat"]["levels"]) == ["0", "1"]

@@ -25,14 +25,13 @@ from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import Config, GymConfig
 from legged_ppo.errors import ConfigError
 from legged_ppo.evaluation import returns
-from legged_ppo.evaluation.returns import evaluate_returns
+from legged_ppo.evaluation.task import task_of
 from legged_ppo.interop.gymnasium import OBSERVATION, GymnasiumEnv
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runs.checkpoint import load_policy, save_checkpoint
-from legged_ppo.training.task import make_training_env
-from legged_ppo.viewer import gym_video
+from legged_ppo.viewer import recording
 from legged_ppo.viewer.gl_backend import RenderingUnavailable
-from legged_ppo.viewer.gym_video import record_gym_episodes
+from legged_ppo.viewer.recording import record_images
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = str(ROOT / "configs" / "gym" / "cartpole_novel_gru.yaml")
@@ -157,7 +156,7 @@ def test_an_environment_that_cannot_be_replayed_is_told() -> None:
     config = load_config(RECIPE, ["gym.id=Haunted-v0", "gym.observe=[]"])
     policy = ActorCritic(one.obs_dims, one.num_actions, config.policy)
     with pytest.raises(RenderingUnavailable, match="Haunted-v0"):
-        record_gym_episodes(policy, config, [], episodes=1)
+        record_images(policy, task_of(config), [], episodes=1)
 
 
 def test_the_scale_of_rewards_outlives_another_number_of_processes() -> None:
@@ -234,11 +233,11 @@ def test_an_episode_is_recorded_as_the_environment_draws_itself(
 
 def test_evaluation_counts_whole_episodes_of_the_policy_it_is_given() -> None:
     config = load_config(RECIPE, ["gym.success_return=60"])
-    env = make_training_env(config, 2, seed=1)
+    env = task_of(config).make_env(2, seed=1)
     torch.manual_seed(0)
     policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
-    first = evaluate_returns(policy, config, 7, seed=3, stochastic=True)["overall"]
-    assert first == evaluate_returns(policy, config, 7, seed=3, stochastic=True)["overall"]
+    first = task_of(config).evaluate(policy, 7, seed=3, stochastic=True)["overall"]
+    assert first == task_of(config).evaluate(policy, 7, seed=3, stochastic=True)["overall"]
     # Random pushes last some 20 steps.
     assert 10 < first["mean_return"] < 45 and first["success_rate"] < 0.5
     half = 1.96 * first["std_return"] / 6**0.5
@@ -249,7 +248,7 @@ def test_evaluation_counts_whole_episodes_of_the_policy_it_is_given() -> None:
     torch.nn.init.zeros_(policy.head.logits.weight)
     with torch.no_grad():
         policy.head.logits.bias.copy_(torch.tensor([0.0, 9.0]))
-    always_right = evaluate_returns(policy, config, 7, seed=3)["overall"]
+    always_right = task_of(config).evaluate(policy, 7, seed=3)["overall"]
     assert 8 <= always_right["min_return"] <= always_right["max_return"] <= 11
 
 
@@ -279,7 +278,7 @@ def endless() -> tuple[ActorCritic, Config]:
     if "Endless-v0" not in gymnasium.registry:
         gymnasium.register("Endless-v0", Endless)
     config = load_config(RECIPE, ["gym.id=Endless-v0", "gym.observe=[]"])
-    env = make_training_env(config, 1, seed=1)
+    env = task_of(config).make_env(1, seed=1)
     policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
     torch.nn.init.zeros_(policy.head.logits.weight)
     with torch.no_grad():
@@ -291,7 +290,7 @@ def endless() -> tuple[ActorCritic, Config]:
 def checkpoint(tmp_path: Path) -> Path:
     """An untrained policy for CartPole."""
     config = load_config(RECIPE)
-    env = make_training_env(config, 1, seed=1)
+    env = task_of(config).make_env(1, seed=1)
     torch.manual_seed(0)
     policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
     payload = {
@@ -340,14 +339,14 @@ def test_episodes_that_never_end_are_cut_with_a_warning(
 ) -> None:
     policy, config = endless
     monkeypatch.setattr(returns, "_MAX_STEPS", 40)
-    figures = evaluate_returns(policy, config, 2, seed=0)["overall"]
+    figures = task_of(config).evaluate(policy, 2, seed=0)["overall"]
     assert figures["unfinished"] == 2 and figures["max_return"] == 40.0
-    assert record_gym_episodes(policy, config, [], episodes=1) == 40.0
+    assert record_images(policy, task_of(config), [], episodes=1) == 40.0
     lines = [record.message for record in caplog.records if record.levelname == "WARNING"]
     caplog.clear()
     assert len(lines) == 2 and all("had not ended after 40 steps" in line for line in lines)
     config.gym.kwargs["max_episode_steps"] = 60  # the environment's own limit counts
-    figures = evaluate_returns(policy, config, 2, seed=0)["overall"]
+    figures = task_of(config).evaluate(policy, 2, seed=0)["overall"]
     assert figures["unfinished"] == 0 and figures["max_return"] == 60.0
     assert not caplog.records
 
@@ -405,8 +404,8 @@ def test_a_gif_has_the_frames_asked_for_and_plays_in_real_time(
         yield stream
         written[path] = stream.append_data.call_count
 
-    with patch.object(gym_video, "open_stream", count):
-        record_gym_episodes(policy, config, [video, gif], episodes=1, gif_fps=gif_fps)
+    with patch.object(recording, "open_stream", count):
+        record_images(policy, task_of(config), [video, gif], episodes=1, gif_fps=gif_fps)
     assert written == {gif: frames, video: 60}
 
 
@@ -414,7 +413,7 @@ def test_play_hands_the_rate_of_a_gif_on(
     endless: tuple[ActorCritic, Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = MagicMock(return_value=0.0)
-    monkeypatch.setattr(gym_video, "record_gym_episodes", asked)
+    monkeypatch.setattr(recording, "record_images", asked)
     monkeypatch.setattr(loading, "load_for_evaluation", lambda _: (*endless, {"env_steps": 0}, "x"))
     assert play_cli.main(["--gif", str(tmp_path / "walk.gif"), "--gif-fps", "7"]) == 0
     assert asked.call_args.kwargs["gif_fps"] == 7
@@ -433,7 +432,7 @@ def test_play_hands_the_rate_of_a_gif_on(
 def test_what_cannot_be_trained_is_refused(override: str, key: str) -> None:
     config = load_config(RECIPE, [override])
     with pytest.raises(ConfigError) as error:
-        make_training_env(config, 2, seed=1)
+        task_of(config).make_env(2, seed=1)
     assert error.value.key == key
 
 

@@ -11,12 +11,12 @@ import torch
 from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import GymConfig
 from legged_ppo.errors import ConfigError
+from legged_ppo.evaluation.task import task_of
 from legged_ppo.interop.gymnasium import FrameSkip, GymnasiumEnv
 from legged_ppo.interop.images import are_images, image_shape, pack_images
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.trunks import IMAGE
 from legged_ppo.runs.run_directory import RunDirectory
-from legged_ppo.training.task import make_training_env
 from legged_ppo.training.trainer import Trainer
 
 RECIPE = Path(__file__).resolve().parents[2] / "configs" / "gym" / "carracing_gru.yaml"
@@ -169,7 +169,7 @@ def test_it_learns_to_remember_a_picture(tmp_path: Path) -> None:
     ]
     config = load_config(RECIPE, overrides)
     config.gym.kwargs.clear()
-    env = make_training_env(config, 16, seed=1)
+    env = task_of(config).make_env(16, seed=1)
     trainer = Trainer(config, env, RunDirectory.create(config, "flash"), scorer=None)
     assert trainer.train()
     returns = trainer.episodes[-1][1] / trainer.episodes[-1][0]
@@ -189,5 +189,5 @@ def test_what_cannot_be_shown_is_refused(overrides: list[str], key: str) -> None
     config = load_config(RECIPE, ["gym.id=Flash-v0", "gym.frame_skip=1", *overrides])
     config.gym.kwargs.clear()
     with pytest.raises(ConfigError) as error:
-        make_training_env(config, 2, seed=1)
+        task_of(config).make_env(2, seed=1)
     assert error.value.key == key

@@ -10,7 +10,7 @@ import pytest
 from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_env
-from legged_ppo.evaluation.score import PolicyScore
+from legged_ppo.evaluation.task import PolicyScore
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runs.checkpoint import load_checkpoint
 from legged_ppo.runs.run_directory import RunDirectory

@@ -162,7 +162,7 @@ def test_a_run_that_goes_on_from_an_earlier_checkpoint_keeps_what_it_writes(tmp_
 def test_a_moved_checkpoint_gets_a_best_of_its_own(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_report, "render_episodes", lambda *_, **__: 0.0)  # the slow part
+    monkeypatch.setattr(run_report, "record", lambda *_, **__: "0 s")  # the slow part
     moved = tmp_path / "elsewhere.pth"
     saved = load_checkpoint(finished / "run" / "checkpoints" / "phase1_latest.pth")
     saved["counters"]["best_score"] = 100.0  # nothing will beat it

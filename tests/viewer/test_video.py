@@ -68,7 +68,7 @@ def test_a_video_and_a_gif_have_the_frames_asked_for(
 ) -> None:
     video, gif = tmp_path / "walk.mp4", tmp_path / "walk.gif"
     seconds = render_episodes(
-        make_policy(config), config, video, seconds=0.4, gif=gif, gif_fps=10, command=(0.5, 0, 0)
+        make_policy(config), config, [video, gif], seconds=0.4, gif_fps=10, command=(0.5, 0, 0)
     )
     assert seconds == pytest.approx(0.4)
     frames = imageio.mimread(video, memtest=False)
@@ -103,7 +103,7 @@ def test_a_video_goes_from_place_to_place(
         Segment((0.0, 0.0, 0.0), 0.12, ("flat", 0)),
     ]
     video = tmp_path / "tour.mp4"
-    render_episodes(make_policy(config), config, video, seconds=9.0, script=script)
+    render_episodes(make_policy(config), config, [video], seconds=9.0, script=script)
     frames = np.array(imageio.mimread(video, memtest=False), dtype=int)
     assert len(frames) == 6
     steps = np.abs(np.diff(frames, axis=0)).mean(axis=(1, 2, 3))
