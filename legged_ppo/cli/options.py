@@ -5,9 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from legged_ppo.cli.parser import not_negative
 from legged_ppo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from legged_ppo.config.schema import Config
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser, level_help: str) -> None:

@@ -22,6 +22,7 @@ READERS = {
     "interop/gymnasium.py": "its messages",
     "interop/images.py": "its messages",
     "cli/options.py": "refuses what a checkpoint would import",
+    "runs/robot_model.py": "there is no robot whose model a checkpoint could hold",
     "config/validation.py": "excludes `environment` beside it",
 }
 
