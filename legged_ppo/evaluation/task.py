@@ -109,9 +109,7 @@ class RobotTask(Task):
     physics = True
 
     def _training_env(self, num_envs: int, seed: int, device: torch.device | str) -> Environment:
-        check_curriculum(
-            self.config.terrain, load_extensions(self.config.extensions).terrains
-        )
+        check_curriculum(self.config.terrain, load_extensions(self.config.extensions).terrains)
         _check_distance(self.config)
         return make_locomotion_env(self.config, num_envs, seed, device)
 
