@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
@@ -107,6 +107,13 @@ def any_rank(flag: bool) -> bool:
     if world_size() == 1:
         return flag
     return bool(sum_(torch.tensor(int(flag))))
+
+
+def broadcast_(tensors: Iterable[torch.Tensor]) -> None:
+    """Replace the content of each by the first rank's."""
+    if world_size() > 1:
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
 
 
 def from_main(value: T) -> T:

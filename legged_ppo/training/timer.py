@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import torch
 
 
 class Stopwatch:
-    """Marks in the course of an iteration. On a GPU, whose work Python only queues, the device notes when it
-    gets there, and nothing waits for it before `seconds` is read."""
+    """Marks in the course of an iteration. On a GPU, whose work Python only queues, a mark is an event that
+    the device records when it gets there; the host waits only in `seconds`.
 
-    def __init__(self, device: torch.device) -> None:
-        self._device = device
+    Args:
+        clock: seconds, read at the marks of a CPU.
+    """
+
+    def __init__(
+        self, device: torch.device, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
+        self._device, self._clock = device, clock
         self._times: list[float] = []
         self._events: list[torch.cuda.Event] = []
 
@@ -22,7 +29,7 @@ class Stopwatch:
             event.record(torch.cuda.current_stream(self._device))
             self._events.append(event)
         else:
-            self._times.append(time.perf_counter())
+            self._times.append(self._clock())
 
     def seconds(self) -> list[float]:
         """Between each mark and the next; waits until the device has reached the last."""

@@ -100,6 +100,8 @@ class Trainer:
         self.policy = ActorCritic(self.env.obs_dims, self.env.num_actions, config.policy).to(device)
         if weights is not None:
             self.policy.load_state_dict(weights)
+        # Averaged gradients keep the ranks' parameters equal only if they are at the start.
+        distributed.broadcast_(self.policy.state_dict().values())
         self._make_learner()
         self.average: AveragedModel | None = None
         if decay := config.training.average_decay:

@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -33,8 +32,8 @@ def checkpoint(tmp_path: Path, config: Config, make_checkpoint: Callable[..., Pa
     return make_checkpoint(tmp_path / "policy.pth", config)
 
 
-@pytest.mark.parametrize("script", ["evaluate.py", "play.py"])
-def test_help_answers_fast_and_without_torch(script: str) -> None:
+@pytest.mark.parametrize("script", ["evaluate.py", "play.py", "train_phase1.py"])
+def test_help_imports_nothing_heavy(script: str) -> None:
     code = (
         "import runpy, sys\n"
         f"sys.argv = ['{script}', '--help']\n"
@@ -42,19 +41,12 @@ def test_help_answers_fast_and_without_torch(script: str) -> None:
         f"    runpy.run_path('{script}', run_name='__main__')\n"
         "except SystemExit as end:\n"
         "    assert end.code == 0\n"
-        "heavy = {'torch', 'mujoco', 'numpy', 'matplotlib'} & set(sys.modules)\n"
+        "heavy = {'torch', 'mujoco', 'numpy', 'matplotlib', 'hydra'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
     )
-    times = []
-    for _ in range(3):  # the best of three: other work may delay one
-        start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
-        )
-        times.append(time.perf_counter() - start)
-        assert done.returncode == 0, done.stderr
-        assert "--checkpoint" in done.stdout
-    assert min(times) < 1.0
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"usage: {script}" in done.stdout
 
 
 def test_evaluate_prints_a_table_and_writes_the_documented_json(

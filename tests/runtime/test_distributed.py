@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,10 @@ TIMINGS = ("wall_time_s", "Perf/")
 def launch(ranks: int, script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     torchrun = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={ranks}"]
     command = [sys.executable, *(torchrun if ranks > 1 else []), str(script), *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # a script's own folder comes first
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240
+    )
 
 
 def train(ranks: int, folder: Path, iterations: int, *more: str) -> None:
@@ -85,6 +89,18 @@ def same_update(whole: dict[str, Any], half: dict[str, Any]) -> None:
     # Losses and KL are averaged over the ranks, numbers of robots added up.
     assert half["metrics"] == pytest.approx(whole["metrics"], rel=1e-4, abs=1e-6)
     assert half["metrics"]["robots"] == whole["metrics"]["robots"]
+
+
+def test_ranks_that_begin_with_other_weights_take_the_first_ones(tmp_path: Path) -> None:
+    result = launch(2, ROOT / "tests" / "training" / "unequal_ranks.py", str(tmp_path))
+    assert result.returncode == 0, result.stderr
+    first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1))
+    assert not torch.equal(first["before"]["value.weight"], second["before"]["value.weight"])
+    assert "normalizer.mean" in first["after"]
+    for name, value in first["before"].items():
+        assert torch.equal(first["after"][name], value) and torch.equal(
+            second["after"][name], value
+        )
 
 
 def test_two_processes_train_resume_and_hand_over_to_one(tmp_path: Path) -> None:
