@@ -35,6 +35,12 @@ def make_simulator(
         columns, levels = terrain.assign(num_envs)  # the environment's own assignment
         tiles = columns * terrain.num_levels + levels
         return MujocoC(robot, terrain, config, num_envs, tiles)
+    if engine == "simd":
+        if on_gpu:
+            raise ConfigError("sim.engine", engine, f"mujoco_warp on {device}")
+        from legged_ppo.sim.simd.engine import Simd
+
+        return Simd(robot, terrain, config, num_envs)
     if importlib.util.find_spec("mujoco_warp") is None:
         raise UsageError(f"sim.engine={engine} needs mujoco_warp", f"install it: {_INSTALL_WARP}")
     from legged_ppo.sim.warp.planning import make_planned

@@ -1,0 +1,233 @@
+"""The machine that emits LLVM IR: physics runs once, on symbols, and leaves a module for one robot model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import llvmlite.ir as ir
+
+from legged_ppo.sim.simd.ground import EmittedGround
+from legged_ppo.sim.simd.layout import Contacts, Fields, contact_layout, state_layout, work_layout
+from legged_ppo.sim.simd.llvm_values import (
+    F32,
+    FLAGS,
+    I1,
+    I32,
+    POINTER,
+    Condition,
+    ConditionCell,
+    ConstantTable,
+    Emitter,
+    IndexCell,
+    IndexTable,
+    IndexValue,
+    IntegerMemory,
+    MaskValue,
+    StackVariable,
+    Value,
+    VectorMemory,
+)
+from legged_ppo.sim.simd.robot import Robot
+from legged_ppo.sim.simd.workspace import Workspace
+
+_QUADRANTS = 1e6
+"""Angles beyond so many quarter turns lose their sine; the conversion to an integer must not overflow."""
+
+
+class LlvmMachine(Emitter):
+    """`Machine` that emits code for `lanes` robots at once."""
+
+    def __init__(self, lanes: int, triple: str) -> None:
+        super().__init__(lanes, triple)
+        self._exits: list[ir.Block] = []
+        self._phases: dict[str, ir.Function] = {}
+
+    # Numbers
+
+    def select(self, mask: Any, a: Any, b: Any) -> Any:
+        if isinstance(mask, bool):
+            return a if mask else b
+        return Value(self, self.builder.select(mask.code, self.vector(a), self.vector(b)))
+
+    def minimum(self, a: Value, b: Any) -> Value:
+        return self.select(a < b, a, b)
+
+    def maximum(self, a: Value, b: Any) -> Value:
+        return self.select(a > b, a, b)
+
+    def absolute(self, a: Value) -> Value:
+        return self._unary("fabs", a)
+
+    def sqrt(self, a: Value) -> Value:
+        return self._unary("sqrt", a)
+
+    def reciprocal(self, a: Value) -> Value:
+        return 1.0 / a
+
+    def floor(self, a: Value) -> Value:
+        return self._unary("floor", a)
+
+    def sincos(self, a: Value) -> tuple[Value, Value]:
+        """Cephes' single precision polynomials after reduction to a quarter turn either side of 0."""
+        turns = self.minimum(self.maximum(a * 0.636619772, -_QUADRANTS), _QUADRANTS)
+        k = self._unary("rint", turns)
+        r = a - k * 1.5707963705062866 + k * 4.3711388286737929e-8
+        z = r * r
+        sine = r + r * z * (-1.6666654611e-1 + z * (8.3321608736e-3 + z * -1.9515295891e-4))
+        high = 4.166664568298827e-2 + z * (-1.388731625493765e-3 + z * 2.443315711809948e-5)
+        cosine = 1.0 - 0.5 * z + z * z * high
+        quadrant = self.builder.fptosi(k.code, self.int_type)
+        odd = self.builder.and_(quadrant, self._ints(1))
+        swap = MaskValue(self, self.builder.icmp_signed("!=", odd, self._ints(0)))
+        next_quadrant = self.builder.add(quadrant, self._ints(1))
+        return (
+            self._signed(self.select(swap, cosine, sine), quadrant),
+            self._signed(self.select(swap, sine, cosine), next_quadrant),
+        )
+
+    def broadcast(self, index: IndexValue | int) -> Value:
+        return self.splat(self.builder.sitofp(self.integer(index), F32))
+
+    def _ints(self, value: int) -> Any:
+        return ir.Constant(self.int_type, [value] * self.lanes)
+
+    def _signed(self, a: Value, quadrant: Any) -> Value:
+        """Minus `a` in the third and fourth quadrant."""
+        builder = self.builder
+        sign = builder.shl(builder.and_(quadrant, self._ints(2)), self._ints(30))
+        bits = builder.xor(builder.bitcast(a.code, self.int_type), sign)
+        return Value(self, builder.bitcast(bits, self.float_type))
+
+    def _unary(self, name: str, a: Value) -> Value:
+        kind = ir.FunctionType(self.float_type, [self.float_type])
+        function = self._intrinsic(f"llvm.{name}.v{self.lanes}f32", kind)
+        return Value(self, self.builder.call(function, [a.code], fastmath=FLAGS))
+
+    def _intrinsic(self, name: str, kind: ir.FunctionType) -> Any:
+        known = self.module.globals.get(name)
+        return known or ir.Function(self.module, kind, name)
+
+    # Tables and variables
+
+    def gather(self, table: Any, position: Value) -> Value:
+        """One load a lane; `table` is a pointer to floats."""
+        places = self.builder.fptosi(position.code, self.int_type)
+        result = ir.Constant(self.float_type, ir.Undefined)
+        for lane in range(self.lanes):
+            place = self.builder.extract_element(places, I32(lane))
+            address = self.builder.gep(table, [place], source_etype=F32)
+            entry = self.builder.load(address, typ=F32, align=4)
+            result = self.builder.insert_element(result, entry, I32(lane))
+        return Value(self, result)
+
+    def variable(self, value: Any) -> StackVariable:
+        return StackVariable(self, value)
+
+    def constants(self, values: Sequence[float]) -> ConstantTable:
+        return ConstantTable(self, list(values))
+
+    def indices(self, values: Sequence[int]) -> IndexTable:
+        return IndexTable(self, list(values))
+
+    # Control flow
+
+    def any(self, mask: MaskValue) -> Condition:
+        kind = ir.FunctionType(I1, [self.mask_type])
+        function = self._intrinsic(f"llvm.vector.reduce.or.v{self.lanes}i1", kind)
+        return Condition(self.builder.call(function, [mask.code]))
+
+    def none(self, mask: MaskValue) -> Condition:
+        return Condition(self.builder.not_(self.any(mask).code))
+
+    def less(self, a: IndexValue | int, b: IndexValue | int) -> Condition:
+        return Condition(self.builder.icmp_signed("<", self.integer(a), self.integer(b)))
+
+    def loop(self, count: IndexValue | int) -> Iterator[IndexValue]:
+        builder = self.builder
+        head, body, end = (builder.function.append_basic_block() for _ in range(3))
+        before = builder.block
+        builder.branch(head)
+        builder.position_at_end(head)
+        index = builder.phi(I32)
+        index.add_incoming(I32(0), before)
+        inside = builder.icmp_signed("<", index, self.integer(count))
+        builder.cbranch(inside, body, end)
+        builder.position_at_end(body)
+        self._exits.append(end)
+        yield IndexValue(self, index)
+        self._exits.pop()
+        index.add_incoming(builder.add(index, I32(1)), builder.block)
+        builder.branch(head)
+        builder.position_at_end(end)
+
+    def leave(self, condition: Condition) -> bool:
+        onward = self.builder.function.append_basic_block()
+        self.builder.cbranch(condition.code, self._exits[-1], onward)
+        self.builder.position_at_end(onward)
+        return False
+
+    def when(self, condition: Condition) -> Iterator[None]:
+        builder = self.builder
+        body, end = (builder.function.append_basic_block() for _ in range(2))
+        builder.cbranch(condition.code, body, end)
+        builder.position_at_end(body)
+        yield
+        builder.branch(end)
+        builder.position_at_end(end)
+
+    # Functions
+
+    def call(self, phase: Callable[..., None], w: Workspace) -> None:
+        """A phase is a function of its own, emitted at its first call."""
+        name = phase.__name__
+        if name not in self._phases:
+            outer = self.builder, self._exits
+            kind = ir.FunctionType(ir.VoidType(), [POINTER] * 3)
+            function = self._phases[name] = ir.Function(self.module, kind, name)
+            function.linkage = "internal"
+            function.attributes.add("noinline")
+            for argument in function.args:
+                argument.add_attribute("noalias")
+            self.builder, self._exits = ir.IRBuilder(function.append_basic_block()), []
+            phase(self, self.workspace(w.robot, *function.args))
+            self.builder.ret_void()
+            self.builder, self._exits = outer
+        self.builder.call(self._phases[name], w.pointers)
+
+    def workspace(self, robot: Robot, state: Any, work: Any, ground: Any) -> Workspace:
+        """The workspace at these pointers; see `work_vectors` for the size of `work`."""
+        most = most_contacts(robot)
+        layouts = state_layout(robot), work_layout(robot), contact_layout(robot)
+        contacts_at = layouts[1].size
+        integers = VectorMemory(self, work)._address(contacts_at + layouts[2].size * most)
+        contacts = Contacts(
+            VectorMemory(self, work, contacts_at),
+            layouts[2],
+            IntegerMemory(self, integers, 2),
+            IntegerMemory(self, integers, 2 + most),
+        )
+        shared = IntegerMemory(self, integers)
+        return Workspace(
+            robot=robot,
+            state=Fields(VectorMemory(self, state), layouts[0]),
+            work=Fields(VectorMemory(self, work), layouts[1]),
+            contacts=contacts,
+            count=IndexCell(shared, 0),
+            limits=ConditionCell(self, shared, 1),
+            ground=EmittedGround(self, ground),
+            pointers=(state, work, ground),
+        )
+
+
+def most_contacts(robot: Robot) -> int:
+    """Contacts that a group of robots has room for."""
+    return 4 * sum(1 + (c.half_length > 0) for c in robot.colliders)
+
+
+def work_vectors(robot: Robot, lanes: int) -> int:
+    """Vectors of a thread's scratch memory."""
+    most = most_contacts(robot)
+    integers = 2 + 2 * most
+    vectors = work_layout(robot).size + contact_layout(robot).size * most
+    return vectors + -(-integers // lanes)

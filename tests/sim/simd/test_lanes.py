@@ -1,0 +1,98 @@
+"""The compiled physics: close to MuJoCo C in float32 at every width, and each robot alone in its lane."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from motions import MOTIONS, moment, stepped
+from simulators import nominal, pose, rows, targets, walk
+
+from legged_ppo.config.schema import RobotConfig, SimConfig, TerrainConfig
+from legged_ppo.robots.spec import RobotSpec, load_robot
+from legged_ppo.sim.model import build_model
+from legged_ppo.sim.simd.engine import Simd
+from legged_ppo.terrain.grid import Terrain, build_terrain
+
+
+@pytest.fixture(scope="module")
+def go2(robot_config: Callable[[str], RobotConfig]) -> RobotSpec:
+    return load_robot(robot_config("go2"))
+
+
+@pytest.fixture(scope="module")
+def plane() -> Terrain:
+    return build_terrain(TerrainConfig())
+
+
+@pytest.mark.parametrize("motion", MOTIONS)
+@pytest.mark.parametrize(
+    ("width", "integrator"), [(16, "euler"), (16, "implicitfast"), (8, "euler"), (4, "euler")]
+)
+def test_velocities_are_mujocos_to_float32(
+    go2: RobotSpec, plane: Terrain, motion: str, width: int, integrator: str
+) -> None:
+    count = 64
+    config = SimConfig(decimation=1, integrator=integrator, simd_width=width, tolerance=1e-10)
+    model = build_model(go2, partial(plane.add_to, column=0), config)
+    start = moment(model, go2.default_joint_pos, motion, np.tile([0.0, 0.0, 0.33], (count, 1)))
+    simulator = Simd(go2, plane, config, count)
+    everyone = torch.ones(count, dtype=torch.bool)
+    simulator.reset(everyone, torch.tensor(start.qpos), torch.tensor(start.qvel))
+    simulator.step(torch.tensor(start.targets).float())
+    qpos, qvel = stepped(model, start, 1)
+    ours = simulator._groups.read("qvel").numpy()
+    apart = np.abs(ours - qvel).max(1)
+    assert np.median(apart) < 1e-5 and apart.max() < 1e-3
+    np.testing.assert_allclose(simulator.state.base_pos, qpos[:, :3], atol=1e-6)
+
+
+@pytest.mark.parametrize("field", ["qpos", "qvel", "warmstart", "target", "mass", "kp", "friction"])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e30])
+def test_what_goes_wrong_in_a_lane_stays_there(
+    go2: RobotSpec, plane: Terrain, field: str, value: float
+) -> None:
+    simulator, reference = (Simd(go2, plane, SimConfig(threads=1), 16) for _ in range(2))
+    for each in (simulator, reference):
+        walk(each, range(5))
+    values = simulator._groups.read(field)
+    values[5, -1] = value
+    simulator._groups.write(field, values)
+    for each in (simulator, reference):
+        if field == "target":
+            each.step(each._groups.read("target").index_select(1, each._columns))
+        walk(each, range(5, 8))
+    others = torch.arange(16) != 5
+    np.testing.assert_array_equal(rows(simulator)[others], rows(reference)[others])
+    assert all(v.isfinite().all() for v in vars(simulator.state).values())
+
+
+def test_a_robots_steps_do_not_depend_on_threads_neighbours_or_width_of_the_group(
+    go2: RobotSpec, plane: Terrain
+) -> None:
+    one, three, few = (
+        Simd(go2, plane, SimConfig(threads=t), n) for t, n in ((1, 70), (3, 70), (1, 5))
+    )
+    for each in (one, three):
+        each.randomize(torch.arange(70) % 2 == 0, nominal(70, added_mass=1.0, friction=0.4))
+        for step in range(25):
+            each.step(targets(each, step))
+    np.testing.assert_array_equal(rows(one), rows(three))
+    few.load_state_dict({"rows": one.state_dict()["rows"][33:38]})
+    for step in range(25, 30):
+        goals = targets(one, step)
+        one.step(goals)
+        few.step(goals[33:38])
+    np.testing.assert_array_equal(rows(one)[33:38], rows(few))
+
+
+def test_a_reset_measures_without_a_step(go2: RobotSpec, plane: Terrain) -> None:
+    simulator = Simd(go2, plane, SimConfig(threads=1), 3)
+    qpos, qvel = pose(simulator, (1.0, 2.0, 0.27))
+    simulator.reset(torch.tensor([False, True, False]), qpos, qvel)
+    touching = simulator.state.foot_force.gt(0).any(1)
+    assert touching.tolist() == [False, True, False]
+    torch.testing.assert_close(simulator.state.base_pos[1], qpos[1, :3])
