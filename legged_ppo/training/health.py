@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from legged_ppo.config.schema import Config
 
@@ -34,6 +34,13 @@ _STANDSTILL = Rule(
     lambda f: f < 0.05,
     50,
     "the policy hardly moves: raise ppo.learning_rate or ppo.num_epochs",
+)
+_BLOW_UP = Rule(
+    "Sim/nonfinite_resets",
+    lambda rate: rate > 1e-5,
+    3,
+    "robots blow up in the physics: set sim.integrator=implicitfast, "
+    "lower sim.dt or robot.kp, or raise sim.iterations",
 )
 RULES = (
     Rule(
@@ -72,13 +79,7 @@ RULES = (
         "smaller weights), or raise task.rewards.tracking_lin_vel",
         warmup=150,
     ),
-    Rule(
-        "Sim/nonfinite_resets",
-        lambda rate: rate > 1e-5,
-        3,
-        "robots blow up in the physics: set sim.integrator=implicitfast, "
-        "lower sim.dt or robot.kp, or raise sim.iterations",
-    ),
+    _BLOW_UP,
     Rule(
         "Sim/nonfinite_samples",
         lambda samples: samples > 0,
@@ -103,11 +104,15 @@ RULES = (
 
 def rules_for(config: Config, num_actions: int, total_iterations: int) -> tuple[Rule, ...]:
     """The rules that mean something for this recipe."""
-    left_out = []
+    left_out: list[Rule] = []
+    added: list[Rule] = []
     ppo = config.ppo
     if ppo.num_epochs == 1 and ppo.num_minibatches == 1 and not ppo.sequences_per_minibatch:
         left_out.append(_STANDSTILL)  # every ratio of the only minibatch is 1
-    added = []
+    if config.sim.integrator == "implicitfast":
+        left_out.append(_BLOW_UP)
+        advice = _BLOW_UP.advice.replace("set sim.integrator=implicitfast, ", "")
+        added.append(replace(_BLOW_UP, advice=advice))
     if config.policy.distribution == "categorical":
         left_out.append(_COLLAPSE)  # a policy that knows the right action has no spread
         added.append(_sudden_certainty(num_actions, total_iterations))

@@ -20,10 +20,13 @@ from legged_ppo.runtime import distributed
 from legged_ppo.runtime.device import find_device
 from legged_ppo.runtime.out_of_memory import noting_sizes
 from legged_ppo.runtime.precision import advice
+from legged_ppo.sim.mujoco_warnings import counted_warnings
 from legged_ppo.training.closing import close_again, lacks_report, note_report
 from legged_ppo.training.trainer import Trainer
 
 _log = logging.getLogger(__name__)
+
+_MUJOCO_LOG = "MUJOCO_LOG.TXT"
 
 
 def train(
@@ -174,7 +177,9 @@ def _run_trainer(trainer: Trainer, config: Config) -> Path:
             _log.info(line)
         for line in _weight_warnings(trainer, config):
             _log.warning("warning: %s", line)
-    if not trainer.train():
+    with counted_warnings(run.root / _MUJOCO_LOG):
+        finished = trainer.train()
+    if not finished:
         if distributed.is_main():
             _log.info("stopped; go on with: --resume %s", run.checkpoints / LATEST)
         raise KeyboardInterrupt
@@ -188,6 +193,8 @@ def _report(run: RunDirectory, config: Config) -> None:
     from legged_ppo.reports.run_report import write_report
 
     training, best = config.training, run.checkpoints / BEST
-    for line in write_report(run.root, best, training.report_episodes, training.seed):
+    with counted_warnings(run.root / _MUJOCO_LOG):
+        lines = write_report(run.root, best, training.report_episodes, training.seed)
+    for line in lines:
         _log.info(line)
     note_report(run)

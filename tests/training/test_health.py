@@ -31,7 +31,12 @@ def test_a_rule_has_a_beginning_and_an_end() -> None:
 
 def test_rules_that_mean_nothing_for_a_recipe_are_left_out() -> None:
     robots = load_config(CONFIGS / "phase1_quickstart.yaml")
+    robots.sim.integrator = "euler"
     assert rules_for(robots, 12, 100) == RULES
+    robots.sim.integrator = "implicitfast"
+    monitor = HealthMonitor(rules_for(robots, 12, 100))
+    (line,) = (line for i in range(4) for line in monitor.check({"Sim/nonfinite_resets": 1.0}, i))
+    assert "sim.integrator" not in line and "lower sim.dt" in line
     a2c = load_config(CONFIGS / "gym" / "lunarlander_a2c.yaml")
     monitor = HealthMonitor(rules_for(a2c, 4, 1000))
     # One minibatch, in which nothing is clipped; a policy that has made up its mind.

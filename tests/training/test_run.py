@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from legged_ppo.config.loading import load_config
 from legged_ppo.errors import UsageError
+from legged_ppo.robots.spec import mjcf_path
 from legged_ppo.runs.checkpoint import load_checkpoint
 from legged_ppo.runs.provenance import provenance
 from legged_ppo.training.run import train
 
 RECIPE = Path(__file__).resolve().parents[2] / "configs" / "phase1_quickstart.yaml"
+SHORT = ["training.evaluation_episodes=1", "task.episode_length_s=0.2"]
 
 
 def test_train_returns_the_run_directory_and_resume_continues_it(tmp_path: Path) -> None:
-    tiny = ["+preset=debug", "training.num_envs=4", "training.report=false"]
+    tiny = ["+preset=debug", "training.num_envs=4", "training.report=false", *SHORT]
     config = load_config(RECIPE, [*tiny, f"training.log_dir={tmp_path}"])
     config.training.total_timesteps = 4 * config.ppo.rollout_length
     run = train(config, device="cpu", name="tiny")
@@ -31,3 +34,21 @@ def test_train_returns_the_run_directory_and_resume_continues_it(tmp_path: Path)
 
     with pytest.raises(UsageError, match="cannot be combined with --resume"):
         train(config, device="cpu", resume=run, init_from=run)
+
+
+def test_physics_that_blows_up_is_a_line_for_each_kind_and_a_file_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    text = re.sub(r'actuatorfrcrange="[^"]*"', "", mjcf_path("go2").read_text())
+    (tmp_path / "strong.xml").write_text(text)
+    stiff = [f"robot.mjcf={tmp_path}/strong.xml", "robot.kp=1e6", "sim.integrator=euler"]
+    tiny = ["+preset=debug", "training.num_envs=16", "training.report=false", *stiff]
+    config = load_config(RECIPE, [*tiny, "training.log_dir=logs", *SHORT])
+    config.training.total_timesteps = 16 * config.ppo.rollout_length
+    run = train(config, device="cpu")
+    assert [path.name for path in Path().iterdir()] == ["logs"]
+    assert "unstable" in (run / "MUJOCO_LOG.TXT").read_text()
+    warned = [line for line in caplog.messages if line.startswith("MuJoCo warn")]
+    assert 1 <= len(warned) <= 6 and any("times" in line for line in warned)
