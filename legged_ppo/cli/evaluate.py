@@ -12,8 +12,7 @@ from legged_ppo.cli import options
 from legged_ppo.cli import parser as command_line
 
 if TYPE_CHECKING:
-    from legged_ppo.config.schema import Config
-    from legged_ppo.models.actor_critic import ActorCritic
+    from legged_ppo.evaluation.trained_policy import TrainedPolicy
 
 _ENVS = 256
 
@@ -82,29 +81,25 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.compare:
         return _compare(arguments)
 
-    from legged_ppo.cli.loading import load_for_evaluation
     from legged_ppo.evaluation.task import task_of
     from legged_ppo.reports.run_report import write_evaluation
     from legged_ppo.reports.tables import figures_table, print_tables
     from legged_ppo.reports.terrain_report import write_terrain_report
-    from legged_ppo.runtime.device import find_device
 
-    policy, config, counters, path = load_for_evaluation(arguments)
-    task = task_of(config)
-    policy.to(find_device(arguments.device, task.physics))
-    print(f"{path}: {counters['env_steps']:,} environment steps")
+    policy = options.load(arguments)
+    print(f"{policy.path}: {policy.env_steps:,} environment steps")
     if arguments.protocol:
-        return _run_protocol(arguments, policy, config)
-    result = task.evaluate(
-        policy, **_sampling(arguments), terrain=arguments.terrain, level=arguments.level
+        return _run_protocol(arguments, policy)
+    result = task_of(policy.config).evaluate(
+        policy.network, **_sampling(arguments), terrain=arguments.terrain, level=arguments.level
     )
     print_tables(figures_table(result))
     _warn_of_thin_cells(arguments, result)
     if arguments.json:
-        write_evaluation(arguments.json, path, counters, result)
+        write_evaluation(arguments.json, policy.path, policy.env_steps, result)
         print(f"figures: {arguments.json}")
     if arguments.report:
-        write_terrain_report(arguments.report, path, result)
+        write_terrain_report(arguments.report, policy.path, result)
         print(f"report: {arguments.report}")
     return 0
 
@@ -126,37 +121,35 @@ def _warn_of_thin_cells(arguments: argparse.Namespace, result: dict[str, Any]) -
         print(line)
 
 
-def _run_protocol(arguments: argparse.Namespace, policy: ActorCritic, config: Config) -> int:
+def _run_protocol(arguments: argparse.Namespace, policy: TrainedPolicy) -> int:
     from legged_ppo.evaluation.protocol import run_protocol
     from legged_ppo.reports.tables import print_tables, protocol_table
 
     options.refuse(arguments, "with --protocol", "report", "terrain", "level")
-    figures = run_protocol(policy, config, **_sampling(arguments))
+    figures = run_protocol(policy.network, policy.config, **_sampling(arguments))
     print_tables(protocol_table(figures))
     _write_json(arguments.json, figures)
     return 0
 
 
 def _compare(arguments: argparse.Namespace) -> int:
-    from legged_ppo.cli.loading import load_for_evaluation
     from legged_ppo.evaluation.comparison import compare
     from legged_ppo.evaluation.evaluator import collect_episodes
     from legged_ppo.evaluation.tiles import restricted
     from legged_ppo.reports.tables import comparison_table, difference_matrix, print_tables
-    from legged_ppo.runtime.device import find_device
 
     options.refuse(arguments, "with --compare", "report", "protocol")
-    device = find_device(arguments.device)
     found = []
     conditions = None
     for name in arguments.compare:
         arguments.checkpoint = name
-        policy, config, _, path = load_for_evaluation(arguments, conditions)
-        policy.to(device)
-        conditions = conditions or config
-        config, place = restricted(config, arguments.terrain, arguments.level)
-        episodes, terrain = collect_episodes(policy, config, **_sampling(arguments), place=place)
-        found.append((path, episodes))
+        policy = options.load(arguments, conditions)
+        conditions = conditions or policy.config
+        config, place = restricted(policy.config, arguments.terrain, arguments.level)
+        episodes, terrain = collect_episodes(
+            policy.network, config, **_sampling(arguments), place=place
+        )
+        found.append((policy.path, episodes))
     (first_path, first), (second_path, second) = found
     result = compare(first, second, terrain)
     names = str(first_path), str(second_path)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from legged_ppo.cli.parser import not_negative
@@ -12,6 +10,10 @@ from legged_ppo.errors import ConfigError
 
 if TYPE_CHECKING:
     from legged_ppo.config.schema import Config
+    from legged_ppo.evaluation.trained_policy import TrainedPolicy
+
+_OF_ROBOTS = ("command", "terrain", "level", "episodes_per_cell", "report", "protocol", "compare")
+"""Options that other environments have no use for."""
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser, level_help: str) -> None:
@@ -76,17 +78,22 @@ def refuse(arguments: argparse.Namespace, why: str, *names: str) -> None:
             raise ConfigError(option, str(value), f"left out {why}")
 
 
-def check_import(config: Config, overrides: Sequence[str], checkpoint: Path) -> None:
-    """Refuse what a checkpoint would import, unless the user names it too: `gym.id=module:Env`, extensions.
+def load(arguments: argparse.Namespace, conditions: Config | None = None) -> TrainedPolicy:
+    """The policy of --checkpoint under its recipe with the overrides, or under `conditions` (`load_policy`).
 
     Raises:
-        ConfigError: no override names the same.
+        ConfigError: what `load_policy` raises; an option for robots where there are none.
     """
-    from legged_ppo.config.extensions import check_named
-    from legged_ppo.config.keys import override_values
+    from legged_ppo.evaluation.task import RobotTask, task_of
+    from legged_ppo.evaluation.trained_policy import load_policy
 
-    name, given = config.gym.id, override_values(overrides)
-    if ":" in name and given.get("gym.id") != name:
-        expected = f"gym.id={name} among the overrides: a checkpoint alone imports no module"
-        raise ConfigError("gym.id", name, expected, source=str(checkpoint))
-    check_named(config.extensions, given.get("extensions"), checkpoint)
+    loaded = load_policy(
+        arguments.checkpoint,
+        arguments.overrides,
+        device=getattr(arguments, "device", "cpu"),
+        log_dir=arguments.log_dir,
+        conditions=conditions,
+    )
+    if not isinstance(task_of(loaded.config), RobotTask):
+        refuse(arguments, f"for {loaded.config.subject}: it is for robots", *_OF_ROBOTS)
+    return loaded

@@ -67,13 +67,12 @@ def _run(arguments: argparse.Namespace) -> int:
         if path:
             command_line.check_output(option, path, suffix)
 
-    from legged_ppo.cli.loading import load_for_evaluation
     from legged_ppo.viewer.video_writer import VideoError
 
-    policy, config, counters, path = load_for_evaluation(arguments)
-    print(f"{path}: {counters['env_steps']:,} environment steps")
+    policy = options.load(arguments)
+    print(f"{policy.path}: {policy.env_steps:,} environment steps")
     try:
-        return _play(policy, config, arguments)
+        return _play(policy.network, policy.config, arguments)
     except VideoError as error:
         print(f"error: {error}", file=sys.stderr)
         return command_line.EXIT_FAILURE

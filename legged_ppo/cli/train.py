@@ -83,12 +83,12 @@ def _config_of(arguments: argparse.Namespace) -> Config:
     Raises:
         ConfigError: there is no recipe, or it or an override is wrong.
     """
-    from legged_ppo.cli.options import check_import
     from legged_ppo.config.keys import errors_from
     from legged_ppo.config.loading import load_config
     from legged_ppo.config.overrides import apply_overrides
     from legged_ppo.config.schema import TrainingConfig
     from legged_ppo.errors import ConfigError, UsageError
+    from legged_ppo.evaluation.trained_policy import check_import
     from legged_ppo.runs import checkpoint as checkpoints
     from legged_ppo.runs.run_directory import TO_RESUME, RunDirectory, find_checkpoint
     from legged_ppo.terrain.checks import check_ground

@@ -14,7 +14,7 @@ import torch
 
 from legged_ppo.config.extensions import load_extensions
 from legged_ppo.config.schema import Config
-from legged_ppo.env.factory import is_locomotion, make_env, make_locomotion_env
+from legged_ppo.env import factory
 from legged_ppo.errors import ConfigError, UsageError
 from legged_ppo.evaluation.evaluator import evaluate_policy
 from legged_ppo.evaluation.returns import evaluate_returns
@@ -111,7 +111,7 @@ class RobotTask(Task):
     def _training_env(self, num_envs: int, seed: int, device: torch.device | str) -> Environment:
         check_curriculum(self.config.terrain, load_extensions(self.config.extensions).terrains)
         _check_distance(self.config)
-        return make_locomotion_env(self.config, num_envs, seed, device)
+        return factory.make_locomotion_env(self.config, num_envs, seed, device)
 
     def inputs(self) -> dict[str, Any]:
         robot, scandots = self.config.robot, self.config.task.observations.scandots
@@ -231,12 +231,12 @@ class CustomTask(ReturnsTask):
     sections = RobotTask.sections
 
     def _training_env(self, num_envs: int, seed: int, device: torch.device | str) -> Environment:
-        return make_env(self.config, num_envs, seed, device)
+        return factory.make_env(self.config, num_envs, seed, device)
 
     def make_plain_env(
         self, num_envs: int, seed: int, device: torch.device | str = "cpu", *, drawn: bool = False
     ) -> Environment:
-        return make_env(self.config, num_envs, seed, device)
+        return factory.make_env(self.config, num_envs, seed, device)
 
     def inputs(self) -> dict[str, Any]:
         return {}
@@ -250,7 +250,27 @@ def task_of(config: Config) -> Task:
     """
     if config.gym.id:
         return GymnasiumTask(config)
-    return RobotTask(config) if is_locomotion(config) else CustomTask(config)
+    return RobotTask(config) if factory.is_locomotion(config) else CustomTask(config)
+
+
+def make_env(
+    config: Config,
+    num_envs: int | None = None,
+    seed: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Environment:
+    """The environment to train in, of whatever kind the recipe names.
+
+    Args:
+        num_envs, seed: None takes those of `training`.
+
+    Raises:
+        ConfigError: the environment cannot be built.
+    """
+    training = config.training
+    num_envs = training.num_envs if num_envs is None else num_envs
+    seed = training.seed if seed is None else seed
+    return task_of(config).make_env(num_envs, seed, device)
 
 
 def score_policy(policy: ActorCritic, config: Config, episodes: int, seed: int) -> PolicyScore:

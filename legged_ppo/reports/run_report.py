@@ -16,7 +16,7 @@ from legged_ppo.evaluation.task import task_of
 from legged_ppo.reports.plots import plot_learning_curves
 from legged_ppo.reports.tables import as_lines, figures_table
 from legged_ppo.reports.terrain_report import write_terrain_report
-from legged_ppo.runs.checkpoint import load_policy
+from legged_ppo.runs.checkpoint import read_policy
 from legged_ppo.viewer.gl_backend import RenderingUnavailable
 from legged_ppo.viewer.recording import record
 from legged_ppo.viewer.video import TOUR, Segment
@@ -34,7 +34,7 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
     Writes evaluation.json, evaluation.html, plots/learning_curves.png and videos/best.mp4 into
     `run_dir`. Without an OpenGL back end the video is left out and a line says what to install.
     """
-    policy, config, counters = load_policy(checkpoint)
+    policy, config, counters = read_policy(checkpoint)
     evaluation = run_dir / "evaluation.json"
     curves = run_dir / "plots" / "learning_curves.png"
     plot_learning_curves(run_dir / "metrics.jsonl", curves)
@@ -50,7 +50,7 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
         page = run_dir / "evaluation.html"
         write_terrain_report(page, checkpoint, result)
         figures.append(_shown(page))
-    write_evaluation(evaluation, checkpoint, counters, result)
+    write_evaluation(evaluation, checkpoint, counters["env_steps"], result)
     _log.info("recording %s", _shown(video))
     try:
         record(policy, task, [video], seed=seed, script=script)
@@ -108,11 +108,9 @@ def terrain_tour(result: dict[str, Any]) -> list[Segment]:
     return tour
 
 
-def write_evaluation(
-    path: Path, checkpoint: Path, counters: dict[str, Any], result: dict[str, Any]
-) -> None:
+def write_evaluation(path: Path, checkpoint: Path, env_steps: int, result: dict[str, Any]) -> None:
     """The figures of an evaluation and what they are of, as JSON."""
-    content = {"checkpoint": str(checkpoint), "env_steps": counters["env_steps"], **result}
+    content = {"checkpoint": str(checkpoint), "env_steps": env_steps, **result}
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 

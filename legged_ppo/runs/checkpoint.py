@@ -144,7 +144,7 @@ def checkpoint_config(checkpoint: dict[str, Any], path: str | Path) -> Config:
         raise ConfigError("checkpoint", str(path), expected) from None
 
 
-def load_policy(path: str | Path) -> tuple[ActorCritic, Config, dict[str, Any]]:
+def read_policy(path: str | Path) -> tuple[ActorCritic, Config, dict[str, Any]]:
     """Policy, configuration and counters of a checkpoint, ready to act (no gradients).
 
     The configuration's robot is the one in the checkpoint, whatever its files hold now.

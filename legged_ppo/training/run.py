@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from legged_ppo.config.extensions import load_extensions
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError, UsageError
 from legged_ppo.evaluation.task import task_of
@@ -22,7 +23,7 @@ from legged_ppo.runtime.out_of_memory import noting_sizes
 from legged_ppo.runtime.precision import advice
 from legged_ppo.sim.mujoco_warnings import counted_warnings
 from legged_ppo.training.closing import close_again, lacks_report, note_report
-from legged_ppo.training.trainer import Trainer
+from legged_ppo.training.trainer import Callback, Trainer
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ def train(
     resume: str | Path | None = None,
     init_from: str | Path | None = None,
     name: str = "run",
+    callbacks: Sequence[Callback] = (),
 ) -> Path:
     """Train to `config.training.total_timesteps`; returns the run directory.
 
@@ -46,6 +48,8 @@ def train(
         init_from: checkpoint, run directory or "latest", whose policy, normalization statistics
             included, starts a new run.
         name: recipe's name, the first part of a new run directory's name.
+        callbacks: functions of the trainer and an iteration's metrics, called after every iteration and
+            after those of `training.callbacks`.
 
     Raises:
         ConfigError: a wrong value, checkpoint or device; nothing was written.
@@ -54,10 +58,12 @@ def train(
     if resume and init_from:
         raise UsageError("--init-from cannot be combined with --resume")
     found = find_device(device, physics=task_of(config).physics)
+    known = load_extensions(config.extensions).callbacks
+    chosen = [*(known[each] for each in config.training.callbacks), *callbacks]
     with distributed.process_group():
         if resume:
-            return _resume(config, str(resume), found)
-        return _start(config, name, init_from, found)
+            return _resume(config, str(resume), found, chosen)
+        return _start(config, name, init_from, found, chosen)
 
 
 def sizes(config: Config, env: Environment | None = None) -> str:
@@ -80,7 +86,13 @@ def sizes(config: Config, env: Environment | None = None) -> str:
     )
 
 
-def _start(config: Config, name: str, init_from: str | Path | None, device: torch.device) -> Path:
+def _start(
+    config: Config,
+    name: str,
+    init_from: str | Path | None,
+    device: torch.device,
+    callbacks: Sequence[Callback],
+) -> Path:
     # The environment comes first: a robot that cannot be built leaves nothing on disk.
     env = _make_env(config, device)
     weights = None
@@ -89,10 +101,13 @@ def _start(config: Config, name: str, init_from: str | Path | None, device: torc
         weights = checkpoints.load_weights(path, config, env)
     run = _on_main(lambda: RunDirectory.create(config, name))
     with noting_sizes(lambda: sizes(config, env)):
-        return _run_trainer(Trainer(config, env, run, weights=weights), config)
+        trainer = Trainer(config, env, run, weights=weights, callbacks=callbacks)
+        return _run_trainer(trainer, config)
 
 
-def _resume(config: Config, resume: str, device: torch.device) -> Path:
+def _resume(
+    config: Config, resume: str, device: torch.device, callbacks: Sequence[Callback]
+) -> Path:
     path = find_checkpoint(resume, config.training.log_dir, "--resume", TO_RESUME)
     saved = checkpoints.load_checkpoint(path)
     config = checkpoints.use_stored_model(config, saved, path)
@@ -105,7 +120,7 @@ def _resume(config: Config, resume: str, device: torch.device) -> Path:
     checkpoints.check_environment_state(saved, env, config, path, distributed.world_size())
     with noting_sizes(lambda: sizes(config, env)):
         run = _on_main(lambda: _reopened(path, config, counters, bool(changes)))
-        trainer = Trainer(config, env, run, saved)
+        trainer = Trainer(config, env, run, saved, callbacks=callbacks)
         if distributed.is_main():
             _log.info("resuming %s at %s steps", path, f"{counters['env_steps']:,}")
             for key, (before, now) in changes.items():

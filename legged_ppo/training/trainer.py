@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, cast
@@ -67,6 +67,10 @@ class Counters:
     next_evaluation: int = 0
 
 
+Callback = Callable[["Trainer", Metrics], None]
+"""Of the trainer and an iteration's metrics, on every rank; metrics that it adds are logged with the others."""
+
+
 class Trainer:
     """One run of one recipe.
 
@@ -78,6 +82,7 @@ class Trainer:
         weights: of another run's policy, statistics of the observations included, to start from.
         scorer: how policies are evaluated on the way, by which the best is kept; None neither evaluates
             nor keeps a best one.
+        callbacks: called in this order after every iteration; what they keep is not in a checkpoint.
     """
 
     def __init__(
@@ -88,8 +93,10 @@ class Trainer:
         checkpoint: dict[str, Any] | None = None,
         weights: dict[str, torch.Tensor] | None = None,
         scorer: PolicyScorer | None = score_policy,
+        callbacks: Sequence[Callback] = (),
     ) -> None:
         self.config, self.env, self.run, self.scorer = config, env, run, scorer
+        self.callbacks = callbacks
         seed = config.training.seed
         random.seed(seed)
         np.random.seed(seed)
@@ -174,6 +181,8 @@ class Trainer:
                     reporter.write(metrics)
                     raise TrainingDiverged(reason)  # before anything is saved
                 metrics |= self._evaluate_if_due()
+                for callback in self.callbacks:
+                    callback(self, metrics)
                 reporter.write(metrics)  # first: a checkpoint promises its iteration's row
                 self._checkpoint_if_due(reporter)
         if self.counters.iteration < self.total_iterations:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from legged_ppo.cli import train as train_cli
 from legged_ppo.config.schema import Config, TerrainConfig
 from legged_ppo.env import factory
 from legged_ppo.evaluation.evaluator import evaluation_config
-from legged_ppo.runs.checkpoint import load_policy
+from legged_ppo.runs.checkpoint import read_policy
 from legged_ppo.terrain.grid import Terrain, build_terrain
 from legged_ppo.viewer import gl_backend
 
@@ -67,7 +68,7 @@ def test_evaluate_prints_a_table_and_writes_the_documented_json(
         "terrain_cells",
         "terrain_fingerprint",
     ]
-    config = evaluation_config(load_policy(checkpoint)[1])
+    config = evaluation_config(read_policy(checkpoint)[1])
     assert content["terrain_fingerprint"] == build_terrain(config.terrain).fingerprint
     assert content["checkpoint"] == str(checkpoint)
     assert content["env_steps"] == 4096
@@ -89,8 +90,8 @@ def test_another_terrain_seed_is_other_ground_of_the_same_kind(
 ) -> None:
     grounds = []
 
-    def watch(config: TerrainConfig) -> Terrain:
-        grounds.append(build_terrain(config))
+    def watch(config: TerrainConfig, *extra: Any) -> Terrain:
+        grounds.append(build_terrain(config, *extra))
         return grounds[-1]
 
     monkeypatch.setattr(factory, "build_terrain", watch)

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from legged_ppo.cli import evaluate, play, train
+from legged_ppo.cli import evaluate, options, play, train
 from legged_ppo.cli import terrain as gallery
-from legged_ppo.cli.loading import load_for_evaluation
 from legged_ppo.config.loading import load_config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.evaluation.tiles import restricted
@@ -72,7 +71,7 @@ def test_examples_work_after_the_quickstart(
     if words[0] in ("play.py", "evaluate.py"):
         for checkpoint in getattr(arguments, "compare", None) or [arguments.checkpoint]:
             arguments.checkpoint = checkpoint
-            _, config, *_ = load_for_evaluation(arguments)
+            config = options.load(arguments).config
             config, place = restricted(config, arguments.terrain, arguments.level)
             if place is not None:
                 make_locomotion_env(config, 1, 0).terrain.place(*place)

@@ -21,7 +21,7 @@ READERS = {
     "evaluation/task.py": "the seam",
     "interop/gymnasium.py": "its messages",
     "interop/images.py": "its messages",
-    "cli/options.py": "refuses what a checkpoint would import",
+    "evaluation/trained_policy.py": "refuses what a checkpoint would import",
     "runs/robot_model.py": "there is no robot whose model a checkpoint could hold",
     "config/validation.py": "excludes `environment` beside it",
 }

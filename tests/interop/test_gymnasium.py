@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from legged_ppo.cli import evaluate as evaluate_cli
-from legged_ppo.cli import loading
+from legged_ppo.cli import options
 from legged_ppo.cli import play as play_cli
 from legged_ppo.cli.train import main
 from legged_ppo.config.loading import load_config
@@ -26,9 +26,10 @@ from legged_ppo.config.schema import Config, GymConfig
 from legged_ppo.errors import ConfigError
 from legged_ppo.evaluation import returns
 from legged_ppo.evaluation.task import task_of
+from legged_ppo.evaluation.trained_policy import TrainedPolicy
 from legged_ppo.interop.gymnasium import OBSERVATION, GymnasiumEnv
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.runs.checkpoint import load_policy, save_checkpoint
+from legged_ppo.runs.checkpoint import read_policy, save_checkpoint
 from legged_ppo.viewer import recording
 from legged_ppo.viewer.gl_backend import RenderingUnavailable
 from legged_ppo.viewer.recording import record_images
@@ -202,7 +203,7 @@ def test_a_resumed_run_equals_one_that_went_through(recipe: str, tmp_path: Path)
         for key in [k for k in row if k.startswith(("Perf/", "wall_time_s", "Eval/"))]:
             del row[key]
     assert rows[0] == rows[1] and rows[0]["iteration"] == 6
-    finals = [load_policy(run / "checkpoints" / "phase1_final.pth")[0] for run in runs]
+    finals = [read_policy(run / "checkpoints" / "phase1_final.pth")[0] for run in runs]
     for a, b in zip(*(policy.state_dict().values() for policy in finals), strict=True):
         assert torch.equal(a, b)
     if path == RECIPE:
@@ -414,7 +415,8 @@ def test_play_hands_the_rate_of_a_gif_on(
 ) -> None:
     asked = MagicMock(return_value=0.0)
     monkeypatch.setattr(recording, "record_images", asked)
-    monkeypatch.setattr(loading, "load_for_evaluation", lambda _: (*endless, {"env_steps": 0}, "x"))
+    loaded = TrainedPolicy(*endless, env_steps=0, path=Path("x"))
+    monkeypatch.setattr(options, "load", lambda _: loaded)
     assert play_cli.main(["--gif", str(tmp_path / "walk.gif"), "--gif-fps", "7"]) == 0
     assert asked.call_args.kwargs["gif_fps"] == 7
 

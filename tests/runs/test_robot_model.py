@@ -19,7 +19,7 @@ from legged_ppo.env.factory import make_env
 from legged_ppo.errors import ConfigError
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.robots.spec import load_robot, mjcf_path
-from legged_ppo.runs.checkpoint import load_checkpoint, load_policy, save_checkpoint
+from legged_ppo.runs.checkpoint import load_checkpoint, read_policy, save_checkpoint
 from legged_ppo.runs.robot_model import read_model, same_model
 from legged_ppo.training.run import train
 
@@ -66,15 +66,15 @@ def test_a_checkpoint_acts_without_the_robots_files(
     model = read_model(config)
     assert set(model["files"]) == {"xml/mine.xml", "xml/go2.xml", "meshes/part.obj"}
     path = write(tmp_path / "moved.pth", config, model)
-    assert load_policy(path)[1] == config, "the files are still there"
+    assert read_policy(path)[1] == config, "the files are still there"
     mjcf.parents[1].rename(tmp_path / "gone")
     short = ["--envs", "2", "task.episode_length_s=0.1"]
     assert evaluate.main(["--checkpoint", str(path), *short]) == 0
-    after = load_robot(load_policy(path)[1].robot)
+    after = load_robot(read_policy(path)[1].robot)
     assert after.total_mass == before.total_mass and after.path != before.path
-    assert same_model(read_model(load_policy(path)[1]), model)
+    assert same_model(read_model(read_policy(path)[1]), model)
     assert "robot.mjcf" not in capsys.readouterr().err
-    old = write(tmp_path / "old.pth", config=load_policy(path)[1], model=None)
+    old = write(tmp_path / "old.pth", config=read_policy(path)[1], model=None)
     assert evaluate.main(["--checkpoint", str(old), *short]) == 0
 
 
@@ -88,7 +88,7 @@ def test_a_file_that_has_changed_is_named_and_not_used(
     part.write_text(part.read_text().replace('name="base"', 'name="base" gravcomp="1"', 1))
     assert part.read_text() != mjcf_path("go2").read_text()
     with caplog.at_level(logging.WARNING):
-        used = load_policy(path)[1].robot
+        used = read_policy(path)[1].robot
     assert len(caplog.records) == 1 and str(mjcf) in caplog.text and str(path) in caplog.text
     assert load_robot(used).total_mass == mass
     assert "gravcomp" not in (Path(used.mjcf).parent / "go2.xml").read_text()
@@ -129,10 +129,10 @@ def test_a_cached_model_that_was_changed_is_written_anew(
     config.robot.mjcf = str(mjcf)
     path = write(tmp_path / "policy.pth", config, read_model(config))
     mjcf.unlink()
-    cached = Path(load_policy(path)[1].robot.mjcf)
+    cached = Path(read_policy(path)[1].robot.mjcf)
     text = cached.read_text()
     cached.write_text("<mujoco/>")
-    assert load_policy(path)[1].robot.mjcf == str(cached) and cached.read_text() == text
+    assert read_policy(path)[1].robot.mjcf == str(cached) and cached.read_text() == text
 
 
 def test_files_beyond_the_bound_stay_out_of_the_checkpoint(

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from legged_ppo.cli.options import check_import
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
+from legged_ppo.evaluation.trained_policy import check_import
 from legged_ppo.runs import checkpoint
 from legged_ppo.runs.run_directory import TO_ACT, TO_RESUME, RunDirectory, find_checkpoint
 

@@ -21,7 +21,7 @@ from legged_ppo.algorithms.ppo import PPO
 from legged_ppo.cli.train import main
 from legged_ppo.config.loading import load_config
 from legged_ppo.reports import run_report
-from legged_ppo.runs.checkpoint import load_checkpoint, load_policy, save_checkpoint
+from legged_ppo.runs.checkpoint import load_checkpoint, read_policy, save_checkpoint
 from legged_ppo.sim.warp.capacity import Capacity
 from legged_ppo.training.run import sizes
 
@@ -134,7 +134,7 @@ def test_evaluations_judge_the_average_of_the_last_weights(tmp_path: Path) -> No
     expected = weights[0]
     for later in weights[1:]:
         expected = 0.75 * expected + 0.25 * later
-    best = load_policy(folder / "phase1_best.pth")[0]
+    best = read_policy(folder / "phase1_best.pth")[0]
     torch.testing.assert_close(best.value.weight, expected)
     assert not torch.equal(best.value.weight, weights[-1])
     # The normaliser is the last one: its statistics are averages themselves.
@@ -210,7 +210,7 @@ def test_a_new_run_can_start_from_another_ones_policy(
     run = overrides(tmp_path, 1, *still, *others)
     assert train("--init-from", str(best), *run) == 0
     first, started = (
-        load_policy(path)[0].state_dict()
+        read_policy(path)[0].state_dict()
         for path in (best, tmp_path / "run" / "checkpoints" / "phase1_final.pth")
     )
     weights = [name for name in first if "normalizer" not in name and "statistics" not in name]
