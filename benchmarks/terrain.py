@@ -48,7 +48,7 @@ def make_trainer(config: Config, terrain: TerrainConfig, folder: str, warmup: in
     env = make_env(config, config.training.num_envs, config.training.seed)
     trainer = Trainer(config, env, RunDirectory.create(config, "terrain"))
     for _ in range(warmup):
-        trainer._iterate()
+        trainer.iterate()
     return trainer
 
 
@@ -57,7 +57,7 @@ def measure(trainers: dict[str, Trainer], rounds: int) -> dict[str, dict[str, fl
     for _ in range(rounds):
         for name, trainer in trainers.items():
             begin = time.perf_counter()
-            trainer._iterate()
+            trainer.iterate()
             end_to_end = trainer.steps_per_iteration / (time.perf_counter() - begin)
             figures[name].append((end_to_end, physics_fps(trainer, 1)))
     flat = figures["flat"]

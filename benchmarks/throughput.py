@@ -53,7 +53,7 @@ def measure(trainer: Trainer, rounds: int, iterations: int) -> dict[str, Any]:
     rows = []
     for _ in range(rounds):
         begin = time.perf_counter()
-        metrics = [trainer._iterate() for _ in range(iterations)]
+        metrics = [trainer.iterate() for _ in range(iterations)]
         end_to_end = samples / (time.perf_counter() - begin)
         rows.append(
             {
@@ -191,16 +191,16 @@ def run(arguments: argparse.Namespace, num_envs: int | None, folder: str) -> dic
     begin = time.perf_counter()
     env, times = build(config, device)
     trainer = Trainer(config, env, RunDirectory.create(config, "throughput"))
-    trainer._iterate()
+    trainer.iterate()
     startup = time.perf_counter() - begin
     for _ in range(arguments.warmup):
-        trainer._iterate()
+        trainer.iterate()
     return {
         **measure(trainer, arguments.rounds, arguments.iterations),
         "startup_s": startup,
         **times,
         **memory.figures(),
-        "cuda_graphs": isinstance(trainer._collect, Captured) and trainer._collect.replays,
+        "cuda_graphs": isinstance(trainer.collect, Captured) and trainer.collect.replays,
         "num_envs": trainer.env.num_envs,
         "rollout_length": config.ppo.rollout_length,
         "threads": torch.get_num_threads(),

@@ -52,9 +52,12 @@ class Environment(ABC):
     """Names of `info["episode"]`; the first three are count, return and length."""
     step_metrics: list[str]
     """Names of `info["step"]`, which are averaged over robots and steps."""
+    generator: torch.Generator | None = None
+    """Source of the randomness that `step` draws on the device; CUDA graphs must know it."""
     fits_graphs: bool = False
-    """True: `step` works on one GPU's tensors without waiting for it, and its lasting state is in tensors
-    that are attributes, or in lists, tuples or dictionaries that are; rollouts may become CUDA graphs."""
+    """True: rollouts may become CUDA graphs. `step` works on one GPU's tensors without waiting for it, takes
+    numbers that change from tensors, and writes what lasts into tensors that keep their memory (`OwnedState`).
+    Not inherited: a subclass may break the promise, so it makes its own."""
     discrete_actions: bool = False
     """True: an action is a choice, given as a one-hot row."""
     fixed_state: bool = True

@@ -26,39 +26,43 @@ class EndingEnv(Environment):
     that observation statistics matter.
     """
 
+    fits_graphs = True
+
     def __init__(self, num_envs: int, seed: int = 0) -> None:
         self.num_envs, self.num_actions, self.device = num_envs, 3, torch.device("cpu")
         self.obs_dims = {"proprioception": 5, "scandots": 6, "commands": 2, "privileged": 3}
         self.episode_metrics, self.step_metrics = ["count", "return", "length"], ["reward"]
-        self._generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)
         self._width = sum(self.obs_dims.values())
         self._input = self._randn(self.num_actions, self._width)
         self._offset, self._scale = 3.0 * self._randn(self._width), self._randn(self._width).exp()
         self.history: list[StepResult] = []
+        self._x = torch.zeros(num_envs, self._width)
 
     def reset(self) -> Observations:
-        self._x = self._randn(self.num_envs, self._width)
+        self._x.copy_(self._randn(self.num_envs, self._width))
         return self._observe()
 
     def step(self, actions: torch.Tensor) -> StepResult:
         noise = self._randn(self.num_envs, self._width)
-        self._x = 0.7 * self._x + 0.3 * (actions @ self._input).tanh() + 0.3 * noise
+        self._x.copy_(0.7 * self._x + 0.3 * (actions @ self._input).tanh() + 0.3 * noise)
         reward = -self._x[:, :3].square().sum(1)
-        chance = torch.rand(self.num_envs, generator=self._generator)
+        chance = torch.rand(self.num_envs, generator=self.generator)
         terminated, truncated = chance < 0.15, chance > 0.85
         final_obs, done = self._observe(), terminated | truncated
-        self._x = torch.where(done[:, None], self._randn(self.num_envs, self._width), self._x)
+        fresh = self._randn(self.num_envs, self._width)
+        self._x.copy_(torch.where(done[:, None], fresh, self._x))
         info = {"episode": done.sum() * torch.ones(3), "step": reward.sum()[None]}
         result = StepResult(self._observe(), reward, terminated, truncated, final_obs, info)
         self.history.append(result)
         return result
 
     def state_dict(self) -> dict[str, Any]:
-        return {"x": self._x, "generator": self._generator.get_state()}
+        return {"x": self._x.clone(), "generator": self.generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._x = state["x"]
-        self._generator.set_state(state["generator"])
+        self._x.copy_(state["x"])
+        self.generator.set_state(state["generator"])
 
     def _observe(self) -> Observations:
         scaled = self._offset + self._scale * self._x
@@ -66,7 +70,7 @@ class EndingEnv(Environment):
         return dict(zip(self.obs_dims, parts, strict=True))
 
     def _randn(self, *shape: int) -> torch.Tensor:
-        return torch.randn(shape, generator=self._generator)
+        return torch.randn(shape, generator=self.generator)
 
 
 @pytest.fixture

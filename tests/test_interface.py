@@ -24,7 +24,7 @@ def test_reset_and_step_are_enough_and_the_rest_has_defaults(
 ) -> None:
     env = make_env(2)
     assert env.env_groups is None and env.symmetry is None and env.curriculum_report() is None
-    assert env.metrics() == {} and not env.fits_graphs
+    assert env.metrics() == {} and not Environment.fits_graphs
     assert Environment.state_dict(env) == {}
     env.set_progress(0.5)
     env.load_levels([{}])
@@ -39,7 +39,8 @@ def test_the_augmented_environment_forwards_all_that_its_robots_override(
     defaults = {
         "symmetry",
         "fits_graphs",
-    }  # no copies of copies; rollouts are captured by the inner one's flag
+        "generator",
+    }  # no copies of copies; the trainer asks the inner one what it promises
     assert own - defaults <= set(vars(SymmetryAugmentedEnv))
     one = SignedPermutation.of_signs(-1.0)
     assert SymmetryAugmentedEnv(make_env(2), Symmetry(one, {})).num_envs == 4

@@ -68,7 +68,7 @@ class Ours:
         every = buffer.gather(torch.arange(ROBOTS))
         distribution, values = ppo.evaluate(every)
         error = (distribution.log_prob(every.actions) - every.log_probs).abs().max().detach()
-        ppo._estimate_advantages(buffer, next_value)
+        ppo.estimate_advantages(buffer, next_value)
         count = ppo.minibatches_per_epoch(buffer)
         epochs = [
             [_columns(ids) for ids in buffer.minibatch_ids(count, generator)] for _ in range(EPOCHS)

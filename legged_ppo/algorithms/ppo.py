@@ -28,7 +28,7 @@ from legged_ppo.interface import SignedPermutation
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.distributions import ActionDistribution
 from legged_ppo.runtime import distributed
-from legged_ppo.runtime.cuda_graphs import Backend, Captured, outside_graph
+from legged_ppo.runtime.cuda_graphs import Captured, Recorder, outside_graph
 from legged_ppo.runtime.owned_state import OwnedState
 from legged_ppo.runtime.precision import matmul_precision, network_precision
 
@@ -46,7 +46,7 @@ class PPO(OwnedState):
         generator: source of the minibatches' order, on the policy's device.
         mirror: of the actions; with it the second half of a buffer's environments are the mirrored twins of
             the first, and `symmetry` says what is learned from them.
-        graphs: records optimizer steps, which are then replayed; None runs each as it is.
+        recorder: records optimizer steps, which are then replayed; None runs each as it is.
     """
 
     owned = ("learning_rate", "_entropy_coef", "_skip")
@@ -57,10 +57,10 @@ class PPO(OwnedState):
         config: PPOConfig,
         generator: torch.Generator,
         mirror: SignedPermutation | None = None,
-        graphs: Backend | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.policy, self.config, self._generator = policy, config, generator
-        self._mirror, self._graphs = mirror, graphs
+        self._mirror, self.recorder = mirror, recorder
         self._metrics = _GRADIENT_METRICS if mirror is None else (*_GRADIENT_METRICS, _SYMMETRY)
         self.parameters = list(policy.parameters())
         weights, others = decayed_and_others(self.parameters)
@@ -96,7 +96,7 @@ class PPO(OwnedState):
             metrics; tensors are scalars on the device, to be read once an iteration.
         """
         c = self.config
-        self._estimate_advantages(buffer, next_value)
+        self.estimate_advantages(buffer, next_value)
         if c.schedule != "adaptive":
             self.learning_rate.fill_(scheduled_learning_rate(c, progress))
         entropy_coef = annealed(c.entropy_coef, c.entropy_coef_final, progress)
@@ -106,7 +106,7 @@ class PPO(OwnedState):
         per_epoch = self.minibatches_per_epoch(buffer)
         totals = torch.zeros(len(self._metrics), device=buffer.device)
         minibatches, stopped = 0, 0.0
-        optimize = self._optimizer_step(buffer)
+        optimize = self.optimizer_step(buffer)
         for _ in range(c.num_epochs):
             epoch = torch.zeros_like(totals)
             count = 0
@@ -162,7 +162,7 @@ class PPO(OwnedState):
     def _on_gpu(self) -> bool:
         return self._generator.device.type == "cuda"
 
-    def _estimate_advantages(self, buffer: RolloutBuffer, next_value: torch.Tensor) -> None:
+    def estimate_advantages(self, buffer: RolloutBuffer, next_value: torch.Tensor) -> None:
         """Fill the buffer's advantages (normalised, where configured) and returns."""
         c = self.config
         advantages, returns = gae(
@@ -180,17 +180,16 @@ class PPO(OwnedState):
         buffer.advantages.copy_(advantages)
         buffer.returns.copy_(returns)
 
-    def _optimizer_step(self, buffer: RolloutBuffer) -> Callable[[torch.Tensor], torch.Tensor]:
-        """`_optimize` on this buffer, of chunks with given ids."""
-        if self._graphs is None:
-            return partial(self._optimize, buffer)
+    def optimizer_step(self, buffer: RolloutBuffer) -> Callable[[torch.Tensor], torch.Tensor]:
+        """`optimize` on this buffer, of chunks with given ids."""
+        if self.recorder is None:
+            return partial(self.optimize, buffer)
         if self._captured is None or self._captured[0] is not buffer:
-            owners = {"ppo": self, "buffer": buffer}
-            work = Captured(partial(self._optimize, buffer), owners, self._graphs, "the update")
+            work = Captured(partial(self.optimize, buffer), self.recorder, "the update")
             self._captured = (buffer, work)
         return self._captured[1]
 
-    def _optimize(self, buffer: RolloutBuffer, chunk_ids: torch.Tensor) -> torch.Tensor:
+    def optimize(self, buffer: RolloutBuffer, chunk_ids: torch.Tensor) -> torch.Tensor:
         """One optimizer step; returns the metrics on the device, in the order of their names."""
         c = self.config
         metrics = torch.zeros(len(LOSS_METRICS), device=buffer.device)

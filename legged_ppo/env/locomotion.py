@@ -57,6 +57,7 @@ class LocomotionEnv(Environment):
         generator: source of all randomness, on the simulator's device.
     """
 
+    generator: torch.Generator
     fits_graphs = True  # see `Environment`
 
     def __init__(
@@ -127,6 +128,9 @@ class LocomotionEnv(Environment):
             torch.as_tensor(levels, device=self.device),
             torch.Size(self.terrain.heights.shape[:2]),
         )
+        self.tile = torch.zeros_like(self.terrain_type)
+        """[N] int64, counted along the levels of one type after the other"""
+        self._origin = torch.zeros(self.num_envs, 3, device=self.device)
         self._find_tiles()
 
     def place(self, column: int, level: int) -> None:
@@ -137,12 +141,11 @@ class LocomotionEnv(Environment):
 
     def _find_tiles(self) -> None:
         """Look up the robots' tiles, which their types and levels decide, and tell the engine."""
-        self.tile = self.terrain_type * self.terrain.num_levels + self.terrain_level
-        """[N] int64, counted along the levels of one type after the other"""
+        self.tile.copy_(self.terrain_type * self.terrain.num_levels + self.terrain_level)
         self.simulator.assign(self.tile)
-        self._origin = self._origins[self.tile]  # [N, 3]
+        self._origin.copy_(self._origins[self.tile])
         if "flat" in self.terrain.types:
-            self.commands.on_flat = self.terrain_type == self.terrain.types.index("flat")
+            self.commands.on_flat.copy_(self.terrain_type == self.terrain.types.index("flat"))
 
     def _start_episode_state(self) -> None:
         n, j, f = self.num_envs, self.num_actions, self.robot.num_feet

@@ -1,91 +1,68 @@
-"""`Captured`: work on tensors that is recorded once and then replayed."""
+"""CUDA graphs of torch's operators: a function is run once, recorded once, and replayed from then on.
+
+A graph reads and writes fixed addresses and repeats no Python. A function that is recorded therefore keeps what
+lasts from call to call in tensors that it writes in place (`OwnedState`), takes numbers that change from
+tensors, and never waits for the device.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import sys
+import gc
+import logging
 import traceback
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from legged_ppo.runtime.cuda_graphs_errors import CaptureError
-from legged_ppo.runtime.cuda_graphs_state import State
-
-_ATTEMPTS = 3
-"""Recordings after which tensors that share memory should have been told apart."""
-_HABIT = 5
-"""Recordings anew of one work of which a line is printed."""
+_log = logging.getLogger(__name__)
 
 
 class Segment(Protocol):
-    """A stretch of torch's operators, from its making on."""
+    """A stretch of operators, recorded from its creation to `end`."""
 
     def end(self) -> None: ...
 
     def replay(self) -> None: ...
 
 
-class Backend(Protocol):
-    """What records and replays: `CudaGraphs`."""
-
-    def capturing(
-        self, generators: list[torch.Generator]
-    ) -> contextlib.AbstractContextManager[Callable[[], Segment]]:
-        """Around one recording, in which nothing is computed; gives what begins a segment."""
-        ...
+Recorder = Callable[[], contextlib.AbstractContextManager[Callable[[], Segment]]]
+"""Opens the scope of one recording, in which nothing is computed, and gives what begins a segment:
+`CudaRecorder`. The tests emulate one on the CPU."""
 
 
 class Captured:
     """A function that is run as it is the first time, recorded the second, and replayed from then on; each shape
-    of its inputs for itself.
+    of its inputs has its own recording.
 
-    A graph reads and writes fixed addresses. So whatever the work leaves in another tensor than it was found
-    in is copied back at the end of the recording, and the objects get their old tensors again. What somebody
-    else puts there between two calls is copied in. Where Python would now decide otherwise than at the
-    recording (an attribute that is no tensor has changed, or a shape), it is recorded anew.
+    Where the function cannot be recorded, a warning gives the reason and it is run as it is from then on.
 
     Args:
-        work: takes tensors, returns a tensor, or containers of tensors, that is good until the next call.
-        owners: named objects through which all that lasts from one call to the next can be reached.
-        name: of the work, for messages.
+        work: takes tensors; returns tensors, or containers of tensors, that are valid until the next call.
+        name: of the function, for messages.
     """
 
-    holds_no_state = True
-
-    def __init__(
-        self,
-        work: Callable[..., Any],
-        owners: Mapping[str, Any],
-        backend: Backend,
-        name: str,
-    ) -> None:
-        self._work, self._owners, self._backend, self._name = work, owners, backend, name
-        self._warm: set[tuple[Any, ...]] = set()  # shapes of inputs that there were
-        self._recordings: dict[tuple[Any, ...], _Recording] = {}
-        self._refused, self._times_anew = False, 0
+    def __init__(self, work: Callable[..., Any], recorder: Recorder, name: str) -> None:
+        self._work, self._recorder, self._name = work, recorder, name
+        self._recordings: dict[tuple[Any, ...], _Recording | None] = {}
+        self._refused = False
 
     @property
     def replays(self) -> bool:
         """Whether there is a recording."""
-        return bool(self._recordings)
+        return any(self._recordings.values())
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
         shapes = tuple((x.shape, x.dtype) for x in inputs)
-        if self._refused or shapes not in self._warm:
-            self._warm.add(shapes)
+        if self._refused or shapes not in self._recordings:
+            self._recordings[shapes] = None
             return self._work(*inputs)
-        recording = self._recordings.get(shapes)
-        if recording is not None and (change := recording.adopt(State.of(self._owners))):
-            del self._recordings[shapes], recording
-            self._note(change)
-            recording = None
+        recording = self._recordings[shapes]
         if recording is None:
             try:
-                recording = self._record(inputs)
+                recording = _Recording(self._work, inputs, self._recorder)
             except torch.OutOfMemoryError:
                 raise
             except RuntimeError as error:
@@ -94,191 +71,131 @@ class Captured:
             self._recordings[shapes] = recording
         return recording.play(inputs)
 
-    def _record(self, inputs: tuple[torch.Tensor, ...]) -> _Recording:
-        for _ in range(_ATTEMPTS):
-            recording = _Recording(State.of(self._owners), inputs)
-            shared = recording.record(self._work, self._owners, self._backend)
-            if not shared:
-                return recording
-            for path in shared:
-                recording.state.replace(path, recording.state.tensors[path].clone())
-        raise CaptureError(f"{shared[0]} shares its memory with another tensor")
-
-    def _note(self, change: str) -> None:
-        """Recording takes seconds: say so where it has become a habit."""
-        self._times_anew += 1
-        if self._times_anew == _HABIT:
-            print(
-                f"{self._name}: its CUDA graph was recorded anew {_HABIT} times, now because {change}",
-                file=sys.stderr,
-            )
-
     def _refuse(self, error: RuntimeError) -> None:
         self._refused = True
         self._recordings.clear()
-        reason = str(error).strip().splitlines()[0]
-        if not isinstance(error, CaptureError):
-            reason += f", {_origin(error)}"
-        print(
-            f"{self._name}: no CUDA graph, goes on without ({reason}); "
-            "training.cuda_graphs=false does not try",
-            file=sys.stderr,
-        )
-
-
-def outside_graph(work: Callable[[], None]) -> None:
-    """Do what no graph of torch's can hold: Warp's graphs, communication. In a recording it is left for
-    the replays, between a segment that ends here and one that begins."""
-    if _Recording.current is None:
-        work()
-    else:
-        _Recording.current.interrupt(work)
+        reason = str(error).strip().partition("\n")[0]
+        _log.warning("%s runs without a CUDA graph: %s, %s", self._name, reason, _origin(error))
 
 
 class _Recording:
-    """One recording: the addresses that it knows, and what to launch in turn."""
+    """The launches of one call, in order: segments of torch's operators, and what runs between them."""
 
     current: _Recording | None = None
 
-    def __init__(self, state: State, inputs: tuple[torch.Tensor, ...]) -> None:
-        self.state = state
-        self._versions = {path: tensor._version for path, tensor in state.tensors.items()}
-        self._addresses = {path: tensor.data_ptr() for path, tensor in state.tensors.items()}
+    def __init__(
+        self, work: Callable[..., Any], inputs: Sequence[torch.Tensor], recorder: Recorder
+    ) -> None:
         self._inputs = [x.clone() for x in inputs]
-        self._outputs: Any = None
         self._launches: list[Callable[[], None]] = []
-
-    def record(
-        self, work: Callable[..., Any], owners: Mapping[str, Any], backend: Backend
-    ) -> list[str]:
-        """Record; returns the tensors that must get a memory of their own first. Nothing is computed, and all
-        owners hold afterwards what they held before.
-
-        Raises:
-            CaptureError: the work changes something that is no tensor, or in place what several share.
-        """
-        shared: list[str] = []
-        with backend.capturing(self.state.generators) as begin, self._as_current():
-            self._begin = begin
-            self._segment = begin()
-            try:
-                self._outputs = work(*self._inputs)
-                shared = self._write_back(State.of(owners))
+        assert _Recording.current is None, "a recording within another"
+        _Recording.current = self
+        try:
+            with recorder() as self._begin:
+                self._segment = self._begin()
+                try:
+                    self._outputs = work(*self._inputs)
+                except BaseException:
+                    with contextlib.suppress(RuntimeError):  # the error of the work is the cause
+                        self._segment.end()
+                    raise
                 self._close()
-            except BaseException:
-                with contextlib.suppress(RuntimeError):  # whose cause is known
-                    self._segment.end()
-                raise
-            finally:
-                self.state.restore()
-        return shared
+        finally:
+            _Recording.current = None
 
     def interrupt(self, work: Callable[[], None]) -> None:
+        """Have `work` done in every replay between what is recorded before it and after it."""
         self._close()
         self._launches.append(work)
         self._segment = self._begin()
 
-    def adopt(self, now: State) -> str | None:
-        """Take over what the owners hold now; says why where this recording does not fit any more."""
-        for path, address in self._addresses.items():
-            if self.state.tensors[path].data_ptr() != address:
-                return f"{path} was given another memory"
-        difference = self.state.difference(now)
-        if difference is not None:
-            return difference
-        moved = [p for p, tensor in now.tensors.items() if tensor is not self.state.tensors[p]]
-        if moved:
-            _copy((now.tensors[p], self.state.tensors[p]) for p in moved)
-            self.state.restore()
-        return None
-
-    def play(self, inputs: tuple[torch.Tensor, ...]) -> Any:
+    def play(self, inputs: Sequence[torch.Tensor]) -> Any:
         for own, given in zip(self._inputs, inputs, strict=True):
             own.copy_(given)
         for launch in self._launches:
             launch()
         return self._outputs
 
-    def _write_back(self, after: State) -> list[str]:
-        """Copy what the work left elsewhere to where it was found, unless tensors shared memory before
-        that they do not share in the same way now: those are returned."""
-        difference = self.state.difference(after)
-        if difference is not None:
-            raise CaptureError(f"{difference} within one call")
-        before = self.state.tensors
-        moved = [p for p, tensor in after.tensors.items() if tensor is not before[p]]
-        shared = _torn_apart(before, after.tensors, moved)
-        for path in shared:
-            if before[path]._version != self._versions[path]:
-                raise CaptureError(f"{path} shares memory that is changed in place")
-        if not shared:
-            _copy((after.tensors[p], before[p]) for p in moved)
-        return shared
-
     def _close(self) -> None:
         self._segment.end()
         self._launches.append(self._segment.replay)
 
+
+def outside_graph(work: Callable[[], None]) -> None:
+    """Do what a graph of torch's operators cannot hold: Warp's graphs, communication. During a recording it is
+    not done; the replays do it, between two segments."""
+    if _Recording.current is None:
+        work()
+    else:
+        _Recording.current.interrupt(work)
+
+
+class CudaRecorder:
+    """`Recorder` on one GPU.
+
+    Args:
+        generators: all that the recorded functions draw from, beside torch's own.
+    """
+
+    def __init__(self, device: torch.device, generators: Sequence[torch.Generator]) -> None:
+        self._device, self._generators = device, generators
+        self._stream = torch.cuda.Stream(device)
+
     @contextlib.contextmanager
-    def _as_current(self) -> Iterator[None]:
-        assert _Recording.current is None, "a recording within another"
-        _Recording.current = self
+    def __call__(self) -> Iterator[Callable[[], Segment]]:
+        # Segments are replayed in their order and share their memory; two recordings must not, because the
+        # results of one are read after the other was replayed.
+        pool = torch.cuda.graph_pool_handle()
+        usual = torch.cuda.current_stream(self._device)
+        torch.cuda.synchronize(self._device)
+        gc.collect()
+        torch.cuda.empty_cache()  # the pool cannot use memory that the run before it left
+        gc.disable()  # a graph freed during a capture would break it
         try:
-            yield
+            with torch.cuda.stream(self._stream):
+                yield lambda: _CudaSegment(pool, self._generators)
+        except BaseException:
+            self._recover(pool)
+            raise
         finally:
-            _Recording.current = None
+            gc.enable()
+        usual.wait_stream(self._stream)
+
+    def _recover(self, pool: Any) -> None:
+        """End a capture that failed. Before PyTorch 2.12 the allocator would go on filling its pool and the
+        generators counting for it; a capture that succeeds resets the generators."""
+        with torch.cuda.stream(self._stream):
+            with contextlib.suppress(RuntimeError):
+                torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+            segment = _CudaSegment(torch.cuda.graph_pool_handle(), self._generators)
+            torch.zeros(1, device=self._device)
+            segment.end()
 
 
-@torch.no_grad()
-def _copy(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> None:
-    """Copy sources to their targets as if all at once: a source may lie in another's target."""
-    pairs = list(pairs)
-    targets = {_memory(target) for _, target in pairs}
-    pairs = [(s.clone() if _memory(s) in targets else s, target) for s, target in pairs]
-    for source, target in pairs:
-        target.copy_(source)
+class _CudaSegment:
+    def __init__(self, pool: Any, generators: Sequence[torch.Generator]) -> None:
+        self._graph = torch.cuda.CUDAGraph()
+        for generator in generators:
+            self._graph.register_generator_state(generator)
+        self._graph.capture_begin(pool, capture_error_mode="thread_local")
+
+    def end(self) -> None:
+        self._graph.capture_end()
+
+    def replay(self) -> None:
+        self._graph.replay()
 
 
-def _torn_apart(
-    before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor], moved: list[str]
-) -> list[str]:
-    """Of the moved tensors those that shared memory with one that has not moved with them."""
-    sharing = defaultdict(list)
-    for path, tensor in before.items():
-        sharing[_memory(tensor)].append(path)
-    torn = []
-    for path in moved:
-        old = before[path]
-        if old.numel() == 0:
-            continue
-        mine = _move(old, after[path])
-        others = (p for p in sharing[_memory(old)] if p != path)
-        if _overlaps_itself(old) or any(_move(before[p], after[p]) != mine for p in others):
-            torn.append(path)
-    return torn
-
-
-def _move(old: torch.Tensor, new: torch.Tensor) -> tuple[int, Any] | None:
-    """Into which memory and by how much; None for one that stayed."""
-    if old is new:
-        return None
-    if old.stride() != new.stride():
-        return (_memory(new), -1)
-    return (_memory(new), new.storage_offset() - old.storage_offset())
+def cuda_recorder(
+    device: torch.device, generators: Sequence[torch.Generator]
+) -> CudaRecorder | None:
+    """For work on this device; None where it has no graphs. `generators` as in `CudaRecorder`."""
+    return CudaRecorder(device, generators) if device.type == "cuda" else None
 
 
 def _origin(error: RuntimeError) -> str:
-    """The line that led to it, the last one outside PyTorch."""
+    """File and line that raised it, the last one outside PyTorch."""
     frames = traceback.extract_tb(error.__traceback__)
     library = Path(torch.__file__).parent
     frame = [f for f in frames if library not in Path(f.filename).parents][-1]
     return f"{Path(frame.filename).name}:{frame.lineno}"
-
-
-def _overlaps_itself(tensor: torch.Tensor) -> bool:
-    """Whether it was expanded, so that nothing can be copied into it."""
-    return any(s == 0 and n > 1 for s, n in zip(tensor.stride(), tensor.shape, strict=True))
-
-
-def _memory(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()

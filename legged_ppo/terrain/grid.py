@@ -28,8 +28,6 @@ class Terrain:
     ground around the grid is flat at height 0.
     """
 
-    holds_no_state = True  # see legged_ppo.runtime.cuda_graphs_state
-
     config: TerrainConfig
     types: list[str]
     """Terrain type of each column."""

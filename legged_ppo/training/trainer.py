@@ -32,8 +32,7 @@ from legged_ppo.runs.checkpoint import (
 from legged_ppo.runs.robot_model import read_model
 from legged_ppo.runs.run_directory import BEST, LATEST, RunDirectory
 from legged_ppo.runtime import distributed
-from legged_ppo.runtime.cuda_graphs import Captured
-from legged_ppo.runtime.cuda_graphs_cuda import cuda_graphs
+from legged_ppo.runtime.cuda_graphs import Captured, Recorder, cuda_recorder
 from legged_ppo.runtime.device import all_finite
 from legged_ppo.runtime.precision import network_precision
 from legged_ppo.training.closing import close_run, peak_memory_gb
@@ -139,8 +138,11 @@ class Trainer:
             acting = twins = SymmetryAugmentedEnv(env, mirror)
             mirror_actions = twins.mirror_actions
             reflection = mirror.actions
-        graphs = cuda_graphs(env.device) if self.config.training.cuda_graphs else None
-        self.ppo = PPO(self.policy, config, self.generator, reflection, graphs)
+        recorder: Recorder | None = None
+        if self.config.training.cuda_graphs:
+            generators = [self.generator, *([] if env.generator is None else [env.generator])]
+            recorder = cuda_recorder(env.device, generators)
+        self.ppo = PPO(self.policy, config, self.generator, reflection, recorder)
         self.buffer = RolloutBuffer(
             config.rollout_length,
             config.bptt_length,
@@ -157,11 +159,12 @@ class Trainer:
             lambda: network_precision(config.precision, env.device),
             mirror_actions,
         )
-        self._collect: Callable[[], tuple[torch.Tensor, dict[str, torch.Tensor]]]
-        self._collect = partial(self.collector.collect, self.buffer)
-        if graphs is not None and env.fits_graphs:
-            owners = {"collector": self.collector, "buffer": self.buffer}
-            self._collect = Captured(self._collect, owners, graphs, "the rollout")
+        self.collect: Callable[[], tuple[torch.Tensor, dict[str, torch.Tensor]]]
+        """`Collector.collect` into the buffer, recorded where the environment permits it"""
+        self.collect = partial(self.collector.collect, self.buffer)
+        # A subclass may keep state of its own, so it makes the promise itself.
+        if recorder is not None and vars(type(env)).get("fits_graphs", False):
+            self.collect = Captured(self.collect, recorder, "the rollout")
 
     def train(self) -> bool:
         """Run to the end, or until Ctrl-C; True when the run is complete.
@@ -176,7 +179,7 @@ class Trainer:
             while self.counters.iteration < self.total_iterations:
                 if distributed.any_rank(interrupt.requested):
                     break
-                metrics = self._iterate()
+                metrics = self.iterate()
                 if reason := self._divergence.check(metrics):
                     reporter.write(metrics)
                     raise TrainingDiverged(reason)  # before anything is saved
@@ -205,7 +208,7 @@ class Trainer:
             self.total_iterations,
         )
 
-    def _iterate(self) -> Metrics:
+    def iterate(self) -> Metrics:
         """Collect, update, count; returns the iteration's metrics as plain numbers."""
         begin = time.perf_counter()
         stopwatch = Stopwatch(self.env.device)
@@ -213,7 +216,7 @@ class Trainer:
         progress = self.counters.env_steps / self.config.training.total_timesteps
         self.env.set_progress(progress)
         with _SingleThread(self.env.device):
-            next_value, sums = self._collect()
+            next_value, sums = self.collect()
         stopwatch.mark()
         figures = self.ppo.update(self.buffer, next_value, progress) | self.env.metrics()
         self.policy.apply_normalization()
@@ -303,18 +306,19 @@ class Trainer:
         assert score is not None
         if score.score >= self.counters.best_score:  # a first one of -inf counts
             self.counters.best_score = score.score
-            payload = self._payload() | {"policy": policy.state_dict()}
+            payload = self.state_dict() | {"policy": policy.state_dict()}
             if distributed.is_main():
                 save_checkpoint(self.run.checkpoints / BEST, payload)
         self.counters.train_wall_time_s += time.perf_counter() - begin
         return score.metrics
 
     def _save(self) -> None:
-        payload = self._payload()
+        payload = self.state_dict()
         if distributed.is_main():
             self.run.save(payload, self.counters.env_steps, self.config.training.keep_checkpoints)
 
-    def _payload(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
+        """The whole state of the run, as checkpoints hold it. A collective operation: every rank must call it."""
         return {
             "config": asdict(self.config),
             "robot_model": self._robot_model,

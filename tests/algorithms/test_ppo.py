@@ -252,7 +252,7 @@ def test_one_pass_over_one_minibatch_is_a2c(make_env: MakeEnv) -> None:
     learner = make_learner(make_env, num_epochs=1, num_minibatches=1, value_clip_range=None)
     learner.iterate(1)
     ppo, buffer, c = learner.ppo, learner.buffer, learner.ppo.config
-    ppo._estimate_advantages(buffer, learner.collect())
+    ppo.estimate_advantages(buffer, learner.collect())
     batch = buffer.gather(torch.arange(buffer.num_chunks * buffer.learned_envs))
 
     def gradient_of(loss: torch.Tensor) -> torch.Tensor:

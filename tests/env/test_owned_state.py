@@ -15,6 +15,7 @@ def addresses(env: LocomotionEnv) -> dict[str, int]:
     parts = [env.commands, env.randomization, env.scandots, env.curriculum]
     tensors = {f"{type(p).__name__}.{n}": t for p in parts for n, t in p.owned_tensors().items()}
     tensors |= {name: getattr(env, name) for name in env.state_dict()["buffers"]}
+    tensors |= {"tile": env.tile, "origin": env._origin, "on_flat": env.commands.on_flat}
     return {name: tensor.data_ptr() for name, tensor in tensors.items()}
 
 

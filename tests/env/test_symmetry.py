@@ -169,7 +169,7 @@ def test_ratios_of_robots_are_one_and_a_run_resumes(tmp_path: Path, use: str) ->
     with torch.no_grad():
         for _ in range(2):  # the second rollout begins with memories
             next_value, _ = trainer.collector.collect(trainer.buffer)
-        trainer.ppo._estimate_advantages(trainer.buffer, next_value)
+        trainer.ppo.estimate_advantages(trainer.buffer, next_value)
         buffer = trainer.buffer
         learned = buffer.advantages[:, : buffer.learned_envs]
         assert float(learned.mean()) == pytest.approx(0.0, abs=1e-5)
@@ -195,14 +195,14 @@ def test_augmentation_learns_from_robots_and_twins_alike(tmp_path: Path) -> None
     trainer = make_trainer(small(tmp_path, *overrides))
     ppo, buffer = trainer.ppo, trainer.buffer
     next_value, _ = trainer.collector.collect(buffer)
-    ppo._estimate_advantages(buffer, next_value)
+    ppo.estimate_advantages(buffer, next_value)
     halves = []
     for ids in (torch.arange(16), torch.arange(16, 32)):
         ppo.optimizer.zero_grad()
         ppo._evaluate_losses(buffer.gather(ids))[1].total.backward()
         halves.append([p.grad.clone() for p in ppo.parameters if p.grad is not None])
     assert not torch.allclose(halves[0][0], halves[1][0], rtol=0.1)
-    ppo._optimize(buffer, torch.arange(16))
+    ppo.optimize(buffer, torch.arange(16))
     seen = [p.grad for p in ppo.parameters if p.grad is not None]
     expected = [(a + b) / 2 for a, b in zip(*halves, strict=True)]
     torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-6)

@@ -60,7 +60,7 @@ def test_the_engine_hears_of_new_tiles_before_robots_are_reset_there(
     env.start_episodes_together()
     env.curriculum.levels[:] = 0
     env._find_tiles()
-    before = env.tile
+    before = env.tile.clone()
     env.commands.fix((0.0, 0.0, 0.0))  # standing still is a success
     rollout(env, range(env.max_episode_length))
     assert (env.tile == before + 1).all()

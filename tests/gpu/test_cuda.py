@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,7 +44,7 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     run = RunDirectory(tmp_path_factory.mktemp("gpu") / "run")
     trainer = Trainer(config, env, run, scorer=None)
     for _ in range(10):
-        trainer._iterate()
+        trainer.iterate()
     return trainer
 
 
@@ -73,26 +72,25 @@ def test_neither_a_rollout_nor_an_update_waits_for_the_device(
 ) -> None:
     assert trainer.env.device.type == "cuda" and trainer.config.ppo.schedule == "adaptive"
     if not replayed:
-        monkeypatch.setattr(trainer.ppo, "_graphs", None)
+        monkeypatch.setattr(trainer.ppo, "recorder", None)
     with no_waiting():
-        collect = (
-            trainer._collect if replayed else partial(trainer.collector.collect, trainer.buffer)
-        )
-        next_value, sums = collect()
+        plain = partial(trainer.collector.collect, trainer.buffer)
+        next_value, sums = trainer.collect() if replayed else plain()
     with no_waiting():
         trainer.ppo.update(trainer.buffer, next_value, progress=0.5)
     assert sums["episode"][0] > 0  # resets were among it
 
 
 def test_a_replayed_rollout_is_the_one_that_was_recorded(trainer: Trainer) -> None:
-    collect = trainer._collect
+    collect = trainer.collect
     assert isinstance(collect, Captured) and collect.replays
-    state = copy.deepcopy(trainer._own_state())
+    state = {"env": trainer.env.state_dict(), "collector": trainer.collector.state_dict()}
+    generator = trainer.generator.get_state()
 
     def rollout(work: Callable[[], Any]) -> dict[str, torch.Tensor]:
-        trainer.env.load_state_dict(copy.deepcopy(state["env"]))
-        trainer.collector.load_state_dict(copy.deepcopy(state["collector"]))
-        trainer.generator.set_state(state["generator"])
+        trainer.env.load_state_dict(state["env"])
+        trainer.collector.load_state_dict(state["collector"])
+        trainer.generator.set_state(generator)
         work()
         buffer = trainer.buffer
         found = {name: getattr(buffer, name).clone() for name in ("actions", "starts", "rewards")}
@@ -112,18 +110,21 @@ def test_a_replayed_rollout_is_the_one_that_was_recorded(trainer: Trainer) -> No
 
 def test_a_replayed_optimizer_step_is_the_one_that_was_recorded(trainer: Trainer) -> None:
     ppo, buffer = trainer.ppo, trainer.buffer
-    next_value, _ = trainer._collect()
-    ppo._estimate_advantages(buffer, next_value)
+    next_value, _ = trainer.collect()
+    ppo.estimate_advantages(buffer, next_value)
     ids = next(buffer.minibatch_ids(ppo.minibatches_per_epoch(buffer), trainer.generator))
     before = {name: value.clone() for name, value in trainer.policy.state_dict().items()}
-    optimizer = copy.deepcopy(ppo.optimizer.state_dict())
+    moments = [m for state in ppo.optimizer.state.values() for m in state.values()]
+    moments_before = [moment.clone() for moment in moments]
+    optimizer_step = ppo.optimizer_step(buffer)
+    assert isinstance(optimizer_step, Captured) and optimizer_step.replays
     results = []
-    for step in (ppo._optimizer_step(buffer), partial(ppo._optimize, buffer)):
+    for step in (optimizer_step, partial(ppo.optimize, buffer)):
         trainer.policy.load_state_dict(before)
-        ppo.optimizer.load_state_dict(copy.deepcopy(optimizer))
+        for moment, value in zip(moments, moments_before, strict=True):
+            moment.copy_(value)  # in place: the graph has its address
         metrics = step(ids).clone()
         results.append([metrics, *(p.detach().clone() for p in ppo.parameters)])
-    assert ppo._captured is not None and ppo._captured[1].replays
     for replayed, run in zip(*results, strict=True):
         torch.testing.assert_close(replayed, run, rtol=1e-3, atol=1e-5)
     moved = [(p.detach() - before[n]).abs().max() for n, p in trainer.policy.named_parameters()]
@@ -131,9 +132,9 @@ def test_a_replayed_optimizer_step_is_the_one_that_was_recorded(trainer: Trainer
 
 
 def test_memory_stays_as_it_is_and_no_contact_is_lost(trainer: Trainer) -> None:
-    trainer._iterate()  # for what other tests have left in its place
+    trainer.iterate()  # for what other tests have left in its place
     tensors, everything = device_memory()
-    metrics = [trainer._iterate() for _ in range(50)]
+    metrics = [trainer.iterate() for _ in range(50)]
     assert [m["Sim/overflows"] for m in metrics] == [0.0] * 50
     tensors_after, everything_after = device_memory()
     assert tensors_after == tensors
@@ -141,7 +142,7 @@ def test_memory_stays_as_it_is_and_no_contact_is_lost(trainer: Trainer) -> None:
 
 
 def test_the_parts_of_an_iteration_are_timed_on_the_device(trainer: Trainer) -> None:
-    metrics = trainer._iterate()
+    metrics = trainer.iterate()
     parts = metrics["Perf/collection_time"] + metrics["Perf/learning_time"]
     whole = trainer.steps_per_iteration / metrics["Perf/total_fps"]
     assert min(metrics["Perf/collection_time"], metrics["Perf/learning_time"]) > 0.02 * whole

@@ -13,24 +13,23 @@ from torch.utils._pytree import tree_leaves, tree_map
 from waiting import waits_for_device
 
 
-class EmulatedGraphs:
-    """`Backend` that records operators with the tensors that they read and write. As if nothing had been
-    computed meanwhile, all memory and all generators are as before when a segment ends.
+class EmulatedRecorder:
+    """`Recorder` of operators with the tensors that they read and write. As if nothing had been computed
+    meanwhile, all memory and all generators are as before when a segment ends.
 
     A replay begins with garbage in all that the recording itself allocated, so that nothing but what was there
     before can be relied on, and runs the operators on the same addresses.
     """
 
-    holds_no_state = True
-
     def __init__(self) -> None:
+        self.generators: list[torch.Generator] = []
         self.recordings, self.replays = 0, 0
 
     @contextlib.contextmanager
-    def capturing(self, generators: list[torch.Generator]) -> Iterator[Callable[[], Any]]:
+    def __call__(self) -> Iterator[Callable[[], Any]]:
         self.recordings += 1
         own: dict[int, torch.Tensor] = {}
-        yield lambda: EmulatedSegment(self, generators, own)
+        yield lambda: EmulatedSegment(self, own)
 
 
 class EmulatedSegment(TorchDispatchMode):
@@ -39,16 +38,10 @@ class EmulatedSegment(TorchDispatchMode):
         own: storages that this recording allocated, by address, in all its segments.
     """
 
-    def __init__(
-        self,
-        graphs: EmulatedGraphs,
-        generators: list[torch.Generator],
-        own: dict[int, torch.Tensor],
-    ) -> None:
+    def __init__(self, recorder: EmulatedRecorder, own: dict[int, torch.Tensor]) -> None:
         super().__init__()
-        self._graphs, self._own = graphs, own
-        self._first = not own
-        self._generators = [(g, g.get_state()) for g in generators]
+        self._recorder, self._own, self._first = recorder, own, not own
+        self._generators = [(g, g.get_state()) for g in recorder.generators]
         self._global = torch.get_rng_state()
         self._operators: list[tuple[Any, Any, Any, list[torch.Tensor]]] = []
         self._overwritten: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
@@ -60,14 +53,12 @@ class EmulatedSegment(TorchDispatchMode):
         kwargs = kwargs or {}
         if waits_for_device(func, args):
             raise RuntimeError(f"{func} is not permitted in a capture")
-        inputs = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
+        inputs = tensors((args, kwargs))
         if func._schema.is_mutable:
             for tensor in inputs:
                 self._keep(tensor)
         results = func(*args, **kwargs)
-        outputs = [x for x in tree_leaves(results) if isinstance(x, torch.Tensor)]
-        known = {address(x) for x in inputs}
-        fresh = [x for x in outputs if address(x) not in known]
+        fresh = new(results, inputs)
         for tensor in fresh:
             self._own[address(tensor)] = tensor
         if fresh or func._schema.is_mutable:  # else it is a view
@@ -86,13 +77,13 @@ class EmulatedSegment(TorchDispatchMode):
 
     @torch.no_grad()
     def replay(self) -> None:
-        self._graphs.replays += 1
+        self._recorder.replays += 1
         if self._first:
             for tensor in self._own.values():
-                spoil(tensor)
+                whole(tensor).fill_(0xFF)  # NaN, -1, and no boolean
         for func, args, kwargs, fresh in self._operators:
             results = func(*args, **kwargs)
-            for result, tensor in zip(new(results, args, kwargs), fresh, strict=True):
+            for result, tensor in zip(new(results, tensors((args, kwargs))), fresh, strict=True):
                 tensor.copy_(result)
 
     def _keep(self, tensor: torch.Tensor) -> None:
@@ -102,10 +93,14 @@ class EmulatedSegment(TorchDispatchMode):
             self._overwritten[where] = (tensor.detach(), whole(tensor).clone())
 
 
-def new(results: Any, args: Any, kwargs: Any) -> list[torch.Tensor]:
-    known = {address(x) for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
-    outputs = [x for x in tree_leaves(results) if isinstance(x, torch.Tensor)]
-    return [x for x in outputs if address(x) not in known]
+def tensors(values: Any) -> list[torch.Tensor]:
+    return [x for x in tree_leaves(values) if isinstance(x, torch.Tensor)]
+
+
+def new(results: Any, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+    """Tensors of the results that share no memory with the inputs."""
+    known = {address(x) for x in inputs}
+    return [x for x in tensors(results) if address(x) not in known]
 
 
 def detached(value: Any) -> Any:
@@ -121,10 +116,6 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
     return torch.empty(0, dtype=torch.uint8).set_(tensor.untyped_storage())
 
 
-def spoil(tensor: torch.Tensor) -> None:
-    whole(tensor).fill_(0xFF)  # NaN, -1, and no boolean
-
-
 @pytest.fixture
-def graphs() -> EmulatedGraphs:
-    return EmulatedGraphs()
+def recorder() -> EmulatedRecorder:
+    return EmulatedRecorder()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,9 +13,9 @@ import torch
 
 from legged_ppo.algorithms import ppo as update
 from legged_ppo.config.loading import CONFIG_DIR, load_config
-from legged_ppo.env import factory, locomotion
-from legged_ppo.env.factory import make_env
-from legged_ppo.interface import StepResult
+from legged_ppo.env import factory
+from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.interface import Environment
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime import distributed
 from legged_ppo.training import trainer
@@ -25,27 +24,69 @@ from legged_ppo.training.trainer import Trainer
 MakeTrainer = Callable[..., Trainer]
 OVERRIDES = [
     "training.cuda_graphs=true",
-    "task.episode_length_s=0.2",
-    "task.commands.resample_time_s=0.1",
+    "training.num_envs=6",
+    "ppo.rollout_length=8",
+    "ppo.bptt_length=4",
+    "ppo.num_epochs=2",
+    "task.episode_length_s=0.1",
+    "task.commands.resample_time_s=0.04",
     "task.commands.initial_scale=0.3",
+    "terrain.curriculum.rule=success",
+    "terrain.curriculum.distance=0",
     "ppo.entropy_coef=0.02",
     "ppo.entropy_coef_final=0.001",
 ]
 """Episodes end, commands are drawn and robots change their tiles within every rollout."""
+SMALL = [
+    "training.cuda_graphs=true",
+    "ppo.rollout_length=8",
+    "ppo.bptt_length=4",
+    "ppo.num_epochs=2",
+    "policy.gru_hidden=8",
+    "policy.actor_hidden=[8]",
+]
 
 
 @pytest.fixture
 def make(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_warp: list[str], as_on_gpu: None
 ) -> MakeTrainer:
-    def build(graphs: Any, *overrides: str, checkpoint: Any = None) -> Trainer:
-        monkeypatch.setattr(trainer, "cuda_graphs", lambda device: graphs)
+    def build(recorder: Any, *overrides: str) -> Trainer:
+        recorded_by(recorder, monkeypatch)
         config = load_config(CONFIG_DIR / "phase1_fast.yaml", [*small_warp, *OVERRIDES, *overrides])
-        env = make_env(config, config.training.num_envs, seed=0)
+        env = factory.make_env(config, config.training.num_envs, seed=0)
         run = RunDirectory(tmp_path / f"run{len(list(tmp_path.iterdir()))}")
-        return Trainer(config, env, run, checkpoint, scorer=None)
+        return Trainer(config, env, run, scorer=None)
 
     return build
+
+
+@pytest.fixture
+def make_small(
+    make_env: Callable[..., Environment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> MakeTrainer:
+    """On an environment without physics, which promises to fit graphs."""
+
+    def build(
+        recorder: Any, *overrides: str, kind: Callable[..., Environment] = make_env
+    ) -> Trainer:
+        recorded_by(recorder, monkeypatch)
+        config = load_config(CONFIG_DIR / "phase1_quickstart.yaml", [*SMALL, *overrides])
+        run = RunDirectory(tmp_path / f"run{len(list(tmp_path.iterdir()))}")
+        return Trainer(config, kind(8), run, scorer=None)
+
+    return build
+
+
+def recorded_by(recorder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What trainers record with from now on; None for nothing."""
+
+    def emulated(device: torch.device, generators: list[torch.Generator]) -> Any:
+        if recorder is not None:
+            recorder.generators = generators
+        return recorder
+
+    monkeypatch.setattr(trainer, "cuda_recorder", emulated)
 
 
 def leaves(value: Any, path: str = "") -> dict[str, Any]:
@@ -64,71 +105,53 @@ def assert_same(ours: Any, theirs: Any) -> None:
             assert same(value, theirs[path]), path
 
 
-def without_times(metrics: dict[str, float]) -> dict[str, float]:
-    return {k: v for k, v in metrics.items() if not k.startswith(("Perf/", "wall_time"))}
+def iterate(plain: Trainer, captured: Trainer) -> None:
+    """One iteration of both, with the same metrics."""
+    ours, theirs = captured.iterate(), plain.iterate()
+    for name, value in theirs.items():
+        if not name.startswith(("Perf/", "wall_time")):
+            assert ours[name] == value, name
+
+
+def test_iterations_of_graphs_are_the_same_and_take_over_new_episodes_and_states(
+    make: MakeTrainer, recorder: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes = ("ppo.symmetry=augmentation", "ppo.precision=bfloat16")
+    plain, captured = make(None, *changes), make(recorder, *changes)
+    assert isinstance(captured.env, LocomotionEnv)
+    for i in range(4):
+        if i == 2:
+            for each in (plain, captured):
+                each.env.load_state_dict(each.env.state_dict())
+                each.collector.restart()
+                each.ppo.load_state_dict(copy.deepcopy(each.ppo.state_dict()))
+                each.env.step(torch.zeros(each.env.num_envs, each.env.num_actions))
+        iterate(plain, captured)
+    assert_same(captured.state_dict(), plain.state_dict())
+    assert recorder.recordings == 3, "the rollout, and the update before and after its new moments"
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    ("overrides", "sizes"),
     [
-        (),
-        ("ppo.schedule=cosine", "ppo.num_minibatches=3", "ppo.gradient_accumulation=2"),
-        ("ppo.symmetry=augmentation", "ppo.precision=bfloat16"),
+        (("ppo.schedule=adaptive", "ppo.num_minibatches=2"), 1),
+        (("ppo.schedule=cosine", "ppo.num_minibatches=3", "ppo.gradient_accumulation=2"), 2),
     ],
-    ids=["adaptive", "minibatches of two sizes", "symmetry in bfloat16"],
+    ids=["adaptive", "minibatches of two sizes"],
 )
-def test_iterations_of_graphs_are_the_same(
-    make: MakeTrainer, graphs: Any, capsys: pytest.CaptureFixture[str], overrides: tuple[str, ...]
+def test_updates_of_graphs_are_the_same(
+    make_small: MakeTrainer, recorder: Any, overrides: tuple[str, ...], sizes: int
 ) -> None:
-    plain, captured = make(None, *overrides), make(graphs, *overrides)
-    for _ in range(5):
-        assert without_times(captured._iterate()) == without_times(plain._iterate())
-    assert_same(captured._payload(), plain._payload())
-    assert graphs.recordings == (3 if "ppo.num_minibatches=3" in overrides else 2)
-    assert "no CUDA graph" not in capsys.readouterr().err
-
-
-def test_rollouts_of_environments_that_promise_nothing_are_not_recorded(
-    make: MakeTrainer, graphs: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(locomotion.LocomotionEnv, "fits_graphs", False)
-    captured = make(graphs)
-    for _ in range(2):
-        captured._iterate()
-    assert graphs.recordings == 1  # the update's
-
-
-class Average:
-    def __init__(self) -> None:
-        self.value = torch.zeros(())
-
-
-class OwnEnv(locomotion.LocomotionEnv):
-    """With state of its own, some of it in an object of its own."""
-
-    def _place_robots(self) -> None:
-        super()._place_robots()
-        self.average = Average()
-
-    def step(self, actions: torch.Tensor) -> StepResult:
-        result = super().step(actions)
-        self.average.value = torch.lerp(self.average.value, result.reward.mean(), 0.1)
-        return replace(result, reward=result.reward - self.average.value)
-
-
-def test_an_environment_of_ones_own_is_the_same_in_graphs(
-    make: MakeTrainer, graphs: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(factory, "LocomotionEnv", OwnEnv)
-    plain, captured = make(None), make(graphs)
+    plain, captured = make_small(None, *overrides), make_small(recorder, *overrides)
     for _ in range(4):
-        assert without_times(captured._iterate()) == without_times(plain._iterate())
-    assert torch.equal(captured.env.average.value, plain.env.average.value)  # type: ignore[attr-defined]
-    assert graphs.recordings == 2
+        iterate(plain, captured)
+    assert_same(captured.state_dict(), plain.state_dict())
+    assert recorder.recordings == 1 + sizes
 
 
 def test_gradients_are_averaged_between_graphs(
-    make: MakeTrainer, graphs: Any, monkeypatch: pytest.MonkeyPatch
+    make_small: MakeTrainer, recorder: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def halve(gradients: list[torch.Tensor]) -> None:
         calls.append(len(gradients))
@@ -138,41 +161,24 @@ def test_gradients_are_averaged_between_graphs(
     calls: list[int] = []
     two = {"world_size": lambda: 2, "average_": halve}
     monkeypatch.setattr(update, "distributed", SimpleNamespace(**(vars(distributed) | two)))
-    plain, captured = make(None), make(graphs)
+    plain, captured = make_small(None), make_small(recorder)
     for _ in range(3):
-        assert without_times(captured._iterate()) == without_times(plain._iterate())
-    assert_same(captured._payload(), plain._payload())
-    minibatches = 3 * plain.config.ppo.num_epochs * plain.config.ppo.num_minibatches
-    assert calls == 2 * minibatches * [
-        len(list(plain.policy.parameters())) + 1
-    ]  # the gradients and the loss
-    assert graphs.recordings == 2
+        iterate(plain, captured)
+    assert_same(captured.state_dict(), plain.state_dict())
+    steps = 3 * plain.config.ppo.num_epochs * plain.config.ppo.num_minibatches
+    gradients_and_loss = len(list(plain.policy.parameters())) + 1
+    assert calls == 2 * steps * [gradients_and_loss]
 
 
-def test_a_run_of_graphs_goes_on_from_its_checkpoint(make: MakeTrainer, graphs: Any) -> None:
-    whole, first = make(graphs), make(graphs)
-    for _ in range(3):
-        whole._iterate()
-        first._iterate()
-    payload = first._payload()
-    resumed = make(graphs, checkpoint=payload)
-    for _ in range(3):
-        assert without_times(whole._iterate()) == without_times(resumed._iterate())
-    assert_same(whole._payload(), resumed._payload())
-
-
-def test_new_episodes_and_other_physics_in_between_are_taken_over(
-    make: MakeTrainer, graphs: Any
+def test_rollouts_are_recorded_where_the_class_of_the_environment_itself_promises_to_fit(
+    make_env: type[Environment], make_small: MakeTrainer, recorder: Any
 ) -> None:
-    plain, captured = make(None), make(graphs)
-    for i in range(6):
-        if i == 3:
-            for each in (plain, captured):
-                each.env.load_state_dict(each.env.state_dict())
-                each.collector.restart()
-                each.ppo.load_state_dict(copy.deepcopy(each.ppo.state_dict()))
-        if i == 4:
-            for each in (plain, captured):
-                each.env.step(torch.zeros(each.env.num_envs, each.env.num_actions))
-        assert without_times(captured._iterate()) == without_times(plain._iterate())
-    assert_same(captured._payload(), plain._payload())
+    class WithStateOfItsOwn(make_env):  # type: ignore[misc,valid-type]
+        pass
+
+    for kind, recordings in ((make_env, 2), (WithStateOfItsOwn, 1)):
+        recorder.recordings = 0
+        captured = make_small(recorder, kind=kind)
+        for _ in range(2):
+            captured.iterate()
+        assert recorder.recordings == recordings, "the update, and the rollout if promised"

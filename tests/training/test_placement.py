@@ -141,7 +141,7 @@ def test_all_operands_of_a_rollout_and_its_losses_are_on_the_gpu(
         for _ in range(2):  # the second begins as the first has ended
             env.set_progress(0.5)
             next_value, _ = trainer.collector.collect(buffer)
-            ppo._estimate_advantages(buffer, next_value)
+            ppo.estimate_advantages(buffer, next_value)
             for ids in buffer.minibatch_ids(3, trainer.generator):
                 ppo._evaluate_losses(buffer.gather(ids))
             env.metrics()
