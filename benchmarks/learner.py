@@ -24,6 +24,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from legged_ppo.runtime.cuda_graphs_cuda import cuda_graphs
 from rsl_rl import algorithms as rsl_rl
 from tensordict import TensorDict
 
@@ -32,7 +33,6 @@ from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
 from legged_ppo.config.schema import PolicyConfig, PPOConfig
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runtime.cpu import keep_freed_memory
-from legged_ppo.runtime.cuda_graphs_cuda import cuda_graphs
 from legged_ppo.runtime.precision import network_precision
 
 STEPS, INPUTS, ACTIONS, GRU, HEAD = 24, 181, 12, 256, 128
