@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from legged_ppo.interface import Environment, Observations, StepResult, Symmetry
@@ -67,6 +68,9 @@ class SymmetryAugmentedEnv(Environment):
 
     def load_levels(self, states: list[dict[str, Any]]) -> None:
         self.env.load_levels(states)
+
+    def render(self) -> np.ndarray | None:
+        return self.env.render()
 
     def close(self) -> None:
         self.env.close()
