@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import inspect
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,6 +43,8 @@ class Extensions:
     """Reward terms: `RewardInputs` -> [N]. Weights: `task.rewards.extra`."""
     terminations: Mapping[str, Term] = field(default_factory=dict)
     """Ends of episodes: `RewardInputs` -> [N] bool. Chosen by `task.terminations`."""
+    observations: Mapping[str, Any] = field(default_factory=dict)
+    """Observation groups: `env.extension_groups.ObservationGroup`. Chosen by `task.observations.groups`."""
     terrains: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     """Terrain types: (`TerrainConfig`, **parameters of `terrain.parameters`) -> `terrain.types.TileType`.
     Chosen by `terrain.proportions`."""
@@ -101,6 +102,7 @@ def check_extensions(config: Config, folder: Path | None = None) -> None:
     task, training = config.task, config.training
     chosen: list[tuple[str, Sequence[str], str]] = [
         ("task.rewards.extra", list(task.rewards.extra), "rewards"),
+        ("task.observations.groups", task.observations.groups, "observations"),
         ("task.terminations", task.terminations, "terminations"),
         ("task.commands.sampler", [task.commands.sampler], "commands"),
         ("terrain.parameters", list(config.terrain.parameters), "terrains"),
@@ -147,13 +149,10 @@ def _check_mapping(module: str, kind: str, mapping: Any) -> None:
     for name, value in mapping.items():
         if not isinstance(name, str) or not name.isidentifier():
             raise ConfigError(key, name, "names of letters, digits and underscores")
-        if not callable(value):
+        if kind == "observations" and not hasattr(value, "compute"):
+            raise ConfigError(f"{key[:-1]}[{name!r}])", value, "an ObservationGroup")
+        if kind != "observations" and not callable(value):
             raise ConfigError(f"{key[:-1]}[{name!r}])", value, "a function or a class")
-        lasting = ("reset", "state_dict", "load_state_dict")
-        stateful = kind in ("rewards", "terminations") and inspect.isclass(value)
-        if stateful and not all(hasattr(value, each) for each in lasting):
-            expected = "a function, or a class of runtime.owned_state.OwnedState with reset(mask)"
-            raise ConfigError(f"{key[:-1]}[{name!r}])", value, expected)
 
 
 def _import(name: str, folder: Path | None) -> ModuleType:

@@ -1,4 +1,4 @@
-"""The terms of a recipe's extensions in one environment: functions, or objects with lasting state."""
+"""Rewards and terminations of a recipe's extensions: functions, or objects with lasting state."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from legged_ppo.config.extensions import load_extensions
 from legged_ppo.config.schema import Config
 from legged_ppo.env.rewards import RewardInputs
 from legged_ppo.errors import ConfigError
+from legged_ppo.runtime.owned_state import OwnedState
 
-Term = Callable[[RewardInputs], torch.Tensor]
+Term = Callable[..., torch.Tensor]
 
 
 class ExtensionTerms:
     """The rewards and terminations that the recipe chooses, each built once for all robots.
-
-    A term that is a class is made with (num_envs, device). It derives from `OwnedState` and has `reset(mask)`,
-    which starts the masked robots [N] bool anew; its tensors are part of the environment's checkpoint.
 
     Args:
         num_envs: N.
@@ -28,35 +26,32 @@ class ExtensionTerms:
 
     def __init__(self, config: Config, num_envs: int, device: torch.device) -> None:
         found, task = load_extensions(config.extensions), config.task
-        self._shape = torch.Size([num_envs])
-        self._stateful: dict[str, Any] = {}
-
-        def built(kind: str, terms: Mapping[str, Any], names: Iterable[str]) -> dict[str, Term]:
-            made = {}
-            for name in names:
-                made[name] = terms[name]
-                if inspect.isclass(terms[name]):
-                    made[name] = self._stateful[f"{kind}.{name}"] = terms[name](num_envs, device)
-            return made
-
-        weights = task.rewards.extra
-        active = [name for name in weights if weights[name] != 0.0]
-        self.rewards = built("rewards", found.rewards, active)
-        self.terminations = built("terminations", found.terminations, task.terminations)
+        self._shape = (num_envs,)
+        active = [name for name, weight in task.rewards.extra.items() if weight != 0.0]
+        self.rewards = build_terms(found.rewards, active, num_envs, device)
+        ends = task.terminations
+        self.terminations = build_terms(found.terminations, ends, num_envs, device)
+        kinds = {"rewards": self.rewards, "terminations": self.terminations}
+        self._stateful: dict[str, Any] = {
+            f"{kind}.{name}": term
+            for kind, terms in kinds.items()
+            for name, term in terms.items()
+            if isinstance(term, OwnedState)
+        }
 
     def ended(self, inputs: RewardInputs) -> torch.Tensor:
         """[N] bool: the robots of `inputs.fell` and those whose episode one of the terminations ends."""
         ended = inputs.fell
         for name, term in self.terminations.items():
             value = term(inputs)
-            self._check("TERMINATIONS", name, value, torch.bool)
+            check_tensor(f"TERMINATIONS[{name!r}]", value, self._shape, torch.bool)
             ended = ended | value
         return ended
 
     def reward(self, name: str, inputs: RewardInputs) -> torch.Tensor:
         """[N] value of the reward term `name`."""
         value = self.rewards[name](inputs)
-        self._check("REWARDS", name, value, torch.float32)
+        check_tensor(f"REWARDS[{name!r}]", value, self._shape, torch.float32)
         return value
 
     def reset(self, mask: torch.Tensor) -> None:
@@ -73,9 +68,41 @@ class ExtensionTerms:
         for name, term in self._stateful.items():
             term.load_state_dict(state[name])
 
-    def _check(self, mapping: str, name: str, value: torch.Tensor, dtype: torch.dtype) -> None:
-        """Compare shape and type, which the host knows without waiting for a GPU."""
-        if value.shape != self._shape or value.dtype != dtype:
-            expected = f"a tensor of shape {tuple(self._shape)} and type {dtype}"
-            found = f"{tuple(value.shape)} {value.dtype}"
-            raise ConfigError(f"extensions ({mapping}[{name!r}])", found, expected)
+
+def build_terms(
+    terms: Mapping[str, Any], names: Iterable[str], num_envs: int, device: torch.device
+) -> dict[str, Term]:
+    """The named terms, ready to be called: functions as they are, classes made with (num_envs, device).
+
+    A class derives from `OwnedState` and has `reset(mask)`, which starts the masked robots [N] bool anew. Its
+    tensors, [N, ...] each, are part of the environment's checkpoint.
+
+    Raises:
+        ConfigError: a class is of another kind.
+    """
+    built: dict[str, Term] = {}
+    for name in names:
+        built[name] = terms[name]
+        if inspect.isclass(terms[name]):
+            if not _lasts(terms[name]):
+                expected = "a class derived from runtime.owned_state.OwnedState, with reset(mask)"
+                raise ConfigError(f"extensions ({name})", terms[name].__name__, expected)
+            built[name] = terms[name](num_envs, device)
+    return built
+
+
+def _lasts(kind: type) -> bool:
+    return issubclass(kind, OwnedState) and hasattr(kind, "reset")
+
+
+def check_tensor(
+    name: str, value: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    """Compare shape and type of a term's value, which the host knows without waiting for a GPU.
+
+    Raises:
+        ConfigError: they differ.
+    """
+    if tuple(value.shape) != shape or value.dtype != dtype:
+        expected = f"a tensor of shape {shape} and type {dtype}"
+        raise ConfigError(f"extensions ({name})", f"{tuple(value.shape)} {value.dtype}", expected)

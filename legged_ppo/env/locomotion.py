@@ -11,8 +11,9 @@ from legged_ppo.config.extensions import load_extensions
 from legged_ppo.config.schema import Config
 from legged_ppo.env import rewards
 from legged_ppo.env.commands import VelocityCommands
+from legged_ppo.env.extension_groups import ExtensionGroups
 from legged_ppo.env.extension_terms import ExtensionTerms
-from legged_ppo.env.observations import ObservationBuilder
+from legged_ppo.env.observations import ObservationBuilder, ObservationInputs
 from legged_ppo.env.randomization import Randomization
 from legged_ppo.env.symmetry import make_symmetry
 from legged_ppo.interface import Environment, Observations, StepResult, Symmetry
@@ -82,8 +83,9 @@ class LocomotionEnv(Environment):
         )
         sight = task.observations
         self.scandots = Scandots(sight.scandots, self.num_envs, self.dt, generator, sight.noise)
-        self.observations = ObservationBuilder(sight, robot, self.scandots.size, generator)
-        self.obs_dims = self.observations.dims
+        self.observations = ObservationBuilder(sight, robot, self.scandots.size, self.device)
+        self.extension_groups = ExtensionGroups(config, robot, self.num_envs, self.device)
+        self.obs_dims = self.extension_groups.dims(self.observations.dims)
         self.extension_terms = ExtensionTerms(config, self.num_envs, self.device)
         self.reward_terms = rewards.active_terms(task.rewards)
         self.episode_metrics = _EPISODE_METRICS + [f"Episode/rew_{n}" for n in self.reward_terms]
@@ -168,9 +170,10 @@ class LocomotionEnv(Environment):
 
         Raises:
             ConfigError: joints, their axes, the default pose, feet or the scandots' grid have no mirror
-                image.
+                image, or an extension's observation group has none.
         """
-        return make_symmetry(self.robot, self.scandots.grid.cpu(), self.device)
+        found = make_symmetry(self.robot, self.scandots.grid.cpu(), self.device)
+        return self.extension_groups.mirrored(found)
 
     @property
     def terrain_type(self) -> torch.Tensor:
@@ -220,7 +223,8 @@ class LocomotionEnv(Environment):
                 An action that is not finite, as a state or a reward, fails its robot alone: its episode
                 terminates.
         """
-        sound = actions.isfinite().all(1)
+        sound = actions.isfinite().all(1) & ~self.extension_groups.unsound
+        self.extension_groups.unsound.zero_()
         actions = torch.where(sound[:, None], actions, 0.0)
         clip = self.config.task.action_clip
         actions = actions.clamp(-clip, clip)
@@ -255,12 +259,12 @@ class LocomotionEnv(Environment):
             self._move_levels(done, terminated)
             self._reset(done)
             # Only where an episode ended: the others must not see a second draw of noise.
-            first = self._observe()
+            first = self._observe(done)
             obs = {k: torch.where(done[:, None], first[k], last) for k, last in final_obs.items()}
         return StepResult(obs, reward, terminated, truncated, final_obs, info)
 
     def state_dict(self) -> dict[str, Any]:
-        extra = self.extension_terms.state_dict()
+        extra = self.extension_terms.state_dict() | self.extension_groups.state_dict()
         return ({"extensions": extra} if extra else {}) | {
             "simulator": self.simulator.state_dict(),
             "commands": self.commands.state_dict(),
@@ -279,6 +283,7 @@ class LocomotionEnv(Environment):
         self.randomization.load_state_dict(state["randomization"])
         self.scandots.load_state_dict(state["scandots"])
         self.extension_terms.load_state_dict(state.get("extensions", {}))
+        self.extension_groups.load_state_dict(state.get("extensions", {}))
         for name in _STATE:
             getattr(self, name).copy_(state["buffers"][name])
         self.generator.set_state(state["generator"])
@@ -435,17 +440,27 @@ class LocomotionEnv(Environment):
         self.curriculum.update(done, outcome, self.generator)
         self._find_tiles()
 
-    def _observe(self) -> Observations:
-        return self.observations(
-            self.simulator.state,
-            self.projected_gravity,
-            self.commands.command,
-            self.action,
-            self.contact,
-            self.scandots.reading,
-            self.base_height,
-            self.randomization.privileged,
+    def _observe(self, mask: torch.Tensor | None = None) -> Observations:
+        """The observations; with a mask [N] bool, those of the masked robots count, and lasting state of the
+        others' groups stays."""
+        inputs = ObservationInputs(
+            state=self.simulator.state,
+            config=self.config.task.observations,
+            command=self.commands.command,
+            projected_gravity=self.projected_gravity,
+            yaw=self.yaw,
+            action=self.action,
+            contact=self.contact,
+            air_time=self.air_time,
+            foot_height=self.foot_height,
+            base_height=self.base_height,
+            scandots=self.scandots.reading,
+            parameters=self.randomization.privileged,
+            default_joint_pos=self._default,
+            dt=self.dt,
+            generator=self.generator,
         )
+        return self.extension_groups.extend(self.observations(inputs), inputs, mask)
 
     def _ground_under(self, qpos: torch.Tensor) -> torch.Tensor:
         """Height [N] m of the highest ground under the base and around the feet of robots in the default
@@ -476,6 +491,7 @@ class LocomotionEnv(Environment):
         self.duty.masked_fill_(chosen, _START_DUTY)
         torch.where(chosen, self.position, self.start, out=self.start)
         self.extension_terms.reset(mask)
+        self.extension_groups.reset(mask)
         self.scandots.reset(mask, self._survey())
         self.commands.steer(self.yaw)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from legged_ppo.config.schema import ObservationConfig
@@ -13,6 +15,40 @@ from legged_ppo.sim.simulator import SimState
 
 _HEIGHT_CLIP = 1.0
 """Bound [m] to which the base height observed by the critic is clipped."""
+
+
+@dataclass
+class ObservationInputs:
+    """What observations are made of, after a control step or a reset. N robots, J joints, F feet."""
+
+    state: SimState
+    config: ObservationConfig
+    command: torch.Tensor
+    """[N, 3] forward, lateral velocity [m/s] and yaw rate [rad/s]"""
+    projected_gravity: torch.Tensor
+    """[N, 3] unit vector of gravity in the base frame"""
+    yaw: torch.Tensor
+    """[N] rad, heading of the base"""
+    action: torch.Tensor
+    """[N, J] the last action; 0 after a reset"""
+    contact: torch.Tensor
+    """[N, F] bool, foot in contact"""
+    air_time: torch.Tensor
+    """[N, F] s since the foot left the ground; 0 in contact"""
+    foot_height: torch.Tensor
+    """[N, F] m of the feet's centres above the ground, which no robot measures"""
+    base_height: torch.Tensor
+    """[N] m of the base above the ground, which no robot measures"""
+    scandots: torch.Tensor
+    """[N, D] m, readings of the height sensor"""
+    parameters: torch.Tensor
+    """[N, 8] the drawn physical parameters, standardised, which no robot measures"""
+    default_joint_pos: torch.Tensor
+    """[J] rad"""
+    dt: float
+    """s, control step"""
+    generator: torch.Generator
+    """Source of sensor noise; `config.noise` decides whether there is any."""
 
 
 class ObservationBuilder:
@@ -31,10 +67,10 @@ class ObservationBuilder:
         config: ObservationConfig,
         robot: RobotSpec,
         num_scandots: int,
-        generator: torch.Generator,
+        device: torch.device,
     ) -> None:
-        self.config, self._generator = config, generator
-        device, j, f = generator.device, robot.num_joints, robot.num_feet
+        self.config = config
+        j, f = robot.num_joints, robot.num_feet
         self._default = torch.as_tensor(robot.default_joint_pos, dtype=torch.float32, device=device)
         c = config
         parts = [
@@ -54,43 +90,30 @@ class ObservationBuilder:
             "privileged": 3 + NUM_PRIVILEGED + 1 + f,
         }
 
-    def __call__(
-        self,
-        state: SimState,
-        projected_gravity: torch.Tensor,
-        command: torch.Tensor,
-        action: torch.Tensor,
-        contact: torch.Tensor,
-        scandots: torch.Tensor,
-        base_height: torch.Tensor,
-        parameters: torch.Tensor,
-    ) -> Observations:
-        """Observations of the current state.
-
-        Shapes and units are those of `RewardInputs`; scandots are [N, D] m, parameters [N, 8].
-        """
-        c = self.config
+    def __call__(self, x: ObservationInputs) -> Observations:
+        """Observations of the current state."""
+        c, state = self.config, x.state
         proprioception = torch.cat(
             [
                 state.base_ang_vel * c.ang_vel_scale,
-                projected_gravity,
+                x.projected_gravity,
                 state.joint_pos - self._default,
                 state.joint_vel * c.joint_vel_scale,
-                action,
-                contact.float(),
+                x.action,
+                x.contact.float(),
             ],
             dim=1,
         )
         if c.noise:
             noise = torch.randn(
-                proprioception.shape, generator=self._generator, device=proprioception.device
+                proprioception.shape, generator=x.generator, device=proprioception.device
             )
             proprioception = torch.addcmul(proprioception, self._noise, noise)
-        height = (base_height - NOMINAL_HEIGHT).clamp(-_HEIGHT_CLIP, _HEIGHT_CLIP)
+        height = (x.base_height - NOMINAL_HEIGHT).clamp(-_HEIGHT_CLIP, _HEIGHT_CLIP)
         privileged = torch.cat(
             [
                 state.base_lin_vel * 2.0,
-                parameters,
+                x.parameters,
                 height[:, None] * 5.0,
                 state.foot_force / 100.0,
             ],
@@ -98,8 +121,8 @@ class ObservationBuilder:
         )
         return {
             "proprioception": proprioception,
-            "commands": command.clone(),
-            "scandots": scandots * c.height_scale,
-            "extrinsics": parameters,
+            "commands": x.command.clone(),
+            "scandots": x.scandots * c.height_scale,
+            "extrinsics": x.parameters,
             "privileged": privileged,
         }

@@ -272,6 +272,7 @@ def _state_shapes(config: Config) -> dict[str, Any]:
     sight = task.observations.scandots
     return {
         "task.rewards (terms that count)": list(active_terms(task.rewards)),
+        "task.observations.groups": task.observations.groups,
         "task.terminations": task.terminations,
         "task.observations.scandots.x": sight.x,
         "task.observations.scandots.y": sight.y,

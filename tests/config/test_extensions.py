@@ -80,7 +80,14 @@ def test_mappings_of_several_modules_are_merged(write_module: Write) -> None:
         ("REWARDS = [abs]", r"mine\.REWARDS\).*expected a dictionary of names"),
         ("REWARDS = {'a b': abs}", r"'a b', expected names of letters"),
         ("REWARDS = {'sway': 3}", r"REWARDS\['sway'\]\): got 3, expected a function or a class"),
-        ("class A: ...\nREWARDS = {'a': A}", r"a class of runtime.owned_state.OwnedState"),
+        (
+            "OBSERVATIONS = {'mine': abs}",
+            r"OBSERVATIONS\['mine'\]\): .*expected an ObservationGroup",
+        ),
+        (
+            "class A: compute = abs\nOBSERVATIONS = {'scandots': A()}",
+            r"'scandots', expected a name that the package does",
+        ),
         ("REWARDS = {'torques': abs}", r"'torques', expected a name that the package does not"),
     ],
 )

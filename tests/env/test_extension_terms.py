@@ -55,7 +55,7 @@ MODULE = """
 
     TERRAINS = {"posts": Posts}
     COMMANDS = {"left": lambda unit, config: torch.ones_like(unit[:, :3]) * unit.new_tensor([0, 1, 0])}
-    REWARDS = {"sideways": sideways, "steps": Steps, "too_wide": too_wide}
+    REWARDS = {"sideways": sideways, "steps": Steps, "too_wide": too_wide, "posts": Posts}
     TERMINATIONS = {"low": low, "sideways": sideways}
     ENVIRONMENTS = {"mine": Mine, "made": lambda config, num_envs, seed, device: "no environment"}
 """
@@ -160,6 +160,12 @@ def test_a_term_of_another_shape_or_type_is_reported_in_one_line(
     env = started(kinematic, extended)
     with pytest.raises(ConfigError, match=line):
         env.step(torch.zeros(3, 12))
+
+
+def test_a_class_without_owned_state_is_refused(extended: Config, kinematic: Kinematic) -> None:
+    extended.task.rewards.extra = {"posts": 1.0}
+    with pytest.raises(ConfigError, match=r"extensions \(posts\): got 'Posts', expected a class"):
+        kinematic(extended, 1)
 
 
 def test_terrain_types_and_samplers_are_those_that_the_recipe_names(extended: Config) -> None:

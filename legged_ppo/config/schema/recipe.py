@@ -28,8 +28,8 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     gym: GymConfig = field(default_factory=GymConfig)
     extensions: list[str] = names([])
-    """Modules with rewards, terminations, terrain types, command samplers, environments and callbacks of your
-    own (docs/extending.md)."""
+    """Modules with rewards, observation groups, terminations, terrain types, command samplers, environments and
+    callbacks of your own (docs/extending.md)."""
     environment: str = ""
     """Environment of the extensions that is trained on; empty: `LocomotionEnv`."""
 

@@ -73,6 +73,8 @@ class ScandotsConfig:
 class ObservationConfig:
     """Scales and noise of the observations (noise: standard deviation, before scaling)."""
 
+    groups: list[str] = names([])
+    """Observation groups of the extensions, by name, beside the built-in ones."""
     noise: bool = True
     """Add sensor noise to what the policy sees (never to `privileged`)."""
     ang_vel_scale: float = not_negative(0.25)
