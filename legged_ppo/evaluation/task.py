@@ -121,7 +121,8 @@ class RobotTask(Task):
             "task.observations.scandots.x": scandots.x,
             "task.observations.scandots.y": scandots.y,
         }
-        return {f"number of {key}": len(values) for key, values in lists.items()}
+        numbers: dict[str, Any] = {f"number of {key}": len(each) for key, each in lists.items()}
+        return numbers | {"task.observations.groups": self.config.task.observations.groups}
 
     def evaluate(
         self,

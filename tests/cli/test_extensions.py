@@ -52,6 +52,24 @@ def test_a_stock_checkpoint_can_be_evaluated_with_an_extension(
     assert evaluate_cli.main(["--checkpoint", str(path), "--envs", "2", *more]) == 0
 
 
+def test_a_policy_is_evaluated_with_the_observation_groups_that_it_was_trained_with(
+    config: Config,
+    write_module: Write,
+    tmp_path: Path,
+    make_checkpoint: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = """
+        from legged_ppo.env.extension_groups import ObservationGroup
+        OBSERVATIONS = {"up": ObservationGroup(lambda x: x.projected_gravity[:, 2:], width=1)}
+    """
+    write_module("my_groups", source)
+    path = make_checkpoint(tmp_path / "policy.pth", config)
+    given = ["--checkpoint", str(path), "--envs", "2", "extensions=[my_groups]"]
+    assert evaluate_cli.main([*given, "task.observations.groups=[up]"]) == 2
+    assert "task.observations.groups: got ['up'], expected []" in capsys.readouterr().err
+
+
 def test_a_run_is_resumed_with_the_extensions_that_it_was_started_with(config: Config) -> None:
     saved = {"config": asdict(replace(config, extensions=["my_ends"]))}
     for changed in (config, replace(config, extensions=["my_ends", "more"])):
