@@ -1,0 +1,294 @@
+"""Gait metrics: how a policy walks straight ahead and how quietly it stands, on flat ground.
+
+Success rates and tracking errors do not distinguish a trot from a shuffle. These metrics do: stride
+frequency, phases of the feet, swing height, slip, posture, smoothness, bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from legged_ppo.config.schema import Config, TerrainConfig
+from legged_ppo.env.factory import make_locomotion_env
+from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.evaluation.evaluator import evaluation_config
+from legged_ppo.evaluation.rollout import rollout
+from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.recurrent_policy import RecurrentPolicy
+
+SPEEDS = (0.5, 1.0)
+"""Forward commands [m/s] of the walking test."""
+_TRANSIENT_S, _RECORDED_S = 2.0, 8.0
+"""Time [s] before the recording, and its length."""
+_SMOOTH_HZ = 8.0
+"""Frequency [Hz] above which the power of actions counts as jitter."""
+_SATURATED = 0.99
+"""Share of its limit from which a torque counts as saturated."""
+_GAITS = {
+    "trot": (0.0, 0.5, 0.5, 0.0),
+    "pace": (0.0, 0.5, 0.0, 0.5),
+    "bound": (0.0, 0.0, 0.5, 0.5),
+    "pronk": (0.0, 0.0, 0.0, 0.0),
+}
+"""Phases of the feet FL, FR, RL, RR as shares of the stride, relative to the first."""
+
+
+@dataclass
+class GaitTrace:
+    """A recording of T control steps of N robots with F feet and J joints."""
+
+    dt: float
+    """s, control step"""
+    contact: np.ndarray
+    """[T, N, F] bool"""
+    foot_height: np.ndarray
+    """[T, N, F] m of the feet's centres above the ground"""
+    foot_speed: np.ndarray
+    """[T, N, F] m/s, horizontal"""
+    velocity: np.ndarray
+    """[T, N, 3] forward and lateral velocity [m/s], yaw rate [rad/s], base frame"""
+    position: np.ndarray
+    """[T, N, 2] m"""
+    base_height: np.ndarray
+    """[T, N] m above the ground"""
+    pitch: np.ndarray
+    """[T, N] rad, positive with the nose down"""
+    action: np.ndarray
+    """[T, N, J]"""
+    torque: np.ndarray
+    """[T, N, J] N m"""
+    torque_limit: np.ndarray
+    """[J] N m"""
+    fell: np.ndarray
+    """[N] bool, the robot fell during the test"""
+
+    @property
+    def duration(self) -> float:
+        """s"""
+        return len(self.contact) * self.dt
+
+    def upright(self) -> GaitTrace:
+        """The robots that did not fall."""
+        keep = ~self.fell
+        rows = {
+            name: value[:, keep]
+            for name, value in vars(self).items()
+            if isinstance(value, np.ndarray) and name not in ("torque_limit", "fell")
+        }
+        return GaitTrace(dt=self.dt, torque_limit=self.torque_limit, fell=self.fell[keep], **rows)
+
+
+def gait_report(
+    policy: ActorCritic,
+    config: Config,
+    seed: int,
+    *,
+    robots: int = 32,
+    speeds: Sequence[float] = SPEEDS,
+) -> dict[str, Any]:
+    """Walk straight ahead at each of `speeds` [m/s] and stand, on flat ground without pushes.
+
+    Each test lasts 10 s, of which the last 8 s are measured, with sensor noise and randomized bodies.
+
+    Returns:
+        {"gait": {"0.5": `walking_metrics`, ...}, "standing": `standing_metrics`}
+    """
+
+    def test(speed: float) -> GaitTrace:
+        return record_gait(policy, config, (speed, 0.0, 0.0), robots, seed)
+
+    return {
+        "gait": {str(float(speed)): walking_metrics(test(speed)) for speed in speeds},
+        "standing": standing_metrics(test(0.0)),
+    }
+
+
+def record_gait(
+    policy: ActorCritic,
+    config: Config,
+    command: tuple[float, float, float],
+    robots: int,
+    seed: int,
+) -> GaitTrace:
+    """A recording of `robots` robots under one command [m/s, m/s, rad/s] on flat ground."""
+    conditions = evaluation_config(config)
+    conditions.terrain = TerrainConfig(
+        tile_size=config.terrain.tile_size, border=config.terrain.border
+    )
+    conditions.task.episode_length_s = _TRANSIENT_S + _RECORDED_S + 1.0
+    env = make_locomotion_env(conditions, robots, seed, policy.device)
+    env.commands.fix(command)
+    obs = env.start_episodes_together()
+    actor = RecurrentPolicy(policy, robots, env.device)
+    start, end = round(_TRANSIENT_S / env.dt), round((_TRANSIENT_S + _RECORDED_S) / env.dt)
+    fell = torch.zeros(robots, dtype=torch.bool, device=env.device)
+    frames = []
+    for step, result in zip(range(end), rollout(actor, env, obs), strict=False):
+        fell |= result.terminated
+        if step >= start:
+            frames.append(_frame(env))
+    columns = {name: np.stack([frame[name] for frame in frames]) for name in frames[0]}
+    limit = np.asarray(env.robot.torque_limit)
+    return GaitTrace(dt=env.dt, torque_limit=limit, fell=fell.cpu().numpy(), **columns)
+
+
+def _frame(env: LocomotionEnv) -> dict[str, np.ndarray]:
+    """One control step of a `GaitTrace`."""
+    state = env.simulator.state
+    forward = state.base_rotation[:, 2, 0]  # vertical part of the base's x axis
+    tensors = {
+        "contact": env.contact,
+        "foot_height": env.foot_height,
+        "foot_speed": state.foot_vel[..., :2].norm(dim=-1),
+        "velocity": torch.cat([state.base_lin_vel[:, :2], state.base_ang_vel[:, 2:]], dim=1),
+        "position": env.position,
+        "base_height": env.base_height,
+        "pitch": -torch.asin(forward.clamp(-1.0, 1.0)),
+        "action": env.action,
+        "torque": state.joint_torque,
+    }
+    return {name: tensor.cpu().numpy().copy() for name, tensor in tensors.items()}
+
+
+def walking_metrics(trace: GaitTrace) -> dict[str, float | None]:
+    """Metrics of the robots that did not fall; None where they cannot be measured.
+
+    - `fall_rate`: share of the robots that fell;
+    - `stride_hz`: landings per second and foot;
+    - `trot_index`, `pace_index`, `bound_index`, `pronk_index`: mean over the feet but the first of
+      R cos(2 pi (phase - phase of that gait)), 1 for the exact gait; `phase_coherence` is the mean R
+      (four-legged robots only);
+    - `duty`: share of time in contact; `swing_height_m`: mean over swings of the highest point above the
+      foot's median height in stance; `slip_m_s`: mean horizontal speed of feet in contact;
+    - `velocity_m_s`, `lateral_bias_m_s`, `yaw_bias_rad_s`: mean velocities, base frame;
+    - `base_height_m`, `pitch_rad`: means;
+    - `power_above_8hz`: share of the variance of the actions at frequencies above 8 Hz;
+    - `peak_torque`, `saturated_torque`: highest share of the torque limit, and share of time at it, of the
+      joints that have a limit.
+    """
+    walked = trace.upright()
+    fall_rate = float(trace.fell.mean())
+    if not len(walked.fell):
+        return {"fall_rate": fall_rate}
+    contact = without_flicker(walked.contact)
+    share = np.abs(walked.torque) / walked.torque_limit
+    share = share[..., np.isfinite(walked.torque_limit)]
+    forward, lateral, yaw_rate = walked.velocity.mean((0, 1)).tolist()
+    return {
+        "fall_rate": fall_rate,
+        "stride_hz": landings(contact) / walked.duration,
+        **_phase_metrics(contact),
+        "duty": float(contact.mean()),
+        "swing_height_m": swing_height(contact, walked.foot_height),
+        "slip_m_s": float(walked.foot_speed[contact].mean()) if contact.any() else None,
+        "velocity_m_s": forward,
+        "lateral_bias_m_s": lateral,
+        "yaw_bias_rad_s": yaw_rate,
+        "base_height_m": float(walked.base_height.mean()),
+        "pitch_rad": float(walked.pitch.mean()),
+        "power_above_8hz": power_above(walked.action, walked.dt, _SMOOTH_HZ),
+        "peak_torque": float(share.max()) if share.size else None,
+        "saturated_torque": float((share >= _SATURATED).mean()) if share.size else None,
+    }
+
+
+def standing_metrics(trace: GaitTrace) -> dict[str, float | None]:
+    """Metrics of the robots that did not fall under a command of zero.
+
+    - `landings_per_s`: landings per second and foot;
+    - `drift_m_s`, `drift_rad_s`: mean over robots of the net displacement and of the net turn over time;
+    - `base_height_m`, `pitch_rad`: means; `fall_rate` as for walking.
+    """
+    stood = trace.upright()
+    fall_rate = float(trace.fell.mean())
+    if not len(stood.fell):
+        return {"fall_rate": fall_rate}
+    moved = np.linalg.norm(stood.position[-1] - stood.position[0], axis=1)
+    turned = np.abs(stood.velocity[..., 2].mean(0))
+    return {
+        "fall_rate": fall_rate,
+        "landings_per_s": landings(without_flicker(stood.contact)) / stood.duration,
+        "drift_m_s": float(moved.mean() / stood.duration),
+        "drift_rad_s": float(turned.mean()),
+        "base_height_m": float(stood.base_height.mean()),
+        "pitch_rad": float(stood.pitch.mean()),
+    }
+
+
+def without_flicker(contact: np.ndarray) -> np.ndarray:
+    """Contacts [T, ...] bool without interruptions of a single control step."""
+    closed = contact.copy()
+    closed[1:-1] |= contact[:-2] & contact[2:]
+    return closed
+
+
+def landings(contact: np.ndarray) -> float:
+    """Mean number of landings per foot and robot of [T, N, F] bool."""
+    return float((contact[1:] & ~contact[:-1]).sum(0).mean())
+
+
+def foot_phases(contact: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Phase of each foot's landings within the strides of the first foot, which begin with its landings.
+
+    Args:
+        contact: [T, F] bool of one robot.
+
+    Returns:
+        circular mean [F] in [0, 1) and its resultant length R [F] (coherence, 0 to 1; 0 without strides).
+    """
+    times = [np.flatnonzero(foot[1:] & ~foot[:-1]) for foot in contact.T]
+    mean = np.zeros(len(times), dtype=complex)
+    for foot, landed in enumerate(times):
+        stride = np.searchsorted(times[0], landed, side="right") - 1
+        inside = (stride >= 0) & (stride < len(times[0]) - 1)
+        if inside.any():
+            begin, stop = times[0][stride[inside]], times[0][stride[inside] + 1]
+            mean[foot] = np.exp(2j * np.pi * (landed[inside] - begin) / (stop - begin)).mean()
+    return np.angle(mean) / (2 * np.pi) % 1.0, np.abs(mean)
+
+
+def gait_index(phase: np.ndarray, coherence: np.ndarray, pattern: Sequence[float]) -> float:
+    """Agreement of phases [F] with a gait's, from -1 to 1: mean of R cos(2 pi difference) over all feet but
+    the first."""
+    difference = 2 * np.pi * (phase - np.asarray(pattern))
+    return float((coherence * np.cos(difference))[1:].mean())
+
+
+def _phase_metrics(contact: np.ndarray) -> dict[str, float | None]:
+    if contact.shape[2] != len(_GAITS["trot"]):
+        return {}
+    robots = [foot_phases(contact[:, robot]) for robot in range(contact.shape[1])]
+    indices: dict[str, float | None] = {
+        f"{name}_index": float(np.mean([gait_index(*robot, pattern) for robot in robots]))
+        for name, pattern in _GAITS.items()
+    }
+    coherence = float(np.mean([r[1:] for _, r in robots]))
+    return {**indices, "phase_coherence": coherence}
+
+
+def swing_height(contact: np.ndarray, height: np.ndarray) -> float | None:
+    """Mean over complete swings of the highest point [m] above the foot's median height in stance; None
+    without a swing. Both [T, N, F]."""
+    peaks: list[float] = []
+    for robot, foot in np.ndindex(contact.shape[1:]):
+        down, z = contact[:, robot, foot], height[:, robot, foot]
+        lift = np.flatnonzero(down[:-1] & ~down[1:]) + 1
+        land = np.flatnonzero(~down[:-1] & down[1:]) + 1
+        for begin in lift:
+            after = land[land > begin]
+            if len(after):
+                peaks.append(float(z[begin : after[0]].max() - np.median(z[down])))
+    return float(np.mean(peaks)) if peaks else None
+
+
+def power_above(signal: np.ndarray, dt: float, hz: float) -> float | None:
+    """Share of the variance of [T, ...] at frequencies above `hz`; None for a constant signal."""
+    power = np.abs(np.fft.rfft(signal - signal.mean(0), axis=0)) ** 2
+    total = float(power.sum())
+    above = np.fft.rfftfreq(len(signal), dt) > hz
+    return float(power[above].sum()) / total if total > 0.0 else None
