@@ -83,17 +83,19 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from legged_ppo.evaluation.task import task_of
     from legged_ppo.reports.run_report import write_evaluation
-    from legged_ppo.reports.tables import figures_table, print_tables
+    from legged_ppo.reports.tables import figures_table, gait_tables, print_tables
     from legged_ppo.reports.terrain_report import write_terrain_report
 
     policy = options.load(arguments)
     print(f"{policy.path}: {policy.env_steps:,} environment steps")
     if arguments.protocol:
         return _run_protocol(arguments, policy)
-    result = task_of(policy.config).evaluate(
-        policy.network, **_sampling(arguments), terrain=arguments.terrain, level=arguments.level
+    task, sampling = task_of(policy.config), _sampling(arguments)
+    result = task.evaluate(
+        policy.network, **sampling, terrain=arguments.terrain, level=arguments.level
     )
-    print_tables(figures_table(result))
+    result |= task.evaluate_gait(policy.network, sampling["episodes"], arguments.seed)
+    print_tables(figures_table(result), *gait_tables(result))
     _warn_of_thin_cells(arguments, result)
     if arguments.json:
         write_evaluation(arguments.json, policy.path, policy.env_steps, result)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -70,9 +70,9 @@ class VelocityCommands(OwnedState):
         self._scale.fill_(start + (1.0 - start) * min(progress / ramp, 1.0))
 
     def fix(
-        self, command: tuple[float, float, float] | None, *, hold_heading: bool = False
+        self, command: Sequence[float] | torch.Tensor | None, *, hold_heading: bool = False
     ) -> None:
-        """Set the command of every robot from now on; None returns to sampling.
+        """Set the command of every robot, one for all or [N, 3], from now on; None returns to sampling.
 
         The yaw rate of the command is applied directly, also in heading mode. With `hold_heading` in heading
         mode, the commanded heading is instead that of the start of the episode, and the yaw rate follows the
@@ -81,7 +81,7 @@ class VelocityCommands(OwnedState):
         self._fixed, self._holds_heading = None, False
         if command is not None:
             self._holds_heading = hold_heading and self.config.heading
-            self._fixed = torch.tensor(command, dtype=torch.float32, device=self.command.device)
+            self._fixed = torch.as_tensor(command).to(self.command)
             self.command.copy_(self._fixed.expand_as(self.command))
 
     def plan(self, count: int) -> None:

@@ -23,6 +23,8 @@ from legged_ppo.models.recurrent_policy import RecurrentPolicy
 
 SPEEDS = (0.5, 1.0)
 """Forward commands [m/s] of the walking test."""
+MOST_ROBOTS = 32
+"""Robots per command, unless there are fewer episodes."""
 _TRANSIENT_S, _RECORDED_S = 2.0, 8.0
 """Time [s] before the recording, and its length."""
 _SMOOTH_HZ = 8.0
@@ -72,9 +74,8 @@ class GaitTrace:
         """s"""
         return len(self.contact) * self.dt
 
-    def upright(self) -> GaitTrace:
-        """The robots that did not fall."""
-        keep = ~self.fell
+    def select(self, keep: np.ndarray) -> GaitTrace:
+        """The robots of a mask [N] bool."""
         rows = {
             name: value[:, keep]
             for name, value in vars(self).items()
@@ -88,10 +89,11 @@ def gait_report(
     config: Config,
     seed: int,
     *,
-    robots: int = 32,
+    robots: int = MOST_ROBOTS,
     speeds: Sequence[float] = SPEEDS,
 ) -> dict[str, Any]:
-    """Walk straight ahead at each of `speeds` [m/s] and stand, on flat ground without pushes.
+    """Walk straight ahead at each of `speeds` [m/s] and stand, with `robots` robots each, on flat ground
+    without pushes.
 
     Each test lasts 10 s, of which the last 8 s are measured, with sensor noise and randomized bodies.
 
@@ -99,34 +101,36 @@ def gait_report(
         {"gait": {"0.5": `walking_metrics`, ...}, "standing": `standing_metrics`}
     """
 
-    def test(speed: float) -> GaitTrace:
-        return record_gait(policy, config, (speed, 0.0, 0.0), robots, seed)
-
+    commands = [(speed, 0.0, 0.0) for speed in (*speeds, 0.0)]
+    *walking, standing = record_gaits(policy, config, commands, robots, seed)
     return {
-        "gait": {str(float(speed)): walking_metrics(test(speed)) for speed in speeds},
-        "standing": standing_metrics(test(0.0)),
+        "gait": {
+            str(float(speed)): walking_metrics(trace)
+            for speed, trace in zip(speeds, walking, strict=True)
+        },
+        "standing": standing_metrics(standing),
     }
 
 
-def record_gait(
+def record_gaits(
     policy: ActorCritic,
     config: Config,
-    command: tuple[float, float, float],
+    commands: Sequence[tuple[float, float, float]],
     robots: int,
     seed: int,
-) -> GaitTrace:
-    """A recording of `robots` robots under one command [m/s, m/s, rad/s] on flat ground."""
+) -> list[GaitTrace]:
+    """One recording of `robots` robots per command [m/s, m/s, rad/s], on flat ground."""
     conditions = evaluation_config(config)
     conditions.terrain = TerrainConfig(
         tile_size=config.terrain.tile_size, border=config.terrain.border
     )
     conditions.task.episode_length_s = _TRANSIENT_S + _RECORDED_S + 1.0
-    env = make_locomotion_env(conditions, robots, seed, policy.device)
-    env.commands.fix(command)
+    env = make_locomotion_env(conditions, robots * len(commands), seed, policy.device)
+    env.commands.fix(torch.tensor(commands).repeat_interleave(robots, dim=0))
     obs = env.start_episodes_together()
-    actor = RecurrentPolicy(policy, robots, env.device)
+    actor = RecurrentPolicy(policy, env.num_envs, env.device)
     start, end = round(_TRANSIENT_S / env.dt), round((_TRANSIENT_S + _RECORDED_S) / env.dt)
-    fell = torch.zeros(robots, dtype=torch.bool, device=env.device)
+    fell = torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
     frames = []
     for step, result in zip(range(end), rollout(actor, env, obs), strict=False):
         fell |= result.terminated
@@ -134,7 +138,9 @@ def record_gait(
             frames.append(_frame(env))
     columns = {name: np.stack([frame[name] for frame in frames]) for name in frames[0]}
     limit = np.asarray(env.robot.torque_limit)
-    return GaitTrace(dt=env.dt, torque_limit=limit, fell=fell.cpu().numpy(), **columns)
+    everyone = GaitTrace(dt=env.dt, torque_limit=limit, fell=fell.cpu().numpy(), **columns)
+    group = np.arange(env.num_envs) // robots
+    return [everyone.select(group == index) for index in range(len(commands))]
 
 
 def _frame(env: LocomotionEnv) -> dict[str, np.ndarray]:
@@ -171,7 +177,7 @@ def walking_metrics(trace: GaitTrace) -> dict[str, float | None]:
     - `peak_torque`, `saturated_torque`: highest share of the torque limit, and share of time at it, of the
       joints that have a limit.
     """
-    walked = trace.upright()
+    walked = trace.select(~trace.fell)
     fall_rate = float(trace.fell.mean())
     if not len(walked.fell):
         return {"fall_rate": fall_rate}
@@ -204,7 +210,7 @@ def standing_metrics(trace: GaitTrace) -> dict[str, float | None]:
     - `drift_m_s`, `drift_rad_s`: mean over robots of the net displacement and of the net turn over time;
     - `base_height_m`, `pitch_rad`: means; `fall_rate` as for walking.
     """
-    stood = trace.upright()
+    stood = trace.select(~trace.fell)
     fall_rate = float(trace.fell.mean())
     if not len(stood.fell):
         return {"fall_rate": fall_rate}

@@ -17,6 +17,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.env import factory
 from legged_ppo.errors import ConfigError, UsageError
 from legged_ppo.evaluation.evaluator import evaluate_policy
+from legged_ppo.evaluation.gait import MOST_ROBOTS, gait_report
 from legged_ppo.evaluation.returns import evaluate_returns
 from legged_ppo.evaluation.tiles import restricted
 from legged_ppo.interface import Environment
@@ -97,6 +98,10 @@ class Task(ABC):
             ConfigError: there is no such terrain type or level.
         """
 
+    def evaluate_gait(self, policy: ActorCritic, episodes: int, seed: int) -> dict[str, Any]:
+        """Figures of `gait.gait_report`, with fewer robots for fewer episodes; empty without a robot."""
+        return {}
+
     @abstractmethod
     def score(self, policy: ActorCritic, episodes: int, seed: int) -> PolicyScore:
         """The figure by which the best checkpoint of a run is chosen."""
@@ -140,6 +145,9 @@ class RobotTask(Task):
         return evaluate_policy(
             policy, config, episodes, seed, stochastic=stochastic, place=place, by_cell=by_cell
         )
+
+    def evaluate_gait(self, policy: ActorCritic, episodes: int, seed: int) -> dict[str, Any]:
+        return gait_report(policy, self.config, seed, robots=min(episodes, MOST_ROBOTS))
 
     def score(self, policy: ActorCritic, episodes: int, seed: int) -> PolicyScore:
         """Success rate less the tracking errors."""

@@ -14,7 +14,7 @@ from typing import Any
 import legged_ppo
 from legged_ppo.evaluation.task import task_of
 from legged_ppo.reports.plots import plot_learning_curves
-from legged_ppo.reports.tables import as_lines, figures_table
+from legged_ppo.reports.tables import as_lines, figures_table, gait_tables
 from legged_ppo.reports.terrain_report import write_terrain_report
 from legged_ppo.runs.checkpoint import read_policy
 from legged_ppo.viewer.gl_backend import RenderingUnavailable
@@ -42,7 +42,7 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
     video.parent.mkdir(exist_ok=True)
     _log.info("evaluating %s over %d episodes", _shown(checkpoint), episodes)
     task = task_of(config)
-    result = task.evaluate(policy, episodes, seed)
+    result = task.evaluate(policy, episodes, seed) | task.evaluate_gait(policy, episodes, seed)
     figures: list[str] = [_shown(evaluation)]
     script: Sequence[Segment] = ()
     if "terrain" in result:
@@ -51,6 +51,7 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
         write_terrain_report(page, checkpoint, result)
         figures.append(_shown(page))
     write_evaluation(evaluation, checkpoint, counters["env_steps"], result)
+    tables = [figures_table(result), *gait_tables(result)]
     _log.info("recording %s", _shown(video))
     try:
         record(policy, task, [video], seed=seed, script=script)
@@ -58,7 +59,7 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
     except (RenderingUnavailable, VideoError) as error:
         video_line = f"video        {error}"
     return [
-        *as_lines(figures_table(result)),
+        *(line for table in tables for line in as_lines(table)),
         f"checkpoint   {_shown(checkpoint)} ({counters['env_steps']:,} steps)",
         f"figures      {', '.join(figures)}",
         f"curves       {_shown(curves)}",

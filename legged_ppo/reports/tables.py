@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -62,6 +62,68 @@ def _returns_table(figures: dict[str, Any]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_row(*cells.values())
     return table
+
+
+_GAIT_COLUMNS = {
+    "fall\nrate": ("fall_rate", 1, 2),
+    "speed\n[m/s]": ("velocity_m_s", 1, 2),
+    "stride\n[Hz]": ("stride_hz", 1, 1),
+    "trot\nindex": ("trot_index", 1, 2),
+    "pace\nindex": ("pace_index", 1, 2),
+    "bound\nindex": ("bound_index", 1, 2),
+    "pronk\nindex": ("pronk_index", 1, 2),
+    "swing\n[cm]": ("swing_height_m", 100, 1),
+    "slip\n[m/s]": ("slip_m_s", 1, 2),
+    "lateral\nbias [m/s]": ("lateral_bias_m_s", 1, 3),
+    "power\n> 8 Hz": ("power_above_8hz", 1, 2),
+    "peak\ntorque": ("peak_torque", 1, 2),
+}
+_STANDING_COLUMNS = {
+    "fall rate": ("fall_rate", 1, 2),
+    "landings per s\nand foot": ("landings_per_s", 1, 2),
+    "drift\n[m/s]": ("drift_m_s", 1, 3),
+    "drift\n[rad/s]": ("drift_rad_s", 1, 3),
+    "base height\n[m]": ("base_height_m", 1, 3),
+    "pitch\n[rad]": ("pitch_rad", 1, 3),
+}
+"""Heading: key of the figure, factor, digits"""
+
+
+def gait_tables(result: dict[str, Any]) -> list[Table]:
+    """The figures of `gait.gait_report`, where `result` has them."""
+    tables = []
+    for title, headings, rows in gait_rows(result):
+        table = Table(title=title)
+        for heading in headings:
+            side: Literal["left", "right"] = "right" if table.columns else "left"
+            table.add_column(heading.replace("[", "\\["), justify=side, no_wrap=True)
+        for row in rows:
+            table.add_row(*row)
+        tables.append(table)
+    return tables
+
+
+def gait_rows(result: dict[str, Any]) -> list[tuple[str, list[str], list[list[str]]]]:
+    """Title, headings and rows of each table of `gait.gait_report`, where `result` has one."""
+    if "gait" not in result:
+        return []
+    walking = {f"{speed} m/s": metrics for speed, metrics in result["gait"].items()}
+    parts = (
+        ("Gait straight ahead on flat ground", _GAIT_COLUMNS, walking),
+        ("Standing", _STANDING_COLUMNS, {"0 m/s": result["standing"]}),
+    )
+
+    def row(label: str, metrics: dict[str, Any], columns: dict[str, Any]) -> list[str]:
+        cells = [label]
+        for key, factor, digits in columns.values():
+            value = metrics.get(key)
+            cells.append(_number(None if value is None else factor * value, digits))
+        return cells
+
+    return [
+        (title, ["command", *columns], [row(*item, columns) for item in metrics.items()])
+        for title, columns, metrics in parts
+    ]
 
 
 def episodes_table(episodes: Episodes, types: Sequence[str]) -> Table:

@@ -10,7 +10,7 @@ from typing import Any
 
 from legged_ppo.evaluation.statistics import rows_by_terrain
 from legged_ppo.reports.heat_map import heat_map_png, success_matrix
-from legged_ppo.reports.tables import figure_text
+from legged_ppo.reports.tables import figure_text, gait_rows
 
 _COLUMNS = (
     "terrain",
@@ -53,6 +53,10 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
         lines = [f"# {heading}", "", _DEFINITION, "", f"![success]({beside.name})", ""]
         lines += [_markdown(_COLUMNS), "|---" + "|---:" * (len(_COLUMNS) - 1) + "|"]
         lines += [_markdown([label, *cells]) for label, _, cells in rows]
+        for title, headings, gait in gait_rows(result):
+            names = [heading.replace("\n", " ") for heading in headings]
+            rule = "|---" + "|---:" * (len(names) - 1) + "|"
+            lines += ["", f"## {title}", "", _markdown(names), rule, *map(_markdown, gait)]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return
     image = base64.b64encode(picture).decode()
@@ -63,6 +67,7 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
         f"<table><tr>{''.join(f'<th>{c}</th>' for c in _COLUMNS)}</tr>",
         *(_html(*row) for row in rows),
         "</table>",
+        *(_html_table(*part) for part in gait_rows(result)),
     ]
     page = (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(heading)}'
@@ -95,3 +100,9 @@ def _markdown(cells: Sequence[str]) -> str:
 def _html(label: str, part: bool, cells: list[str]) -> str:
     style = "" if part else ' class="all"'
     return f"<tr{style}>{''.join(f'<td>{html.escape(cell)}</td>' for cell in (label, *cells))}</tr>"
+
+
+def _html_table(title: str, headings: list[str], rows: list[list[str]]) -> str:
+    head = "".join(f"<th>{html.escape(heading)}</th>" for heading in headings)
+    body = "".join(_html(label, True, cells) for label, *cells in rows)
+    return f"<h2>{html.escape(title)}</h2><table><tr>{head}</tr>{body}</table>"

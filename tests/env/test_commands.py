@@ -91,6 +91,15 @@ def test_without_heading_mode_the_yaw_of_the_robot_does_not_matter() -> None:
     assert torch.equal(a.command, b.command)
 
 
+def test_robots_can_have_fixed_commands_of_their_own() -> None:
+    commands = make(replace(CONFIG, resample_time_s=0.1), 4)
+    wanted = torch.arange(12.0).view(4, 3) / 10
+    commands.fix(wanted)
+    for _ in range(12):
+        commands.step(torch.zeros(4))
+        assert torch.equal(commands.command, wanted)
+
+
 @pytest.mark.parametrize("heading", [False, True])
 def test_a_fixed_command_holds_from_now_on_until_it_is_released(heading: bool) -> None:
     commands = make(replace(CONFIG, heading=heading, resample_time_s=0.1, standing_fraction=0.5), 4)

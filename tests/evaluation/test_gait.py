@@ -119,7 +119,19 @@ def test_a_policy_is_recorded_under_its_command(
     make_policy: Callable[..., ActorCritic], config: Config
 ) -> None:
     policy = make_policy(config)
-    recorded = gait.record_gait(policy, config, (0.5, 0.0, 0.0), robots=2, seed=0)
-    assert recorded.duration == pytest.approx(8.0)
-    assert recorded.contact.shape == (400, 2, 4)
-    assert np.isfinite(recorded.torque).all()
+    commands = [(0.5, 0.0, 0.0), (0.0, 0.0, 0.0)]
+    recorded = gait.record_gaits(policy, config, commands, robots=2, seed=0)
+    assert len(recorded) == 2
+    for part in recorded:
+        assert part.duration == pytest.approx(8.0)
+        assert part.contact.shape == (400, 2, 4)
+        assert np.isfinite(part.torque).all()
+
+
+def test_a_policy_has_figures_for_every_speed_and_for_standing(
+    make_policy: Callable[..., ActorCritic], config: Config
+) -> None:
+    report = gait.gait_report(make_policy(config), config, seed=0, robots=2, speeds=(0.5,))
+    assert list(report) == ["gait", "standing"]
+    assert list(report["gait"]) == ["0.5"]
+    assert report["standing"]["fall_rate"] in (0.0, 0.5, 1.0)
