@@ -8,7 +8,23 @@ from typing import Any
 import numpy as np
 import torch
 
+from legged_ppo.config.schema import Config
+from legged_ppo.errors import ConfigError
 from legged_ppo.interface import Environment, Observations, StepResult, Symmetry
+
+
+def required_symmetry(config: Config, env: Environment) -> Symmetry | None:
+    """The symmetry that `ppo.symmetry` uses; None where it uses none.
+
+    Raises:
+        ConfigError: the environment defines no symmetry.
+    """
+    if config.ppo.symmetry == "none":
+        return None
+    if env.symmetry is None:
+        expected = f"none: the environment of {config.subject} defines no symmetry"
+        raise ConfigError("ppo.symmetry", config.ppo.symmetry, expected)
+    return env.symmetry
 
 
 class SymmetryAugmentedEnv(Environment):

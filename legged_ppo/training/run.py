@@ -15,6 +15,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError, UsageError
 from legged_ppo.evaluation.task import task_of
 from legged_ppo.interface import Environment
+from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runs import checkpoint as checkpoints
 from legged_ppo.runs.run_directory import BEST, LATEST, TO_RESUME, RunDirectory, find_checkpoint
 from legged_ppo.runtime import distributed
@@ -23,6 +24,7 @@ from legged_ppo.runtime.out_of_memory import noting_sizes
 from legged_ppo.runtime.precision import advice
 from legged_ppo.sim.mujoco_warnings import counted_warnings
 from legged_ppo.training.closing import close_again, lacks_report, note_report
+from legged_ppo.training.mirrored_env import required_symmetry
 from legged_ppo.training.trainer import Callback, Trainer
 
 _log = logging.getLogger(__name__)
@@ -95,6 +97,7 @@ def _start(
 ) -> Path:
     # The environment comes first: a robot that cannot be built leaves nothing on disk.
     env = _make_env(config, device)
+    _check_learner(config, env)
     weights = None
     if init_from:
         path = find_checkpoint(init_from, config.training.log_dir, "--init-from")
@@ -169,6 +172,17 @@ def _make_env(config: Config, device: torch.device) -> Environment:
     seed = distributed.seed_of_rank(config.training.seed)
     with noting_sizes(lambda: sizes(config)):
         return task_of(config).make_env(robots // ranks, seed, device)
+
+
+def _check_learner(config: Config, env: Environment) -> None:
+    """Whether a `Trainer` can be made of these, before anything is written.
+
+    Raises:
+        ConfigError: the policy or `ppo.symmetry` requires what the environment lacks.
+    """
+    with torch.device("meta"):
+        ActorCritic(env.obs_dims, env.num_actions, config.policy)
+    required_symmetry(config, env)
 
 
 def _on_main(make: Callable[[], RunDirectory]) -> RunDirectory:

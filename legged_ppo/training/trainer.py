@@ -19,7 +19,6 @@ from legged_ppo.algorithms.collector import Collector
 from legged_ppo.algorithms.ppo import PPO
 from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
 from legged_ppo.config.schema import Config
-from legged_ppo.errors import ConfigError
 from legged_ppo.evaluation.task import PolicyScore, PolicyScorer, score_policy
 from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
@@ -44,7 +43,7 @@ from legged_ppo.training.divergence import (
 from legged_ppo.training.health import HealthMonitor, rules_for
 from legged_ppo.training.interrupt import InterruptGuard
 from legged_ppo.training.logger import Metrics
-from legged_ppo.training.mirrored_env import SymmetryAugmentedEnv
+from legged_ppo.training.mirrored_env import SymmetryAugmentedEnv, required_symmetry
 from legged_ppo.training.reporter import Reporter, SilentReporter
 from legged_ppo.training.timer import Stopwatch
 
@@ -126,18 +125,14 @@ class Trainer:
             self._restore(checkpoint)
 
     def _make_learner(self) -> None:
-        """PPO, its buffer and the collector; where symmetry is used, of the robots and their twins."""
+        """PPO, its buffer and the collector; with `ppo.symmetry`, of the robots and their mirrored copies."""
         env, config = self.env, self.config.ppo
         acting: Environment = env
         mirror_actions, reflection = None, None
-        if config.symmetry != "none":
-            mirror = env.symmetry
-            if mirror is None:
-                expected = f"none: {self.config.subject} has no left and right that are known"
-                raise ConfigError("ppo.symmetry", config.symmetry, expected)
-            acting = twins = SymmetryAugmentedEnv(env, mirror)
-            mirror_actions = twins.mirror_actions
-            reflection = mirror.actions
+        if (symmetry := required_symmetry(self.config, env)) is not None:
+            acting = augmented = SymmetryAugmentedEnv(env, symmetry)
+            mirror_actions = augmented.mirror_actions
+            reflection = symmetry.actions
         recorder: Recorder | None = None
         if self.config.training.cuda_graphs:
             generators = [self.generator, *([] if env.generator is None else [env.generator])]
