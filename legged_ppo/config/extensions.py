@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -127,10 +128,30 @@ def check_named(stored: Sequence[str], named: Sequence[str] | None, checkpoint: 
         ConfigError: the checkpoint has extensions and `named` is not equal to them.
     """
     if stored and named != stored:
-        argument = f"extensions=[{','.join(stored)}]"
-        expected = f"{argument} among the overrides: a checkpoint alone imports no module"
+        expected = (
+            f"{override_of(stored)[0]} among the overrides: a checkpoint alone imports no module"
+        )
         value = list(stored if named is None else named)
         raise ConfigError("extensions", value, expected, source=str(checkpoint))
+
+
+def override_of(names: Sequence[str]) -> list[str]:
+    """The override by which a user names the extensions of a checkpoint again; none without extensions."""
+    return [f"extensions=[{','.join(names)}]"] if names else []
+
+
+def importing(command: Sequence[str], names: Sequence[str]) -> list[str]:
+    """The command with what it needs to import the loaded extensions: the override, and PYTHONPATH for modules
+    in folders that are neither on sys.path nor the current one."""
+    known = {Path(folder).resolve() for folder in ("", *sys.path)}
+    folders = []
+    for name in names:
+        file = Path(sys.modules[name].__file__ or "").resolve()
+        depth = name.count(".") + (file.stem == "__init__")
+        if file.parents[depth] not in known:
+            folders.append(str(file.parents[depth]))
+    path = ["env", f"PYTHONPATH={os.pathsep.join(dict.fromkeys(folders))}"] if folders else []
+    return [*path, *command, *override_of(names)]
 
 
 def _unknown(key: str, name: str, kind: str, known: list[str]) -> ConfigError:
@@ -168,7 +189,8 @@ def _import(name: str, folder: Path | None) -> ModuleType:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _broken(name, error) from None
         places = f"sys.path, {Path.cwd()}" + (f" or {folder}" if folder else "")
-        raise ConfigError("extensions", name, f"a module in {places}") from None
+        expected = f"a module in {places}; PYTHONPATH adds a folder"
+        raise ConfigError("extensions", name, expected) from None
     except (Exception, SystemExit) as error:  # whatever the user's module raises
         raise _broken(name, error) from None
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import legged_ppo
+from legged_ppo.config.extensions import importing
 from legged_ppo.evaluation.task import task_of
 from legged_ppo.reports.plots import plot_learning_curves
 from legged_ppo.reports.tables import as_lines, figures_table, gait_tables
@@ -65,16 +66,16 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
         f"curves       {_shown(curves)}",
         video_line,
         "next:",
-        *(f"  {line}" for line in _next_commands(checkpoint, run_dir.parent)),
+        *(f"  {line}" for line in _next_commands(checkpoint, run_dir.parent, config.extensions)),
     ]
 
 
-def _next_commands(checkpoint: Path, log_dir: Path) -> list[str]:
+def _next_commands(checkpoint: Path, log_dir: Path, extensions: Sequence[str] = ()) -> list[str]:
     """Command lines that work from the current folder, with the interpreter that runs now."""
     policy = ["--checkpoint", _shown(checkpoint)]
     return [
-        shlex.join([*console_command("play"), *policy]),
-        shlex.join([*console_command("evaluate"), *policy]),
+        shlex.join(importing([*console_command("play"), *policy], extensions)),
+        shlex.join(importing([*console_command("evaluate"), *policy], extensions)),
         shlex.join([_interpreter(), "-m", "tensorboard.main", "--logdir", _shown(log_dir)]),
     ]
 

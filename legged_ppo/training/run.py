@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import torch
 
-from legged_ppo.config.extensions import load_extensions
+from legged_ppo.config.extensions import load_extensions, override_of
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError, UsageError
 from legged_ppo.evaluation.task import task_of
@@ -210,7 +211,10 @@ def _run_trainer(trainer: Trainer, config: Config) -> Path:
         finished = trainer.train()
     if not finished:
         if distributed.is_main():
-            _log.info("stopped; go on with: --resume %s", run.checkpoints / LATEST)
+            line = shlex.join(
+                ["--resume", str(run.checkpoints / LATEST), *override_of(config.extensions)]
+            )
+            _log.info("stopped; go on with: %s", line)
         raise KeyboardInterrupt
     if config.training.report and distributed.is_main():
         _report(run, config)

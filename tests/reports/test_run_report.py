@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import legged_ppo
+from legged_ppo.config.extensions import load_extensions
 from legged_ppo.reports import run_report
 from legged_ppo.reports.run_report import console_command
 
@@ -35,6 +36,22 @@ def test_paths_are_relative_inside_the_current_folder_and_an_environments_python
     lines = run_report._next_commands(tmp_path / "logs/a b.pth", tmp_path / "logs")
     assert lines[0] == f".venv/bin/python {ROOT}/play.py --checkpoint 'logs/a b.pth'"
     assert lines[2] == ".venv/bin/python -m tensorboard.main --logdir logs"
+
+
+def test_next_commands_name_the_extensions_and_the_folder_that_they_lie_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "my code"
+    folder.mkdir()
+    (folder / "my_callbacks.py").write_text("CALLBACKS = {}")
+    monkeypatch.chdir(tmp_path)
+    load_extensions(["my_callbacks"], folder)
+    play = run_report._next_commands(tmp_path / "best.pth", tmp_path, ["my_callbacks"])[0]
+    assert play.startswith(f"env 'PYTHONPATH={folder}' ")
+    assert play.endswith("play.py --checkpoint best.pth 'extensions=[my_callbacks]'")
+    monkeypatch.chdir(folder)
+    assert "env" not in run_report._next_commands(folder, folder, ["my_callbacks"])[0].split()
+    monkeypatch.delitem(sys.modules, "my_callbacks")
 
 
 def test_an_installed_package_has_no_scripts_but_a_console_command(
