@@ -169,6 +169,16 @@ def as_lines(table: Table) -> list[str]:
     return [line.rstrip() for line in buffer.getvalue().splitlines()]
 
 
+def as_rows(table: Table) -> tuple[list[str], list[list[str]]]:
+    """Headings and rows of the table as plain text, for dashboards."""
+    headings = [
+        str(column.header).replace("-\n", "").replace("\n", " ").replace("\\[", "[")
+        for column in table.columns
+    ]
+    columns = [[str(cell).strip() for cell in column.cells] for column in table.columns]
+    return headings, [list(row) for row in zip(*columns, strict=True)]
+
+
 def _outcome(episodes: Episodes, i: int) -> str:
     if episodes.fell[i]:
         return "fell"

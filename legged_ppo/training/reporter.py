@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: rows for the dashboards, a table for the terminal, advice."""
+"""The output of a run: rows for the dashboards, a table for the terminal, advice."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Reporter:
         total_iterations: int,
     ) -> None:
         self._run, self._health, self._total = run, health, total_iterations
-        self._sinks = MetricLogger(run.root, config, env_steps)
+        self._metrics = MetricLogger(run.root, config, env_steps)
         self._console = TrainingConsole(total_steps, total_iterations, config.training.log_interval)
 
     def __enter__(self) -> Reporter:
@@ -35,12 +35,12 @@ class Reporter:
 
     def __exit__(self, *_: object) -> None:
         self._console.__exit__()
-        self._sinks.close()
+        self._metrics.close()
 
     def write(self, metrics: Metrics) -> None:
         """Report one iteration; `metrics` holds `iteration`, `env_steps` and `wall_time_s` too."""
         iteration, env_steps = int(metrics["iteration"]), int(metrics["env_steps"])
-        self._sinks.write(metrics, env_steps)
+        self._metrics.write(metrics, env_steps)
         left = (self._total - iteration) / iteration
         eta = str(timedelta(seconds=round(left * metrics["wall_time_s"])))
         self._console.update(iteration, env_steps, metrics, eta)
@@ -48,11 +48,11 @@ class Reporter:
             self._console.print(f"advice: {line}", style="yellow")
 
     def write_curriculum(self, report: dict[str, Any], env_steps: int) -> None:
-        """The matrix of types and levels as data, and as a picture on the dashboard."""
+        """The matrix of types and levels as data, and as an image on the dashboards."""
         self._run.write_json("curriculum.json", report)
-        picture = self._run.root / "plots" / "curriculum.png"
-        draw_curriculum(report, picture)
-        self._sinks.write_image("Curriculum/solve_rate", picture, env_steps)
+        image = self._run.root / "plots" / "curriculum.png"
+        draw_curriculum(report, image)
+        self._metrics.write_image("Curriculum/solve_rate", image, env_steps)
 
 
 class SilentReporter:

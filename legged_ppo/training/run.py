@@ -27,6 +27,7 @@ from legged_ppo.sim.mujoco_warnings import counted_warnings
 from legged_ppo.training.closing import close_again, lacks_report, note_report
 from legged_ppo.training.mirrored_env import required_symmetry
 from legged_ppo.training.trainer import Callback, Trainer
+from legged_ppo.training.wandb_run import finish_wandb
 
 _log = logging.getLogger(__name__)
 
@@ -140,6 +141,7 @@ def _complete(path: Path, saved: dict[str, Any], config: Config) -> Path:
     done = close_again(run, path, saved, config)
     if config.training.report and lacks_report(run):
         _report(run, config)
+        finish_wandb(run.root)
         done = True
     if done:
         _log.info("%s: the end of this run is complete now", run.root)
@@ -207,27 +209,31 @@ def _run_trainer(trainer: Trainer, config: Config) -> Path:
             _log.info(line)
         for line in _weight_warnings(trainer, config):
             _log.warning("warning: %s", line)
-    with counted_warnings(run.root / _MUJOCO_LOG):
-        finished = trainer.train()
-    if not finished:
-        if distributed.is_main():
-            line = shlex.join(
-                ["--resume", str(run.checkpoints / LATEST), *override_of(config.extensions)]
-            )
-            _log.info("stopped; go on with: %s", line)
-        raise KeyboardInterrupt
-    if config.training.report and distributed.is_main():
-        _report(run, config)
+    try:
+        with counted_warnings(run.root / _MUJOCO_LOG):
+            finished = trainer.train()
+        if not finished:
+            if distributed.is_main():
+                latest = str(run.checkpoints / LATEST)
+                line = shlex.join(["--resume", latest, *override_of(config.extensions)])
+                _log.info("stopped; go on with: %s", line)
+            raise KeyboardInterrupt
+        if config.training.report and distributed.is_main():
+            _report(run, config)
+    finally:
+        finish_wandb(run.root)
     return run.root
 
 
 def _report(run: RunDirectory, config: Config) -> None:
     """Evaluate and record the best policy, and log the closing lines."""
     from legged_ppo.reports.run_report import write_report
+    from legged_ppo.training.report_logger import log_report
 
     training, best = config.training, run.checkpoints / BEST
     with counted_warnings(run.root / _MUJOCO_LOG):
         lines = write_report(run.root, best, training.report_episodes, training.seed)
+    log_report(run, config)
     for line in lines:
         _log.info(line)
     note_report(run)

@@ -12,7 +12,7 @@ from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.config.schema import Config
 from legged_ppo.reports import run_report
 from legged_ppo.runs.checkpoint import load_checkpoint
-from legged_ppo.training import trainer
+from legged_ppo.training import report_logger, trainer
 from legged_ppo.training.run import train
 
 
@@ -78,6 +78,7 @@ def test_a_kill_within_the_report_is_made_up_for(
         return []
 
     monkeypatch.setattr(run_report, "write_report", report)
+    monkeypatch.setattr(report_logger, "log_report", lambda *_: None)
     run = train(recipe, device="cpu", resume="latest")
     assert reported == [run]
     assert json.loads((run / "summary.json").read_text())["report_written"] is True

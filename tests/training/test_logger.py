@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 import wandb
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from legged_ppo.config.schema import Config
 from legged_ppo.training.logger import MetricLogger
+from legged_ppo.training.wandb_run import finish_wandb
 
 ROW = {"iteration": 1, "env_steps": 96, "Loss/value": 0.5, "Track/progress": math.nan}
 
@@ -27,6 +29,8 @@ def test_rows_reach_the_file_and_tensorboard(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "metrics.jsonl").read_text()) == {**ROW, "Track/progress": None}
     events = EventAccumulator(str(tmp_path)).Reload()
     assert [(e.step, e.value) for e in events.Scalars("Loss/value")] == [(96, 0.5)]
+    (config,) = events.Tensors("config/text_summary")
+    assert b"num_envs: 4096" in config.tensor_proto.string_val[0]
 
 
 def test_a_resumed_run_keeps_the_point_of_its_checkpoint_alone(tmp_path: Path) -> None:
@@ -46,8 +50,16 @@ def test_a_resumed_run_keeps_the_point_of_its_checkpoint_alone(tmp_path: Path) -
 def test_wandb_works_offline(tmp_path: Path) -> None:
     out = sinks(tmp_path, "offline")
     out.write(ROW, 96)
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
+    out.write_image("Plots/image", tmp_path / "image.png", 96)
     out.close()
+    assert wandb.run is not None, "the report is still to come"
+    finish_wandb(tmp_path / "another")
+    assert wandb.run is not None
+    finish_wandb(tmp_path)
+    assert wandb.run is None
     assert list(tmp_path.glob("wandb/offline-run-*/*.wandb"))
+    assert list(tmp_path.glob("wandb/offline-run-*/files/media/images/Plots/image*.png"))
 
 
 def test_auto_leaves_wandb_off_without_an_account(
