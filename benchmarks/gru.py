@@ -45,9 +45,7 @@ def cell_loop(gru: nn.GRU, x: torch.Tensor, h: torch.Tensor, starts: torch.Tenso
     state, out = h[0], []
     for t in range(len(x)):
         state = torch.where(starts[t][:, None], 0.0, state)
-        state = torch.gru_cell(
-            x[t], state, gru.weight_ih_l0, gru.weight_hh_l0, gru.bias_ih_l0, gru.bias_hh_l0
-        )
+        state = torch.gru_cell(x[t], state, *gru.all_weights[0])
         out.append(state)
     return torch.stack(out)
 

@@ -24,7 +24,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
-from legged_ppo.runtime.cuda_graphs_cuda import cuda_graphs
 from rsl_rl import algorithms as rsl_rl
 from tensordict import TensorDict
 
@@ -33,6 +32,7 @@ from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
 from legged_ppo.config.schema import PolicyConfig, PPOConfig
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runtime.cpu import keep_freed_memory
+from legged_ppo.runtime.cuda_graphs import cuda_recorder
 from legged_ppo.runtime.precision import network_precision
 
 STEPS, INPUTS, ACTIONS, GRU, HEAD = 24, 181, 12, 256, 128
@@ -79,7 +79,8 @@ class Ours:
         )
         self.precision = lambda: network_precision(precision, device)
         self.generator = torch.Generator(device).manual_seed(0)
-        self.ppo = PPO(self.policy, config, self.generator, graphs=cuda_graphs(device))
+        recorder = cuda_recorder(device, [self.generator])
+        self.ppo = PPO(self.policy, config, self.generator, recorder=recorder)
         self.buffer = RolloutBuffer(STEPS, STEPS, robots, ACTIONS, device)
         self.state = self.policy.initial_state(robots, device)
         self.starts = torch.ones(robots, dtype=torch.bool, device=device)

@@ -32,7 +32,8 @@ def _first_line(command: list[str]) -> str | None:
     if shutil.which(command[0]) is None:
         return None
     found = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    return (found.stdout.splitlines() or [None])[0] if found.returncode == 0 else None
+    lines = found.stdout.splitlines()
+    return lines[0] if found.returncode == 0 and lines else None
 
 
 def _version(package: str) -> str | None:

@@ -114,8 +114,8 @@ _ALGORITHMS = [
     ),
     Mutation(
         "algorithms/collector.py",
-        "self.starts = result.terminated | result.truncated",
-        "self.starts = result.terminated",
+        "seen, starts = result.obs, result.terminated | result.truncated",
+        "seen, starts = result.obs, result.terminated",
         "algorithms/test_collector.py",
     ),
     Mutation(

@@ -12,6 +12,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -45,9 +46,9 @@ def main() -> None:
         x, weight = torch.randn(m, k), torch.randn(n, k)
         x16, weight16 = x.bfloat16(), weight.bfloat16()
         ways: list[Callable[[], object]] = [
-            lambda x=x, w=weight: torch.nn.functional.linear(x, w),
-            lambda x=x, w=weight: product_by_onednn(x, w),
-            lambda x=x16, w=weight16: torch.nn.functional.linear(x, w),
+            partial(torch.nn.functional.linear, x, weight),
+            partial(product_by_onednn, x, weight),
+            partial(torch.nn.functional.linear, x16, weight16),
         ]
         work = 2 * m * k * n / 1e9
         repeats = max(3, round(2.0 / work))

@@ -1,6 +1,6 @@
 """Samples until a Go2 walks, with and without the use of its left-right symmetry, over seeds.
 
-    python benchmarks/symmetry.py [--seeds 1 2 3] [--json FILE] [key=value ...]
+    python benchmarks/symmetry.py [key=value ...] [--seeds 1 2 3] [--json FILE]
 
 Each variant trains `configs/phase1_quickstart.yaml` for 2 M steps and evaluates 64 episodes every 100,000; the
 robot walks from the first evaluation on with a success rate of at least 0.5. One thread each.

@@ -38,12 +38,14 @@ from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_env
 from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.interface import Environment
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime.cpu import keep_freed_memory
 from legged_ppo.runtime.cuda_graphs import Captured
 from legged_ppo.runtime.device import find_device
 from legged_ppo.runtime.out_of_memory import is_out_of_memory
 from legged_ppo.sim.mujoco_c import MujocoC
+from legged_ppo.sim.simulator import Simulator
 from legged_ppo.training.trainer import Trainer
 
 
@@ -71,9 +73,12 @@ def measure(trainer: Trainer, rounds: int, iterations: int) -> dict[str, Any]:
 
 def physics_fps(trainer: Trainer, iterations: int) -> float:
     """Environment steps per second of the engine alone, from where the robots stand."""
-    simulator, config = trainer.env.simulator, trainer.config
+    env, config = trainer.env, trainer.config
+    assert isinstance(env, LocomotionEnv)
+    simulator = env.simulator
     state = simulator.state_dict()
-    targets = trainer.env._default + config.robot.action_scale * trainer.buffer.actions
+    default = torch.as_tensor(env.robot.default_joint_pos, dtype=torch.float32, device=env.device)
+    targets = default + config.robot.action_scale * trainer.buffer.actions
     step = _engine_step(simulator, config.sim.decimation)
     seconds = _timed(trainer, lambda: [step(t) for t in targets.unbind()], iterations)
     simulator.load_state_dict(state)
@@ -88,8 +93,8 @@ def env_fps(trainer: Trainer, iterations: int) -> float:
     return iterations * trainer.steps_per_iteration / seconds
 
 
-def _engine_step(simulator: Any, decimation: int) -> Callable[[torch.Tensor], None]:
-    """A control step without reading the state back."""
+def _engine_step(simulator: Simulator, decimation: int) -> Callable[[torch.Tensor], None]:
+    """A control step, without reading the state back where the engine has such a step."""
     if isinstance(simulator, MujocoC):
 
         def step(targets: torch.Tensor) -> None:
@@ -99,11 +104,7 @@ def _engine_step(simulator: Any, decimation: int) -> Callable[[torch.Tensor], No
 
         return step
 
-    def launch(targets: torch.Tensor) -> None:
-        simulator._targets.copy_(targets)
-        simulator._run(simulator._launch_substeps)
-
-    return launch
+    return getattr(simulator, "advance", simulator.step)
 
 
 def _timed(trainer: Trainer, work: Callable[[], Any], times: int) -> float:
@@ -143,7 +144,7 @@ class Memory:
         return (total - free) / 2**30
 
 
-def build(config: Config, device: torch.device) -> tuple[LocomotionEnv, dict[str, float]]:
+def build(config: Config, device: torch.device) -> tuple[Environment, dict[str, float]]:
     """The environment, and the seconds that it took to make."""
     times: dict[str, float] = {}
     robots, seed = config.training.num_envs, config.training.seed

@@ -6,6 +6,7 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ from .script import (
     Script,
     TrainingPass,
     flat,
+    played_both_ways,
 )
 
 _RUN = "probe"
@@ -46,13 +48,7 @@ class RlGames:
     name = f"rl_games {version('rl-games')}"
 
     def play(self, script: Script) -> Findings:
-        # Values and advantages without normalising: else a changed observation would reach all others
-        # through the statistics.
-        findings, normalized = _played(script, normalize=False), _played(script, normalize=True)
-        findings.ratio_error_raw = findings.ratio_error
-        findings.ratio_error = normalized.ratio_error
-        findings.normalizer_moved = normalized.normalizer_moved
-        return findings
+        return played_both_ways(partial(_played, script))
 
     def uneven(self) -> Minibatches:
         try:

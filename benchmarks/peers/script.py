@@ -91,6 +91,20 @@ class Findings:
     """`ratio_error` with observations that are not normalised, where that was played too"""
 
 
+def played_both_ways(played: Callable[[bool], Findings]) -> Findings:
+    """Values and advantages without normalising observations, because a changed observation would reach
+    all others through the statistics; the normalizer's figures with it.
+
+    Args:
+        played: plays one rollout, with normalised observations where it is given True.
+    """
+    findings, normalized = played(False), played(True)
+    findings.ratio_error_raw = findings.ratio_error
+    findings.ratio_error = normalized.ratio_error
+    findings.normalizer_moved = normalized.normalizer_moved
+    return findings
+
+
 class Subject(Protocol):
     name: str
     """With its version."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ from .script import (
     Script,
     TrainingPass,
     flat,
+    played_both_ways,
 )
 
 _OBSERVATIONS = gymnasium.spaces.Box(-np.inf, np.inf, (INPUTS,), np.float32)
@@ -54,13 +56,7 @@ class Skrl:
     name = f"skrl {version('skrl')}"
 
     def play(self, script: Script) -> Findings:
-        # Values and advantages without normalising: else a changed observation would reach all others
-        # through the statistics.
-        findings, normalized = _played(script, normalize=False), _played(script, normalize=True)
-        findings.ratio_error_raw = findings.ratio_error
-        findings.ratio_error = normalized.ratio_error
-        findings.normalizer_moved = normalized.normalizer_moved
-        return findings
+        return played_both_ways(partial(_played, script))
 
     def uneven(self) -> Minibatches:
         try:

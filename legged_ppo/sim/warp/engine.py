@@ -130,12 +130,16 @@ class MujocoWarp:
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
         """See `Simulator.step`."""
+        self.advance(joint_targets, latency)
+        self.state = self._read_state()
+
+    def advance(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
+        """`step` without reading the new `state`."""
         self._previous.copy_(self._targets)
         self._targets.copy_(joint_targets)
         if latency is not None:
             self._latency.copy_(latency)
         self._run(self._launch_substeps)
-        self.state = self._read_state()
 
     def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
         """See `Simulator.reset`."""
