@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from legged_ppo.errors import ConfigError
 from legged_ppo.evaluation.rollout import rollout
 from legged_ppo.evaluation.statistics import mean_figure, wilson_interval
 from legged_ppo.interface import Environment
@@ -57,6 +58,7 @@ def evaluate_returns(
     threshold = math.inf
     for size, round_seed in zip(sizes, seeds, strict=True):
         env = make(size, round_seed, policy.device)
+        check_fit(policy, env, name)
         parts.append(_first_episodes(policy.to(env.device), env, round_seed, stochastic))
         threshold = env.success_return
         env.close()
@@ -75,6 +77,19 @@ def evaluate_returns(
             "unfinished": int(unfinished.sum()),
         }
     }
+
+
+def check_fit(policy: ActorCritic, env: Environment, name: str) -> None:
+    """Refuse an environment with other observations or actions than the policy was made for.
+
+    Raises:
+        ConfigError: the first group or the number of actions that differs.
+    """
+    sizes = {**env.obs_dims, "actions": env.num_actions}
+    for key, size in {**policy.obs_dims, "actions": policy.num_actions}.items():
+        if sizes.get(key) != size:
+            expected = f"{size}, as the policy was trained"
+            raise ConfigError(f"size of {key} of {name}", sizes.get(key), expected)
 
 
 def _success_figures(returns: np.ndarray, threshold: float) -> dict[str, Any]:

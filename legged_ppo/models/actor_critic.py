@@ -33,7 +33,8 @@ class ActorCritic(nn.Module):
         super().__init__()
         self.config, self.num_actions = config, num_actions
         self.trunk = make_trunk(obs_dims, config)
-        read = {name: obs_dims[name] for name in self.trunk.groups}
+        self.obs_dims = read = {name: obs_dims[name] for name in self.trunk.groups}
+        """Sizes of the groups that the network reads."""
         # Normalised scandots made learning slower (docs/rough_terrain.md). They share one unit as they are.
         self._unnormalized = [name for name in (SCANDOTS, IMAGE) if name in read]
         self._columns, width = {}, 0

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from legged_ppo.errors import ConfigError
-from legged_ppo.evaluation.returns import step_limit, unfinished_line
+from legged_ppo.evaluation.returns import check_fit, step_limit, unfinished_line
 from legged_ppo.evaluation.rollout import rollout
 from legged_ppo.evaluation.task import ReturnsTask, Task
 from legged_ppo.interface import Environment
@@ -106,6 +106,7 @@ def record_images(
     fps = max(1, round(env.render_fps))
     with ExitStack() as stack:
         stack.callback(env.close)
+        check_fit(policy, env, name)
         generator = torch.Generator(env.device).manual_seed(seed) if stochastic else None
         actor = RecurrentPolicy(policy.to(env.device), 1, env.device, generator)
         if env.needs_opengl:

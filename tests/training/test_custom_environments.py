@@ -138,6 +138,18 @@ def test_a_custom_environment_is_reported_evaluated_and_played_by_its_returns(
     assert "left out for point: it is for robots" in capsys.readouterr().err
 
 
+def test_a_policy_is_not_evaluated_on_other_observations_than_it_was_trained_with(
+    recipe: str, write_module: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = ["training.report=false", "training.total_timesteps=128"]
+    assert train_cli.main(["--config", recipe, "--device", "cpu", *few]) == 0
+    write_module("my_point", SOURCE.replace('{"position": 1}', '{"place": 1}'))
+    for command, more in ((evaluate_cli.main, []), (play_cli.main, ["--video", "a.mp4"])):
+        assert command([*more, "extensions=[my_point]"]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith("error: size of position of point: got None, expected 1")
+
+
 WALKER = """
 from legged_ppo.env.locomotion import LocomotionEnv
 
