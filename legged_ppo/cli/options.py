@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from legged_ppo.evaluation.trained_policy import TrainedPolicy
 
 _OF_ROBOTS = ("command", "terrain", "level", "episodes_per_cell", "report", "protocol", "compare")
-"""Options that other environments have no use for."""
+"""Options that only robots have."""
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser, level_help: str) -> None:

@@ -12,7 +12,7 @@ from legged_ppo.terrain.grid import Terrain
 _Z95 = 1.959964
 """97.5 % quantile of the normal distribution."""
 ENOUGH_PAIRS = 10
-"""Pairs below which no difference is marked: the normal approximation says little of them."""
+"""Pairs below which no difference is marked: the normal approximation does not hold for so few."""
 FIGURES = ("success_rate", "lin_vel_error", "yaw_rate_error", "time_to_fall_s", "displacement_m")
 
 

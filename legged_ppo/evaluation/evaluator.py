@@ -1,4 +1,4 @@
-"""Evaluation: how well a policy walks, over whole episodes that all start together.
+"""Evaluation of robots: success, tracking and cost over whole episodes that start together.
 
 Conditions are those of training (terrain, commands, sensor noise, randomization), but without
 pushes and, unless asked, without the exploration noise of the actions, and with as many episodes on
@@ -32,7 +32,7 @@ from legged_ppo.terrain.grid import Terrain
 _log = logging.getLogger(__name__)
 
 _MAX_ROBOTS = 512
-"""Robots simulated at once unless told; more episodes than this take several rounds."""
+"""Default number of robots simulated at once; more episodes take several rounds."""
 
 
 def evaluate_policy(
@@ -92,7 +92,7 @@ def collect_episodes(
     by_cell: bool = False,
     hold_heading: bool = False,
 ) -> tuple[Episodes, Terrain]:
-    """The episodes behind `evaluate_policy`, and the ground that they were on.
+    """The single episodes that `evaluate_policy` summarizes, and the terrain.
 
     Args:
         hold_heading: as in `VelocityCommands.fix`, with `command`.
@@ -161,7 +161,7 @@ def run_episodes(
 
 
 def _warn_of_overflows(env: LocomotionEnv) -> None:
-    """Figures of robots that sank into the ground are no figures."""
+    """Warn that contacts were lost: robots sank into the ground, and the figures are not valid."""
     lost = int(env.simulator.metrics().get("Sim/overflows", 0))
     if lost:
         _log.warning(
@@ -213,7 +213,7 @@ class EpisodeMeter:
         self._commanded = torch.where(alive, commanded, self._commanded)
 
     def episodes(self, env: LocomotionEnv) -> Episodes:
-        """What was measured."""
+        """The measurements, one entry per robot."""
         walked = covered_path(self._path_distance, self._commanded)
         moved = self._position - self._start
         return Episodes(

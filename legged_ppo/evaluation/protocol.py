@@ -1,10 +1,9 @@
 """The protocol of Agarwal et al. (CoRL 2022, arXiv 2211.07638): how far a policy gets before it falls.
 
-Every robot is told to walk forward at 0.35 m/s; the displacement along the heading that it started with and
+Every robot is commanded to walk forward at 0.35 m/s; the displacement along the heading that it started with and
 the time to fall are averaged over slopes, stepping stones, stairs and discrete obstacles. A policy trained
-with heading commands is told to keep that heading, another one to turn at 0 rad/s. Their exact terrain is not
-published, so the figures beside theirs are of this grid, with as many robots on each of its levels, and of at
-most 100 s.
+with heading commands is commanded to keep that heading, any other to turn at 0 rad/s. The exact terrain of the paper is
+not published: our figures are of this grid, with equally many robots on each level, and of at most 100 s.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 _MAX_ENVS = 100
 """Environments that are stepped together; more episodes than this take several rounds."""
 _MAX_STEPS = 30_000
-"""Steps after which an episode is cut where the environment itself sets no later limit. The longest common
+"""Steps after which an episode is cut unless the environment sets a later limit. The longest common
 ones are Atari's, of 27,000 decisions."""
 
 
@@ -49,8 +49,8 @@ def evaluate_returns(
         {"overall": {"episodes", "success_rate", "success_ci95", "mean_return", "return_ci95", "std_return",
         "min_return", "max_return", "mean_length", "length_ci95", "unfinished"}}; a success is a return of
         `Environment.success_return`, and without one there are no figures of success; the intervals are as
-        in `summarize`. `unfinished` episodes never ended: they were cut after `step_limit` steps, and count
-        as they stood.
+        in `summarize`. `unfinished` episodes never ended: they were cut after `step_limit` steps, and are counted with
+        their return so far.
     """
     sizes = [min(_MAX_ENVS, episodes - done) for done in range(0, episodes, _MAX_ENVS)]
     seeds = np.random.SeedSequence(seed).generate_state(len(sizes)).tolist()
@@ -108,8 +108,8 @@ def step_limit(env: Environment) -> int:
 def unfinished_line(name: str, count: int, steps: int) -> str:
     """The warning about episodes that do not end."""
     return (
-        f"warning: {count} of the episodes of {name} had not ended after {steps:,} steps and count "
-        "as they stood; the environment should have a time limit (gym.kwargs.max_episode_steps)"
+        f"warning: {count} of the episodes of {name} had not ended after {steps:,} steps and are "
+        "counted with their return so far; set a time limit (gym.kwargs.max_episode_steps)"
     )
 
 

@@ -1,4 +1,4 @@
-"""From finished episodes to the figures of a report: pooled means, rates and intervals."""
+"""Statistics over finished episodes: pooled means, rates and intervals."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _Z95 = 1.959964
 _GRAVITY = 9.81
 """m/s^2"""
 _MIN_PATH = 0.1
-"""Path [m] of a whole group below which a cost of transport means nothing."""
+"""Path [m] of a whole group below which the cost of transport is not defined."""
 
 
 @dataclass
@@ -73,7 +73,7 @@ def summarize(episodes: Episodes) -> dict[str, Any]:
     - `displacement_m`, `time_to_fall_s`: means over episodes; an episode without a fall counts with
       its full length;
     - `lin_vel_error` [m/s], `yaw_rate_error` [rad/s]: means over all control steps of the group;
-    - `cost_of_transport`: work of the group over the sum of m g path, so that robots that were told
+    - `cost_of_transport`: work of the group over the sum of m g path, so that robots commanded
       to stand add their work and no division by their tiny paths.
 
     The 95 % interval of a figure has its name without the unit or `_rate` and with `_ci95`; beside the

@@ -1,5 +1,4 @@
-"""Gymnasium's environments for our trainer: observations as one vector or as pictures, Box or Discrete
-actions."""
+"""Gymnasium environments as `Environment`: observations are one vector or images, actions Box or Discrete."""
 
 from __future__ import annotations
 
@@ -25,8 +24,8 @@ OBSERVATION = "observation"
 
 
 class FrameSkip(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Repeats every action and sums the rewards; of the last two pictures each pixel's brighter value is
-    seen (games draw some things in every other frame), of vectors the last one."""
+    """Repeats every action and sums the rewards; of the last two images each pixel's brighter value is
+    returned (some games draw objects in every other frame), of vectors the last one."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], frames: int) -> None:
         super().__init__(env)
@@ -48,12 +47,12 @@ class FrameSkip(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 class ReplayableEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Every episode starts from a seed of its own and its actions are kept, so that a checkpoint can
-    lead back into its middle whatever the environment's state is made of.
+    """Episodes that a checkpoint restores by replay: each starts from a seed of its own, and its actions are
+    recorded, whatever the environment's state consists of.
 
     Args:
         make: makes the environment; Box2D's are made anew for every episode, because their worlds
-            remember the ones before.
+            keep state from one to the next.
         seed: from which those of the episodes are derived.
     """
 
@@ -87,7 +86,7 @@ class ReplayableEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
 
     @property
     def place(self) -> dict[str, Any]:
-        """Where the series of episodes stands."""
+        """Seed, episode and actions that lead to the present state."""
         actions = torch.as_tensor(np.array(self._actions))
         seen = torch.as_tensor(np.array(self._seen))
         return {"seed": self._seed, "episode": self._episode, "actions": actions, "seen": seen}
@@ -213,15 +212,15 @@ class GymnasiumEnv(Environment):
             for now, saved in zip(replayed, state["places"], strict=True)
         ):
             warnings.warn(
-                f"{self.config.id} depends on more than seeds and actions: the episodes that were under "
-                "way go on from other states than they were saved in",
+                f"{self.config.id} depends on more than seeds and actions: the saved episodes "
+                "continue from other states than the saved ones",
                 stacklevel=2,
             )
         self._returns[:], self._lengths[:] = state["returns"].numpy(), state["lengths"].numpy()
         self._load_scaling(state)
 
     def load_levels(self, states: list[dict[str, Any]]) -> None:
-        """Of what is saved the scale of the rewards alone outlives an episode."""
+        """Only the scale of the rewards outlives an episode."""
         self._load_scaling(states[0])
 
     def _load_scaling(self, state: dict[str, Any]) -> None:
@@ -235,7 +234,7 @@ class GymnasiumEnv(Environment):
         self.vector.close()
 
     def _own_rewards(self, rewards: np.ndarray) -> np.ndarray:
-        """Before they were scaled."""
+        """The rewards before scaling."""
         scaling = self._reward_scaling
         if scaling is None:
             return rewards
@@ -285,7 +284,7 @@ def _observation_dims(
         return {IMAGE: image_shape(config, space)}
     for key in ("image_size", "grayscale"):
         if getattr(config, key):
-            expected = f"its default: {config.id} shows no pictures"
+            expected = f"its default: {config.id} has no image observations"
             raise ConfigError(f"gym.{key}", getattr(config, key), expected)
     width = int(np.prod(space.shape))
     if any(not 0 <= index < width for index in config.observe):

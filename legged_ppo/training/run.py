@@ -71,10 +71,10 @@ def train(
 
 
 def sizes(config: Config, env: Environment | None = None) -> str:
-    """The sizes that decide the memory: the recipe's, and the physics buffers that were planned."""
+    """The sizes that determine the memory: the recipe's, and the planned physics buffers."""
     ppo = config.ppo
     line = (
-        f"it was to hold training.num_envs={config.training.num_envs} "
+        f"the run has training.num_envs={config.training.num_envs} "
         f"ppo.rollout_length={ppo.rollout_length} ppo.gradient_accumulation={ppo.gradient_accumulation}"
     )
     simulator = getattr(env, "simulator", None)
@@ -134,7 +134,7 @@ def _resume(
 
 
 def _complete(path: Path, saved: dict[str, Any], config: Config) -> Path:
-    """Nothing is left to train; finish what a kill after the last step has left undone."""
+    """Write what a run that was killed after its last step lacks."""
     run = RunDirectory.of_checkpoint(path)
     if run is None or not distributed.is_main():
         return path.parent if run is None else run.root

@@ -1,4 +1,4 @@
-"""A picture of every terrain type at several difficulties."""
+"""An image of every terrain type at several difficulties."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from legged_ppo.terrain.types import NO_TYPES, ExtraTypes, make_tile_types
 from legged_ppo.viewer.gl_backend import use_working_backend
 
 _SIZE = (300, 210)
-"""Pixels of one tile's picture."""
+"""Pixels of one tile's image."""
 _OVERSAMPLING = 2
 _LABEL, _FONT_SIZE = 26, 15
 """Height of a caption and its letters [pixels]."""

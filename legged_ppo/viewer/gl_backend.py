@@ -33,7 +33,7 @@ _NO_BACKEND = (
 )
 
 
-class RenderingUnavailable(RuntimeError):  # noqa: N818, a state of the machine, no mistake
+class RenderingUnavailable(RuntimeError):  # noqa: N818, a state of the machine, not an error
     """Nothing can be drawn here; the message says in one line what to install."""
 
 

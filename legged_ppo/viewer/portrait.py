@@ -1,4 +1,4 @@
-"""A picture of one robot in its default pose on flat ground."""
+"""An image of one robot in its default pose on flat ground."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of robots: a model made for looks, posed from the simulator's state, and a camera.
+"""Images of robots: a render model posed from the simulator's state, and a camera.
 
 The model is compiled apart from the physics', with sky, light and the robot's visual geoms, so it
 costs the simulation nothing and serves every simulator.
@@ -53,7 +53,7 @@ class Camera:
 def build_render_model(
     robot: RobotSpec, terrain: Terrain, place: tuple[int, int], width: int = 640, height: int = 480
 ) -> Any:
-    """`MjModel` of robot, ground, sky and sun; its pictures have at most width x height pixels.
+    """`MjModel` of robot, ground, sky and sun; its images have at most width x height pixels.
 
     The ground is the tile in column and row `place` and its copies around it, as a robot there meets it.
     """
@@ -166,7 +166,7 @@ class RobotScene:
         self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_HAZE] = True
 
     def frame(self, state: SimState, commands: np.ndarray | None = None) -> np.ndarray:
-        """Picture [height, width, 3] uint8 of the state.
+        """Image [height, width, 3] uint8 of the state.
 
         Args:
             commands: [N, 3] velocity commands of all robots, drawn as green arrows beside the blue

@@ -40,13 +40,13 @@ _FPS = 25
 _SIZE = (800, 450)
 """Pixels of a video, even as its encoder demands."""
 _OVERSAMPLING = 1.5
-"""Rendered over shown pixels: smooth edges at half the price of multisampling in software."""
+"""Rendered pixels per shown pixel: smooth edges at half the cost of multisampling in software."""
 _GIF_SIZE, _GIF_FPS = (480, 270), 20
 """Pixels; frames a second"""
 _MARGIN, _FONT_SIZE = 14, 17
 """Pixels"""
 _SMOOTHING = 0.2
-"""Time constant [s] of the velocities that are shown, which otherwise flicker with every step."""
+"""Time constant [s] of the low-pass filter of the displayed velocities."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Segment:
     command: Command
     seconds: float
     place: Place | None = None
-    """Start there, on this tile; None goes on where the robot is."""
+    """Tile to start on; None continues where the robot is."""
 
 
 TOUR = (
@@ -66,7 +66,7 @@ TOUR = (
     Segment((0.5, 0.0, 0.8), 3.0),
     Segment((0.0, 0.0, 0.0), 1.5),
 )
-"""What a report's video shows: slow, fast, sideways, a turn, standing."""
+"""Commands of a report's video: slow, fast, sideways, a turn, standing."""
 
 
 def render_episodes(
@@ -159,7 +159,7 @@ def _scripted(script: Sequence[Segment], time: float) -> Segment:
 
 
 class _Recorder:
-    """Turns control steps into captioned frames of a video and a GIF."""
+    """Writes captioned frames of the control steps to videos and GIFs."""
 
     def __init__(self, env: LocomotionEnv, paths: Sequence[Path], gif_fps: int) -> None:
         self._env = env
@@ -180,7 +180,7 @@ class _Recorder:
         self._open.__exit__(*error)
 
     def move(self) -> None:
-        """Show the tile that the robot stands on now."""
+        """Render the tile that the robot stands on now."""
         self._scene.close()
         self._scene = self._make_scene()
         self._velocity[:] = 0.0
@@ -200,7 +200,7 @@ class _Recorder:
         )
 
     def add(self, step: int, *, ended: bool) -> None:
-        """Show the robot after control step `step`, in every stream that has a frame due."""
+        """Append a frame after control step `step` to every stream that has one due."""
         dt = self._env.dt
         self._observe(dt)
         if ended:

@@ -1,4 +1,4 @@
-"""Video and GIF files, written frame by frame, which appear under their names only when they are complete."""
+"""Video and GIF files, written frame by frame, renamed to their final names once complete."""
 
 from __future__ import annotations
 
