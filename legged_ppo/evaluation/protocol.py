@@ -2,8 +2,9 @@
 
 Every robot is commanded to walk forward at 0.35 m/s; the displacement along the heading that it started with and
 the time to fall are averaged over slopes, stepping stones, stairs and discrete obstacles. A policy trained
-with heading commands is commanded to keep that heading, any other to turn at 0 rad/s. The exact terrain of the paper is
-not published: our figures are of this grid, with equally many robots on each level, and of at most 100 s.
+with heading commands is commanded to keep that heading, any other to turn at 0 rad/s. The exact terrain of the
+paper is not published: our figures are of this grid, with equally many robots on each level, and of at most
+100 s.
 """
 
 from __future__ import annotations

@@ -49,8 +49,8 @@ def evaluate_returns(
         {"overall": {"episodes", "success_rate", "success_ci95", "mean_return", "return_ci95", "std_return",
         "min_return", "max_return", "mean_length", "length_ci95", "unfinished"}}; a success is a return of
         `Environment.success_return`, and without one there are no figures of success; the intervals are as
-        in `summarize`. `unfinished` episodes never ended: they were cut after `step_limit` steps, and are counted with
-        their return so far.
+        in `summarize`. `unfinished` episodes never ended: they were cut after `step_limit` steps, and are counted
+        with their return so far.
     """
     sizes = [min(_MAX_ENVS, episodes - done) for done in range(0, episodes, _MAX_ENVS)]
     seeds = np.random.SeedSequence(seed).generate_state(len(sizes)).tolist()
