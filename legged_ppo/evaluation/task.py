@@ -181,13 +181,11 @@ class ReturnsTask(Task):
         seed: int,
         *,
         stochastic: bool = False,
-        terrain: str | None = None,
-        level: int | None = None,
-        by_cell: bool = False,
+        **of_robots: Any,
     ) -> dict[str, Any]:
         """Figures as `evaluate_returns`."""
-        for key, value in {"terrain": terrain, "level": level, "by_cell": by_cell or None}.items():
-            if value is not None:
+        for key, value in of_robots.items():
+            if value is not None and value is not False:
                 expected = f"left out for {self.config.subject}: it is for robots"
                 raise ConfigError(key, value, expected)
         make = self.make_plain_env

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import copy
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 from rsl_rl.runners import OnPolicyRunner
 
+from legged_ppo import evaluate, load_policy, train
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
@@ -151,10 +154,10 @@ class Drifting:
     """A cart of legged_gym's interface: it drifts, actions push it back; `version` 2 returns extras instead of
     privileged observations."""
 
-    num_envs, num_actions, max_episode_length, device = 64, 1, 20, "cpu"
+    num_actions, max_episode_length, device = 1, 20, "cpu"
 
-    def __init__(self, version: int) -> None:
-        self.version = version
+    def __init__(self, version: int, num_envs: int = 64) -> None:
+        self.version, self.num_envs = version, num_envs
         self.place = torch.zeros(self.num_envs, 1)
         self.episode_length_buf = torch.zeros(self.num_envs, dtype=torch.int64)
 
@@ -201,3 +204,23 @@ def test_environments_of_older_interfaces_are_learned_from(version: int, tmp_pat
     rows = [json.loads(line) for line in run.metrics.open()]
     assert abs(rows[-1]["Env/place"]) < 0.5 * abs(rows[0]["Env/place"])
     assert rows[-1]["Train/mean_reward"] > 0.5 * rows[0]["Train/mean_reward"]
+
+
+def test_a_recipe_trains_and_evaluates_an_environment_of_rsl_rl_through_an_extension(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = ModuleType("my_drift")
+    module.ENVIRONMENTS = {"drift": lambda config, n, seed, device: FromRslRl(Drifting(2, n))}  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "my_drift", module)
+    config = make_config(
+        "extensions=[my_drift]",
+        "environment=drift",
+        f"training.log_dir={tmp_path}",
+        "training.num_envs=16",
+        f"training.total_timesteps={3 * 16 * STEPS}",
+        "training.report=false",
+        "policy.gru_hidden=8",
+    )
+    policy = load_policy(train(config, device="cpu"), ["extensions=[my_drift]"])
+    assert policy.path.name == "phase1_best.pth"
+    assert 1 <= evaluate(policy, episodes=8)["overall"]["mean_length"] <= 20
