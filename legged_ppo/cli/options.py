@@ -12,7 +12,10 @@ if TYPE_CHECKING:
     from legged_ppo.config.schema import Config
     from legged_ppo.evaluation.trained_policy import TrainedPolicy
 
-_OF_ROBOTS = ("command", "terrain", "level", "episodes_per_cell", "report", "protocol", "compare")
+_OF_ROBOTS = (
+    *("command", "terrain", "level", "seconds", "size", "camera"),
+    *("episodes_per_cell", "report", "protocol", "compare"),
+)
 """Options that only robots have."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +12,15 @@ from typing import TYPE_CHECKING
 
 from legged_ppo.cli import options
 from legged_ppo.cli import parser as command_line
+from legged_ppo.viewer.cameras import CAMERAS
+from legged_ppo.viewer.gl_backend import has_display
 
 if TYPE_CHECKING:
     from legged_ppo.config.schema import Config
     from legged_ppo.evaluation.task import Task
     from legged_ppo.models.actor_critic import ActorCritic
+
+_SIZE = "800x450"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -25,7 +30,8 @@ def make_parser() -> argparse.ArgumentParser:
         "figures; or record it.",
         epilog="examples:\n"
         "  python play.py --checkpoint latest --command 0.8,0,0\n"
-        "  python play.py --video walk.mp4 --gif walk.gif terrain=mild",
+        "  python play.py --video walk.mp4 --gif walk.gif terrain=mild\n"
+        "  python play.py --video walk.mp4 --seconds 8 --size 1280x720 --camera side",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     options.add_checkpoint_options(parser, "its level (default: 0)")
@@ -51,6 +57,23 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="frames per second of the GIF (default: %(default)s)",
     )
+    parser.add_argument(
+        "--seconds",
+        type=_seconds,
+        metavar="S",
+        help="length of a recording or of the viewer, in place of --episodes",
+    )
+    parser.add_argument(
+        "--size",
+        type=_size,
+        metavar="WxH",
+        help=f"pixels of a recording (default: {_SIZE}); a GIF is at most 480 wide",
+    )
+    parser.add_argument(
+        "--camera",
+        choices=CAMERAS,
+        help="view of a recording or of the viewer (default: follow, from behind and beside)",
+    )
     return parser
 
 
@@ -66,6 +89,13 @@ def _run(arguments: argparse.Namespace) -> int:
     ):
         if path:
             command_line.check_output(option, path, suffix)
+    recording = arguments.video or arguments.gif
+    if arguments.episodes is not None:
+        options.refuse(arguments, "with --episodes", "seconds")
+    if not recording:
+        options.refuse(arguments, "without --video or --gif", "size")
+    if not (recording or has_display(os.environ)):
+        options.refuse(arguments, "without --video, --gif or a display", "seconds", "camera")
 
     from legged_ppo.viewer.video_writer import VideoError
 
@@ -81,7 +111,6 @@ def _run(arguments: argparse.Namespace) -> int:
 def _play(policy: ActorCritic, config: Config, arguments: argparse.Namespace) -> int:
     from legged_ppo.evaluation.task import RobotTask, task_of
     from legged_ppo.reports.tables import figures_table, print_tables
-    from legged_ppo.viewer.gl_backend import has_display
 
     task = task_of(config)
     robots = isinstance(task, RobotTask)
@@ -104,6 +133,7 @@ def _record(policy: ActorCritic, task: Task, arguments: argparse.Namespace) -> b
     from legged_ppo.viewer.recording import record
 
     paths = [path for path in (arguments.video, arguments.gif) if path]
+    width, height = (arguments.size or _SIZE).split("x")
     try:
         recorded = record(
             policy,
@@ -115,6 +145,9 @@ def _record(policy: ActorCritic, task: Task, arguments: argparse.Namespace) -> b
             gif_fps=arguments.gif_fps,
             command=arguments.command,
             place=options.place_of(arguments),
+            seconds=arguments.seconds,
+            size=(int(width), int(height)),
+            camera=arguments.camera or "follow",
         )
     except RenderingUnavailable as error:
         print(error)
@@ -147,12 +180,32 @@ def _view(policy: ActorCritic, config: Config, arguments: argparse.Namespace) ->
         policy,
         config,
         episodes=arguments.episodes,
+        seconds=arguments.seconds,
+        camera=arguments.camera,
         command=arguments.command,
         place=options.place_of(arguments),
         seed=arguments.seed,
         stochastic=arguments.stochastic,
     )
     return 0
+
+
+def _seconds(text: str) -> float:
+    """A length of at most an hour."""
+    value = float(text)
+    if not 0.1 <= value <= 3600.0:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0.1 to 3600")
+    return value
+
+
+def _size(text: str) -> str:
+    """Width and height: even numbers of pixels, as the encoder demands, into which the captions fit."""
+    found = re.fullmatch(r"(\d{3,4})x(\d{3,4})", text)
+    width, height = map(int, found.groups()) if found else (0, 0)
+    if not (480 <= width <= 3840 and 180 <= height <= 2160) or width % 2 or height % 2:
+        expected = "two even numbers such as 1280x720, from 480x180 to 3840x2160"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+    return text
 
 
 def _command(text: str) -> tuple[float, float, float]:

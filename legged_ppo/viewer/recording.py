@@ -20,7 +20,7 @@ from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
 from legged_ppo.runtime.progress_lines import ProgressLines
 from legged_ppo.viewer.gl_backend import RenderingUnavailable, use_working_backend
-from legged_ppo.viewer.video import Segment, render_episodes
+from legged_ppo.viewer.video import SIZE, Segment, render_episodes
 from legged_ppo.viewer.video_writer import frames_due, open_stream
 
 _log = logging.getLogger(__name__)
@@ -38,12 +38,16 @@ def record(
     command: tuple[float, float, float] | None = None,
     place: tuple[str, int] | None = None,
     script: Sequence[Segment] = (),
+    seconds: float | None = None,
+    size: tuple[int, int] = SIZE,
+    camera: str = "follow",
 ) -> str:
     """Record `episodes` to MP4 and GIF files; returns their length or, of `ReturnsTask`, their mean return.
 
     Args:
         gif_fps: frames per second of a GIF; None: its default.
-        command, place, script: of robots, as in `render_episodes`.
+        command, place, script, size, camera: of robots, as in `render_episodes`.
+        seconds: of robots, in place of `episodes`.
 
     Raises:
         RenderingUnavailable: the environment has no images, or no OpenGL back end works.
@@ -60,19 +64,21 @@ def record(
             gif_fps=gif_fps,
         )
         return f"a mean return of {mean:.1f}"
-    seconds = render_episodes(
+    recorded = render_episodes(
         policy,
         task.config,
         paths,
-        seconds=episodes * task.config.task.episode_length_s,
+        seconds=seconds or episodes * task.config.task.episode_length_s,
         command=command,
         script=script,
         place=place,
         seed=seed,
         stochastic=stochastic,
         gif_fps=gif_fps,
+        size=size,
+        camera=camera,
     )
-    return f"{seconds:.0f} s"
+    return f"{recorded:.0f} s"
 
 
 def record_images(

@@ -7,7 +7,6 @@ costs the simulation nothing and serves every simulator.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import mujoco
@@ -16,6 +15,7 @@ import numpy as np
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim.simulator import SimState
 from legged_ppo.terrain.grid import Terrain
+from legged_ppo.viewer.cameras import Camera
 
 _SUN_POSITION = (-1.2, -1.6, 6.0)
 """Position [m] of the sun about the robot. It is a wide spotlight: under a directional light the
@@ -32,22 +32,6 @@ _ARROW_HEIGHT = 0.22
 """Height [m] of the velocity arrows above the base."""
 _ARROW_SCALE = 0.45
 """Length [m] of an arrow per m/s."""
-
-
-@dataclass
-class Camera:
-    """A camera behind and beside a robot that follows it smoothly."""
-
-    distance: float = 1.6
-    """m"""
-    elevation: float = -17.0
-    """deg"""
-    azimuth: float = 52.0
-    """deg between the robot's heading and the line of sight, about the vertical"""
-    follow_time: float = 0.25
-    """s in which it catches up with the robot's position"""
-    turn_time: float = 1.2
-    """s in which it catches up with the robot's heading"""
 
 
 def build_render_model(

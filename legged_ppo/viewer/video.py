@@ -22,6 +22,7 @@ from legged_ppo.evaluation.rollout import rollout
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
 from legged_ppo.runtime.progress_lines import ProgressLines
+from legged_ppo.viewer.cameras import CAMERAS, Camera
 from legged_ppo.viewer.gl_backend import use_working_backend
 from legged_ppo.viewer.video_writer import frames_due, open_stream
 
@@ -37,12 +38,12 @@ Place = tuple[str, int]
 """Terrain type and level."""
 
 _FPS = 25
-_SIZE = (800, 450)
+SIZE = (800, 450)
 """Pixels of a video, even as its encoder demands."""
 _OVERSAMPLING = 1.5
 """Rendered pixels per shown pixel: smooth edges at half the cost of multisampling in software."""
-_GIF_SIZE, _GIF_FPS = (480, 270), 20
-"""Pixels; frames a second"""
+_GIF_WIDTH, _GIF_FPS = 480, 20
+"""Largest width [pixels]; frames a second"""
 _MARGIN, _FONT_SIZE = 14, 17
 """Pixels"""
 _SMOOTHING = 0.2
@@ -81,6 +82,8 @@ def render_episodes(
     seed: int = 0,
     stochastic: bool = False,
     gif_fps: int | None = None,
+    size: tuple[int, int] = SIZE,
+    camera: str = "follow",
 ) -> float:
     """Record one robot for `seconds`, through as many episodes as that takes.
 
@@ -90,6 +93,8 @@ def render_episodes(
         place: terrain type and level; None takes the first.
         script: commands one after another, which end the recording with the last.
         gif_fps: frames per second of a GIF; None: 20.
+        size: width and height [pixels] of a video, both even; a GIF is at most 480 pixels wide.
+        camera: name in `CAMERAS`.
 
     Returns:
         seconds recorded.
@@ -109,7 +114,7 @@ def render_episodes(
         seconds = min(seconds, sum(segment.seconds for segment in script))
     steps = round(seconds / env.dt)
     actor = RecurrentPolicy(policy, 1, env.device, generator)
-    with _Recorder(env, paths, gif_fps or _GIF_FPS) as recorder:
+    with _Recorder(env, paths, gif_fps or _GIF_FPS, size, CAMERAS[camera]) as recorder:
         _record(actor, env, recorder, steps, command, script)
     return steps * env.dt
 
@@ -161,15 +166,24 @@ def _scripted(script: Sequence[Segment], time: float) -> Segment:
 class _Recorder:
     """Writes captioned frames of the control steps to videos and GIFs."""
 
-    def __init__(self, env: LocomotionEnv, paths: Sequence[Path], gif_fps: int) -> None:
-        self._env = env
+    def __init__(
+        self,
+        env: LocomotionEnv,
+        paths: Sequence[Path],
+        gif_fps: int,
+        size: tuple[int, int],
+        camera: Camera,
+    ) -> None:
+        self._env, self._size, self._camera = env, size, camera
         self._velocity = np.zeros(3)
         self._font = ImageFont.load_default(size=_FONT_SIZE)
         self._scene = self._make_scene()
         self._open = ExitStack()
         self._streams = []
+        width = min(_GIF_WIDTH, size[0])
+        gif_size = (width, round(width * size[1] / size[0]))
         for path in paths:
-            fps, shape = (gif_fps, _GIF_SIZE) if path.suffix == ".gif" else (_FPS, _SIZE)
+            fps, shape = (gif_fps, gif_size) if path.suffix == ".gif" else (_FPS, size)
             self._streams.append((self._open.enter_context(open_stream(path, fps)), fps, shape))
 
     def __enter__(self) -> _Recorder:
@@ -188,7 +202,7 @@ class _Recorder:
     def _make_scene(self) -> RobotScene:
         from legged_ppo.viewer.scene import RobotScene
 
-        env, (width, height) = self._env, _SIZE
+        env, (width, height) = self._env, self._size
         return RobotScene(
             env.robot,
             env.terrain,
@@ -197,6 +211,7 @@ class _Recorder:
             width=int(_OVERSAMPLING * width),
             height=int(_OVERSAMPLING * height),
             frame_time=1.0 / _FPS,
+            camera=self._camera,
         )
 
     def add(self, step: int, *, ended: bool) -> None:
@@ -210,7 +225,7 @@ class _Recorder:
             return
         command = self._env.commands.command.cpu().numpy()
         frame = Image.fromarray(self._scene.frame(self._env.simulator.state, command))
-        image = frame.resize(_SIZE, Image.Resampling.BICUBIC)
+        image = frame.resize(self._size, Image.Resampling.BICUBIC)
         self._caption(image, command[0], step * dt)
         for writer, _fps, shape in due:
             scaled = image if image.size == shape else image.resize(shape, Image.Resampling.LANCZOS)

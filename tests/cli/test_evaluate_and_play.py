@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import imageio.v2 as imageio
 import numpy as np
 import pytest
 
@@ -186,6 +187,46 @@ def test_latest_without_a_run_is_bad_input(
     assert "latest" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (
+            ["--video=x.mp4", "--episodes=2", "--seconds=3"],
+            "--seconds: got '3.0', expected left out",
+        ),
+        (["--size=800x450"], "--size: got '800x450', expected left out without --video"),
+        (["--camera=top"], "--camera: got 'top', expected left out without --video, --gif or a"),
+        (["--seconds=3"], "expected left out without --video"),
+    ],
+)
+def test_options_of_a_recording_that_would_be_ignored_are_refused(
+    arguments: list[str],
+    told: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert play_cli.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert told in error and error.count("\n") == 1
+
+
+def test_seconds_size_and_camera_reach_the_recording(
+    checkpoint: Path,
+    backend: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    video = tmp_path / "walk.mp4"
+    options = ["--seconds=0.2", "--size=480x270", "--camera=top"]
+    assert play_cli.main(["--checkpoint", str(checkpoint), "--video", str(video), *options]) == 0
+    frames = imageio.mimread(video)
+    assert len(frames) == 5 and frames[0].shape == (270, 480, 3)
+    sky = (frames[0][:, :, 2] > frames[0][:, :, 0].astype(int) + 40).mean()
+    assert sky < 0.05, "the top view shows no sky"
+
+
 def test_play_without_a_display_prints_every_episode(
     checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +263,12 @@ def test_a_recording_without_a_gl_back_end_says_what_to_install_and_succeeds(
         (play_cli, ["--episodes=0"], "0 is not above 0"),
         (play_cli, ["--seed=-1"], "-1 is negative"),
         (play_cli, ["--gif-fps=x"], "--gif-fps"),
+        (play_cli, ["--seconds=0"], "0 is not from 0.1 to 3600"),
+        (play_cli, ["--seconds=nan"], "nan is not from 0.1"),
+        (play_cli, ["--size=801x450"], "two even numbers such as 1280x720"),
+        (play_cli, ["--size=9000x100"], "from 480x180 to 3840x2160"),
+        (play_cli, ["--size=big"], "two even numbers"),
+        (play_cli, ["--camera=above"], "choose from"),
         (evaluate_cli, ["--level", "-1"], "-1 is negative"),
         (evaluate_cli, ["--nonsense", "3"], "--nonsense"),
         (gallery_cli, ["--gallery", "out.png", "--levels", "0"], "0 is not above 0"),

@@ -151,6 +151,7 @@ def test_a_moved_run_goes_on_without_the_robots_files(
 ) -> None:
     tiny = ["+preset=debug", "training.num_envs=4", "training.report=false", "terrain=flat"]
     config = load_config(CONFIG_DIR / "phase1_quickstart.yaml", tiny)
+    config.training.evaluation_episodes, config.task.episode_length_s = 1, 0.2
     config.training.log_dir, config.robot.mjcf = str(tmp_path / "logs"), str(mjcf)
     config.training.total_timesteps = 4 * config.ppo.rollout_length
     run = train(config, device="cpu")

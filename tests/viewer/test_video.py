@@ -15,6 +15,7 @@ from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.reports.run_report import terrain_tour, write_report
 from legged_ppo.viewer import gl_backend
+from legged_ppo.viewer.cameras import CAMERAS
 from legged_ppo.viewer.scene import RobotScene, build_render_model
 from legged_ppo.viewer.video import TOUR, Segment, _scripted, render_episodes
 
@@ -76,6 +77,24 @@ def test_a_video_and_a_gif_have_the_frames_asked_for(
     assert frames[0].shape == (450, 800, 3)
     assert all(frame.std() > 20 for frame in frames)
     assert len(imageio.mimread(gif)) == 4
+
+
+def test_size_and_camera_of_a_video(
+    backend: str, config: Config, make_policy: Callable[..., ActorCritic], tmp_path: Path
+) -> None:
+    frames, video, gif = {}, tmp_path / "x.mp4", tmp_path / "x.gif"
+    for camera in CAMERAS:
+        render_episodes(
+            make_policy(config), config, [video, gif], seconds=0.04, size=(640, 360), camera=camera
+        )
+        (frames[camera],) = imageio.mimread(video)
+    assert all(frame.shape == (360, 640, 3) for frame in frames.values())
+    assert imageio.mimread(gif)[0].shape[:2] == (270, 480)
+    views = [frame[120:].astype(int) for frame in frames.values()]  # below the captions
+    for i, one in enumerate(views):
+        assert all(np.abs(one - other).mean() > 3 for other in views[:i])
+    sky = (frames["side"][60:90, 330:, 2] > frames["side"][60:90, 330:, 0]).mean()
+    assert sky > 0.9, "the side view is level"
 
 
 def test_a_script_gives_its_commands_one_after_another() -> None:
