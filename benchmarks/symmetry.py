@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime.cpu import keep_freed_memory
 from legged_ppo.training.trainer import Trainer
@@ -43,7 +43,7 @@ def train(variant: str, seed: int, overrides: list[str]) -> dict[str, Any]:
         own = [f"ppo.symmetry={variant}", f"training.seed={seed}", f"training.log_dir={folder}"]
         recipe = CONFIG_DIR / "phase1_quickstart.yaml"
         config = load_config(recipe, [*_SETTINGS, *own, *overrides])
-        env = make_env(config, config.training.num_envs, seed)
+        env = make_locomotion_env(config, config.training.num_envs, seed)
         run = RunDirectory.create(config, "symmetry")
         trainer = Trainer(config, env, run)
         begin = time.perf_counter()

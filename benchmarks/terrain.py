@@ -21,7 +21,7 @@ from throughput import physics_fps
 
 from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import Config, TerrainConfig
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime.cpu import keep_freed_memory
 from legged_ppo.terrain.grid import build_terrain
@@ -45,7 +45,7 @@ def grounds(levels: int) -> dict[str, TerrainConfig]:
 
 def make_trainer(config: Config, terrain: TerrainConfig, folder: str, warmup: int) -> Trainer:
     config.terrain, config.training.log_dir = terrain, folder
-    env = make_env(config, config.training.num_envs, config.training.seed)
+    env = make_locomotion_env(config, config.training.num_envs, config.training.seed)
     trainer = Trainer(config, env, RunDirectory.create(config, "terrain"))
     for _ in range(warmup):
         trainer.iterate()

@@ -36,7 +36,7 @@ from machine import machine
 
 from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import Config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.interface import Environment
 from legged_ppo.runs.run_directory import RunDirectory
@@ -152,9 +152,9 @@ def build(config: Config, device: torch.device) -> tuple[Environment, dict[str, 
         few = copy.deepcopy(config)
         few.sim.contacts, few.sim.constraints, few.sim.convex_pairs = 128, 400, 128
         with _timed_as("compile_s", times):
-            make_env(few, 2, seed, device)
+            make_locomotion_env(few, 2, seed, device)
     with _timed_as("build_s", times), _plan_timed(device, times):
-        env = make_env(config, robots, seed, device)
+        env = make_locomotion_env(config, robots, seed, device)
     times["build_s"] -= times.get("plan_s", 0.0)
     return env, times
 

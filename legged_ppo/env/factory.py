@@ -18,17 +18,14 @@ from legged_ppo.sim.factory import make_simulator
 from legged_ppo.terrain.grid import build_terrain
 
 
-def make_env(
+def make_extension_env(
     config: Config, num_envs: int, seed: int, device: torch.device | str = "cpu"
 ) -> Environment:
-    """The environment of a recipe: `LocomotionEnv`, or the one of its extensions that `environment` names.
+    """The environment of the extensions that `environment` names, one that is no `LocomotionEnv`.
 
     Raises:
-        ConfigError: the robot or the terrain cannot be built, the engine does not run on the device, or what
-            an extension returns is no `Environment`.
+        ConfigError: no extension defines it, or what the extension returns is no `Environment`.
     """
-    if is_locomotion(config):
-        return make_locomotion_env(config, num_envs, seed, device)
     env = _environment(config)(config, num_envs, seed, torch.device(device))
     if not isinstance(env, Environment):
         found = f"{config.environment} returned a {type(env).__name__}"
@@ -42,7 +39,8 @@ def make_locomotion_env(
     """Robot, terrain, physics and task of `config`, with `num_envs` robots.
 
     Raises:
-        ConfigError: see `make_env`; `environment` names one that is not a subclass of `LocomotionEnv`.
+        ConfigError: the robot or the terrain cannot be built, the engine does not run on the device, or
+            `environment` names one that is not a subclass of `LocomotionEnv`.
     """
     if not is_locomotion(config):
         raise ConfigError("environment", config.environment, "a subclass of LocomotionEnv here")

@@ -238,12 +238,12 @@ class CustomTask(ReturnsTask):
     sections = RobotTask.sections
 
     def _training_env(self, num_envs: int, seed: int, device: torch.device | str) -> Environment:
-        return factory.make_env(self.config, num_envs, seed, device)
+        return factory.make_extension_env(self.config, num_envs, seed, device)
 
     def make_plain_env(
         self, num_envs: int, seed: int, device: torch.device | str = "cpu", *, drawn: bool = False
     ) -> Environment:
-        return factory.make_env(self.config, num_envs, seed, device)
+        return factory.make_extension_env(self.config, num_envs, seed, device)
 
     def inputs(self) -> dict[str, Any]:
         return {}

@@ -1,6 +1,6 @@
 """rsl_rl both ways.
 
-Our environment for its runner: `OnPolicyRunner(RslRlEnv(make_env(config, 4096, seed)), cfg, log_dir)`.
+Our environment for its runner: `OnPolicyRunner(RslRlEnv(make_locomotion_env(config, 4096, seed)), cfg, log_dir)`.
 Its environments for our trainer: `Trainer(config, FromRslRl(vec_env), run, scorer=None)`.
 """
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from legged_ppo.config.schema import Config
-from legged_ppo.env.factory import make_env, make_locomotion_env
+from legged_ppo.env.factory import make_extension_env, make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.errors import ConfigError
 
@@ -124,7 +124,7 @@ def test_the_state_of_a_term_is_part_of_the_checkpoint(extended: Config) -> None
 
 
 def test_a_recipe_without_stateful_terms_stores_nothing_of_extensions(quiet: Config) -> None:
-    assert "extensions" not in make_env(quiet, 1, seed=0).state_dict()
+    assert "extensions" not in make_locomotion_env(quiet, 1, seed=0).state_dict()
 
 
 def test_an_extra_termination_ends_the_episode_as_a_fall(
@@ -181,13 +181,13 @@ def test_terrain_types_and_samplers_are_those_that_the_recipe_names(extended: Co
 
 def test_environment_names_a_subclass_or_a_function(extended: Config) -> None:
     extended.task.rewards.survival, extended.environment = 1.0, "mine"
-    env = make_env(extended, 2, seed=0)
+    env = make_locomotion_env(extended, 2, seed=0)
     assert type(env).__name__ == "Mine" and env.reset()["commands"].shape == (2, 3)
     extended.environment = "made"
     with pytest.raises(ConfigError, match="got 'made returned a str', expected an Environment"):
-        make_env(extended, 2, seed=0)
+        make_extension_env(extended, 2, seed=0)
     with pytest.raises(ConfigError, match="expected a subclass of LocomotionEnv"):
         make_locomotion_env(extended, 2, seed=0)
     extended.environment = "mime"
     with pytest.raises(ConfigError, match="did you mean 'mine'"):
-        make_env(extended, 2, seed=0)
+        make_extension_env(extended, 2, seed=0)

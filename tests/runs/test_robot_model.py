@@ -15,7 +15,7 @@ import torch
 from legged_ppo.cli import evaluate
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.config.schema import Config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.errors import ConfigError
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.robots.spec import load_robot, mjcf_path
@@ -49,7 +49,7 @@ def mjcf(tmp_path: Path) -> Path:
 
 def write(path: Path, config: Config, model: dict[str, Any] | None) -> Path:
     """An untrained policy's checkpoint that holds `model`."""
-    env = make_env(config, 1, 0)
+    env = make_locomotion_env(config, 1, 0)
     policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
     sizes = {"obs_dims": env.obs_dims, "num_actions": env.num_actions}
     counters = {"iteration": 3, "env_steps": 4096}

@@ -54,7 +54,7 @@ def make(
     def build(recorder: Any, *overrides: str) -> Trainer:
         recorded_by(recorder, monkeypatch)
         config = load_config(CONFIG_DIR / "phase1_fast.yaml", [*small_warp, *OVERRIDES, *overrides])
-        env = factory.make_env(config, config.training.num_envs, seed=0)
+        env = factory.make_locomotion_env(config, config.training.num_envs, seed=0)
         run = RunDirectory(tmp_path / f"run{len(list(tmp_path.iterdir()))}")
         return Trainer(config, env, run, scorer=None)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from legged_ppo.config.schema import Config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runs.checkpoint import save_checkpoint
 from legged_ppo.viewer import gl_backend
@@ -34,7 +34,7 @@ def make_policy() -> Callable[[Config], ActorCritic]:
 
     def make(config: Config) -> ActorCritic:
         torch.manual_seed(0)
-        env = make_env(config, 1, 0)
+        env = make_locomotion_env(config, 1, 0)
         policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
         return policy.requires_grad_(False)
 
@@ -49,7 +49,7 @@ def make_checkpoint(
 
     def make(path: Path, config: Config) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
-        env = make_env(config, 1, 0)
+        env = make_locomotion_env(config, 1, 0)
         payload = {
             "config": asdict(config),
             "obs_dims": env.obs_dims,

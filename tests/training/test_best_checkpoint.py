@@ -9,7 +9,7 @@ import pytest
 
 from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import Config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.evaluation.task import PolicyScore
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runs.checkpoint import load_checkpoint
@@ -60,7 +60,7 @@ def test_a_later_and_worse_policy_leaves_the_best_one_in_place(
 ) -> None:
     config = small_run(tmp_path, iterations=4)
     run, scorer = RunDirectory.create(config, "recipe"), FakeScorer(*scores)
-    env = make_env(config, NUM_ENVS, config.training.seed)
+    env = make_locomotion_env(config, NUM_ENVS, config.training.seed)
     assert Trainer(config, env, run, scorer=scorer).train()
     assert not scorer.scores, "scored once in each of iterations 2, 3 and 4"
     saved = load_checkpoint(run.checkpoints / "phase1_best.pth")

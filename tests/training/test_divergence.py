@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.runs.checkpoint import load_checkpoint
 from legged_ppo.runs.run_directory import LATEST, RunDirectory
 from legged_ppo.training.divergence import (
@@ -33,7 +33,7 @@ def make_trainer(folder: Path, *changes: str) -> Trainer:
     config = load_config(CONFIG_DIR / "phase1_quickstart.yaml", [*debug, *changes])
     run = RunDirectory(folder / "run")
     run.checkpoints.mkdir(parents=True)
-    env = make_env(config, config.training.num_envs, seed=0)
+    env = make_locomotion_env(config, config.training.num_envs, seed=0)
     return Trainer(config, env, run, scorer=None)
 
 

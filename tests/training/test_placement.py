@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.cpp_extension import include_paths, library_paths
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.sim import rotations
 from legged_ppo.sim.warp.engine import MujocoWarp
@@ -134,7 +134,7 @@ def test_all_operands_of_a_rollout_and_its_losses_are_on_the_gpu(
     gpu: None, tmp_path: Path, small_warp: list[str], overrides: list[str]
 ) -> None:
     config = load_config(CONFIG_DIR / "phase1_fast.yaml", [*small_warp, *OVERRIDES, *overrides])
-    env = make_env(config, config.training.num_envs, seed=0, device=GPU)
+    env = make_locomotion_env(config, config.training.num_envs, seed=0, device=GPU)
     trainer = Trainer(config, env, RunDirectory(tmp_path / "run"), scorer=None)
     ppo, buffer = trainer.ppo, trainer.buffer
     with OnlyThere():

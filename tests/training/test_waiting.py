@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from waiting import waits_for_device
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.training.trainer import Trainer
 
@@ -34,7 +34,7 @@ def trainer(tmp_path: Path, small_warp: list[str], as_on_gpu: None) -> Trainer:
     often = ["task.episode_length_s=0.2", "task.commands.resample_time_s=0.1"]
     config = load_config(CONFIG_DIR / "phase1_fast.yaml", [*small_warp, *often])
     assert config.ppo.schedule == "adaptive"
-    env = make_env(config, config.training.num_envs, seed=0)
+    env = make_locomotion_env(config, config.training.num_envs, seed=0)
     return Trainer(config, env, RunDirectory(tmp_path / "run"), scorer=None)
 
 

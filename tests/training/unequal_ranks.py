@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
-from legged_ppo.env.factory import make_env
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime import distributed
@@ -23,7 +23,7 @@ def main(folder: Path) -> None:
         config = load_config(
             CONFIG_DIR / "phase1_quickstart.yaml", ["+preset=debug", "terrain=flat"]
         )
-        env = make_env(config, 2, seed=rank)
+        env = make_locomotion_env(config, 2, seed=rank)
         policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
         weights = {name: value + rank for name, value in policy.state_dict().items()}
         before = copy.deepcopy(weights)
