@@ -395,21 +395,23 @@ def test_the_predicted_memory_is_what_the_arrays_take(
 
 
 def test_a_ground_is_measured_once(
-    robot: RobotSpec, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    robot: RobotSpec, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An evaluation, whose shares of the terrain types are others, has the sizes of the training."""
     config = TerrainConfig(proportions={"flat": 0.3, "rough": 0.7}, num_levels=2)
     sim = SimConfig(decimation=1)
+    caplog.set_level("INFO")
     first = planning.make_planned(robot, build_terrain(config), sim, 2, CPU)
-    printed = capsys.readouterr().out
+    (record,) = caplog.records
     measured = asdict(first.capacity)
-    assert all(f"sim.{name}={size}" in printed for name, size in measured.items())
-    assert "2 robots" in printed and printed.count("\n") == 1 and min(measured.values()) > 4
+    assert all(f"sim.{name}={size}" in record.message for name, size in measured.items())
+    assert "2 robots" in record.message and min(measured.values()) > 4
+    caplog.clear()
     monkeypatch.setattr(planning, "plan_capacity", None)
     config.proportions = {"flat": 1.0, "rough": 1.0}
     again = planning.make_planned(robot, build_terrain(config), sim, 3, CPU)
     assert again.capacity == first.capacity and again.num_envs == 3
-    assert capsys.readouterr().out == ""
+    assert not caplog.records
     config.roughness = [0.08, 0.1]
     with pytest.raises(TypeError):
         planning.make_planned(robot, build_terrain(config), sim, 2, CPU)
