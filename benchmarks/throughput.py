@@ -38,12 +38,12 @@ from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.errors import is_out_of_memory
 from legged_ppo.interface import Environment
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime.cpu import keep_freed_memory
 from legged_ppo.runtime.cuda_graphs import Captured
 from legged_ppo.runtime.device import find_device
-from legged_ppo.runtime.out_of_memory import is_out_of_memory
 from legged_ppo.sim.mujoco_c import MujocoC
 from legged_ppo.sim.simulator import Simulator
 from legged_ppo.training.trainer import Trainer

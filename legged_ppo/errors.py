@@ -1,9 +1,10 @@
-"""Errors that mean that the user's input is wrong."""
+"""Errors that mean that the user's input is wrong, and how allocation failures are recognised."""
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 _LONGEST_VALUE, _LONGEST_EXPECTATION = 150, 400
@@ -55,6 +56,26 @@ class UsageError(ValueError):
     def __str__(self) -> str:
         line = f"{self.message}; {self.hint}" if self.hint else self.message
         return _shortened(line, _LONGEST_EXPECTATION)
+
+
+@contextlib.contextmanager
+def noting_sizes(sizes: Callable[[], str]) -> Iterator[None]:
+    """Add the line `sizes()` as a note to an out-of-memory error raised inside."""
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            error.add_note(sizes())
+        raise
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether torch (any device), its libraries, Warp or Python could not allocate."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error).lower()
+    phrases = ("out of memory", "failed to allocate", "can't allocate memory", "alloc_failed")
+    return isinstance(error, RuntimeError) and any(words in text for words in phrases)
 
 
 def _text_of(value: Any) -> str:

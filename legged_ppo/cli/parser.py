@@ -19,9 +19,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from legged_ppo.errors import ConfigError, UsageError
+from legged_ppo.errors import ConfigError, UsageError, is_out_of_memory
 from legged_ppo.runtime.cpu import keep_freed_memory
-from legged_ppo.runtime.out_of_memory import is_out_of_memory
 from legged_ppo.training.divergence import TrainingDiverged
 
 EXIT_BAD_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130

@@ -13,7 +13,7 @@ import torch
 
 from legged_ppo.config.extensions import load_extensions, override_of
 from legged_ppo.config.schema import Config
-from legged_ppo.errors import ConfigError, UsageError
+from legged_ppo.errors import ConfigError, UsageError, noting_sizes
 from legged_ppo.evaluation.task import task_of
 from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
@@ -21,7 +21,6 @@ from legged_ppo.runs import checkpoint as checkpoints
 from legged_ppo.runs.run_directory import BEST, LATEST, TO_RESUME, RunDirectory, find_checkpoint
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.device import find_device
-from legged_ppo.runtime.out_of_memory import noting_sizes
 from legged_ppo.runtime.precision import advice
 from legged_ppo.sim.mujoco_warnings import counted_warnings
 from legged_ppo.training.closing import close_again, lacks_report, note_report

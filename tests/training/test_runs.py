@@ -22,7 +22,7 @@ from legged_ppo.cli.train import main
 from legged_ppo.config.loading import load_config
 from legged_ppo.reports import run_report
 from legged_ppo.runs.checkpoint import load_checkpoint, read_policy, save_checkpoint
-from legged_ppo.sim.warp.capacity import Capacity
+from legged_ppo.sim.warp.memory import Capacity
 from legged_ppo.training.run import sizes
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -22,10 +22,9 @@ from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.runtime.cuda_graphs import outside_graph
 from legged_ppo.sim.indexing import RANDOMIZED, ModelIndex
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
-from legged_ppo.sim.warp.capacity import Capacity
 from legged_ppo.sim.warp.derived_fields import DERIVED, DerivedConstants
 from legged_ppo.sim.warp.kernels import choose_targets, write_rows
-from legged_ppo.sim.warp.memory import PER_WORLD, array_bytes, scratch_bytes
+from legged_ppo.sim.warp.memory import PER_WORLD, Capacity, array_bytes, scratch_bytes
 from legged_ppo.sim.warp.world_ground import MODEL_FIELDS, WorldGround
 
 wp.config.log_level = wp.LOG_WARNING  # no banner and no line per loaded kernel

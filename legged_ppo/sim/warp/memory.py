@@ -1,4 +1,4 @@
-"""Device memory of the arrays of MuJoCo Warp.
+"""Sizes of MuJoCo Warp's contact and constraint buffers, and the device memory of its arrays.
 
 Not included: the CUDA context and compiled kernels (some hundred MB for any number of robots), the tables of
 the terrain, and the memory of torch.
@@ -7,14 +7,13 @@ the terrain, and the memory of torch.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import is_dataclass
+from dataclasses import dataclass, is_dataclass
 
 import mujoco
 import mujoco_warp as mjw
 import warp as wp
 
 from legged_ppo.sim.indexing import RANDOMIZED
-from legged_ppo.sim.warp.capacity import Capacity
 from legged_ppo.sim.warp.derived_fields import DERIVED
 from legged_ppo.sim.warp.world_ground import MODEL_FIELDS
 
@@ -23,6 +22,19 @@ PER_WORLD = (*RANDOMIZED, *DERIVED, *MODEL_FIELDS)
 _FLOAT = 4
 _NEWTON_VECTORS = 8
 """Upper bound of the solver's vectors and scalars per degree of freedom."""
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Buffer sizes per robot. Contacts and convex pairs are pooled over all robots, so one robot may use
+    more; constraints are not pooled."""
+
+    contacts: int
+    """contacts, and geom pairs whose bounding volumes overlap"""
+    constraints: int
+    """constraint rows"""
+    convex_pairs: int
+    """geom pairs that the general convex collider tests"""
 
 
 def predicted_bytes(model: mujoco.MjModel, capacity: Capacity, num_envs: int) -> int:

@@ -20,9 +20,8 @@ from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.rotations import from_yaw
 from legged_ppo.sim.simulator import Simulator
-from legged_ppo.sim.warp.capacity import Capacity
 from legged_ppo.sim.warp.engine import MujocoWarp, accepted
-from legged_ppo.sim.warp.memory import predicted_bytes
+from legged_ppo.sim.warp.memory import Capacity, predicted_bytes
 from legged_ppo.sim.warp.world_ground import WorldGround
 from legged_ppo.terrain.grid import Terrain
 from legged_ppo.terrain.height_map import HeightMap

@@ -28,9 +28,8 @@ from legged_ppo.sim.model import build_model
 from legged_ppo.sim.mujoco_c import MujocoC
 from legged_ppo.sim.simulator import PhysicalParameters, SimState, Simulator
 from legged_ppo.sim.warp import planning
-from legged_ppo.sim.warp.capacity import Capacity
 from legged_ppo.sim.warp.engine import MujocoWarp
-from legged_ppo.sim.warp.memory import predicted_bytes, scratch_bytes
+from legged_ppo.sim.warp.memory import Capacity, predicted_bytes, scratch_bytes
 from legged_ppo.sim.warp.planning import plan_capacity, sample_tiles, scatter
 from legged_ppo.sim.warp.world_ground import WorldGround
 from legged_ppo.terrain.grid import Terrain, build_terrain
