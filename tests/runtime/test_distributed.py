@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import halved_update
 import pytest
 import torch
 
+from legged_ppo.config.loading import CONFIG_DIR, load_config
+from legged_ppo.errors import ConfigError
 from legged_ppo.runtime import distributed
+from legged_ppo.training import run
 
 ROOT = Path(__file__).resolve().parents[2]
 ROBOTS, LENGTH = 24, 16
@@ -66,10 +70,9 @@ def robots_by_level(folder: Path) -> torch.Tensor:
 
 
 def test_two_halves_learn_as_the_whole(tmp_path: Path) -> None:
-    script = ROOT / "tests" / "training" / "halved_update.py"
-    for ranks in (1, 2):
-        result = launch(ranks, script, str(tmp_path))
-        assert result.returncode == 0, result.stderr
+    halved_update.main(tmp_path)
+    result = launch(2, Path(halved_update.__file__), str(tmp_path))
+    assert result.returncode == 0, result.stderr
     whole, *halves = (torch.load(tmp_path / f"{name}.pt") for name in ("1_0", "2_0", "2_1"))
     rates = [update["metrics"]["Loss/learning_rate"] for update in whole]
     assert len(set(rates)) > 1, "the rate was never adapted"
@@ -154,14 +157,10 @@ def test_gathered_states_come_to_the_cpu_whatever_gpu_they_were_on(
     assert places == ["cpu", "cpu"]
 
 
-def test_robots_must_divide_evenly(tmp_path: Path) -> None:
-    result = launch(
-        2,
-        ROOT / "train_phase1.py",
-        "--config",
-        "configs/phase1_quickstart.yaml",
-        "training.num_envs=7",
-        f"training.log_dir={tmp_path}",
-    )
-    assert result.returncode != 0
-    assert "a multiple of the 2 processes" in result.stderr and not list(tmp_path.iterdir())
+def test_robots_must_divide_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
+    overrides = ["+preset=debug", "training.num_envs=7", f"training.log_dir={tmp_path}"]
+    config = load_config(CONFIG_DIR / "phase1_quickstart.yaml", overrides)
+    with pytest.raises(ConfigError, match=r"training\.num_envs: .* a multiple of the 2 processes"):
+        run.train(config, device="cpu")
+    assert not list(tmp_path.iterdir())

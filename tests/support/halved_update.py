@@ -1,6 +1,6 @@
 """Run by torchrun from test_distributed.py: updates of each rank's half of a rollout, and of the whole.
 
-torchrun --nproc_per_node=2 tests/training/halved_update.py FOLDER
+torchrun --nproc_per_node=2 tests/support/halved_update.py FOLDER
 """
 
 import copy
