@@ -21,9 +21,9 @@ _log = logging.getLogger(__name__)
 
 
 class Segment(Protocol):
-    """A stretch of operators, recorded from its creation to `end`."""
+    """A stretch of operators, recorded until `capture_end`: `torch.cuda.CUDAGraph`."""
 
-    def end(self) -> None: ...
+    def capture_end(self) -> None: ...
 
     def replay(self) -> None: ...
 
@@ -97,7 +97,7 @@ class _Recording:
                     self._outputs = work(*self._inputs)
                 except BaseException:
                     with contextlib.suppress(RuntimeError):  # the error of the work is the cause
-                        self._segment.end()
+                        self._segment.capture_end()
                     raise
                 self._close()
         finally:
@@ -117,7 +117,7 @@ class _Recording:
         return self._outputs
 
     def _close(self) -> None:
-        self._segment.end()
+        self._segment.capture_end()
         self._launches.append(self._segment.replay)
 
 
@@ -153,7 +153,7 @@ class CudaRecorder:
         gc.disable()  # a graph freed during a capture would break it
         try:
             with torch.cuda.stream(self._stream):
-                yield lambda: _CudaSegment(pool, self._generators)
+                yield lambda: self._begin(pool)
         except BaseException:
             self._recover(pool)
             raise
@@ -161,29 +161,22 @@ class CudaRecorder:
             gc.enable()
         usual.wait_stream(self._stream)
 
+    def _begin(self, pool: Any) -> torch.cuda.CUDAGraph:
+        graph = torch.cuda.CUDAGraph()
+        for generator in self._generators:
+            graph.register_generator_state(generator)
+        graph.capture_begin(pool, capture_error_mode="thread_local")
+        return graph
+
     def _recover(self, pool: Any) -> None:
         """End a capture that failed. Before PyTorch 2.12 the allocator would go on filling its pool and the
         generators counting for it; a capture that succeeds resets the generators."""
         with torch.cuda.stream(self._stream):
             with contextlib.suppress(RuntimeError):
                 torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
-            segment = _CudaSegment(torch.cuda.graph_pool_handle(), self._generators)
+            graph = self._begin(torch.cuda.graph_pool_handle())
             torch.zeros(1, device=self._device)
-            segment.end()
-
-
-class _CudaSegment:
-    def __init__(self, pool: Any, generators: Sequence[torch.Generator]) -> None:
-        self._graph = torch.cuda.CUDAGraph()
-        for generator in generators:
-            self._graph.register_generator_state(generator)
-        self._graph.capture_begin(pool, capture_error_mode="thread_local")
-
-    def end(self) -> None:
-        self._graph.capture_end()
-
-    def replay(self) -> None:
-        self._graph.replay()
+            graph.capture_end()
 
 
 def cuda_recorder(

@@ -67,7 +67,7 @@ class EmulatedSegment(TorchDispatchMode):
             self._operators.append((func, *tree_map(detached, (args, kwargs)), hold))
         return results
 
-    def end(self) -> None:
+    def capture_end(self) -> None:
         self.__exit__(None, None, None)
         for tensor, content in self._overwritten.values():
             whole(tensor).copy_(content)
