@@ -8,6 +8,8 @@ import mujoco
 import numpy as np
 from mujoco.batch import Batch
 
+from legged_ppo.terrain.grid import Terrain
+
 MOTIONS = ("stand", "walk", "fall", "jam")
 WARM_UP = {"stand": 30, "walk": 30, "fall": 15, "jam": 25}
 """Control steps of 4 substeps before the comparison."""
@@ -86,6 +88,23 @@ def _yaw(rng: np.random.Generator, count: int) -> np.ndarray:
     half = rng.uniform(-np.pi, np.pi, count) / 2
     zero = np.zeros(count)
     return np.stack([np.cos(half), zero, zero, np.sin(half)], axis=1)
+
+
+def above(terrain: Terrain, column: int, count: int, seed: int = 3) -> np.ndarray:
+    """[count, 3] m, places on all levels of a column from which a Go2 stands on the highest ground near it."""
+    rng, size = np.random.default_rng(seed), terrain.config.tile_size
+    heights = terrain.heights[column]
+    cells = heights.shape[-1] - 1
+    level = np.arange(count) % len(heights)
+    inside = rng.uniform(-0.3, 0.3, (count, 2)) * size + size / 2
+    reach = int(np.ceil(0.35 / size * cells))
+    at = np.rint(inside / size * cells).astype(int)
+    tops = [
+        heights[k, max(i - reach, 0) : i + reach + 1, max(j - reach, 0) : j + reach + 1].max()
+        for k, (i, j) in zip(level, at, strict=True)
+    ]
+    x, y = column * size + inside[:, 0], level * size + inside[:, 1]
+    return np.stack([x, y, np.array(tops) + 0.33], axis=1)
 
 
 def stepped(model: mujoco.MjModel, start: Moment, substeps: int) -> tuple[np.ndarray, np.ndarray]:

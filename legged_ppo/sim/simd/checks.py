@@ -11,7 +11,6 @@ from legged_ppo.errors import ConfigError
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim.simd.contact_parameters import contact_parameters
 from legged_ppo.sim.simd.robot import moving_children
-from legged_ppo.terrain.grid import Terrain
 
 _GEOMS = (int(mujoco.mjtGeom.mjGEOM_SPHERE), int(mujoco.mjtGeom.mjGEOM_CAPSULE))
 _UNUSED_FLAGS = (
@@ -21,18 +20,6 @@ _UNUSED_FLAGS = (
     | int(mujoco.mjtDisableBit.mjDSBL_MIDPHASE)
 )
 """Flags that do not change a trajectory here."""
-
-
-def check_terrain(terrain: Terrain) -> None:
-    """Refuse ground that the engine does not know.
-
-    Raises:
-        ConfigError: names the first such type.
-    """
-    for name, tiles in zip(terrain.types, terrain.tiles, strict=True):
-        if any(tile.boxes or tile.patch is not None for tile in tiles):
-            expected = f"mujoco_c, or terrain=flat: it knows no boxes or height fields ({name})"
-            raise ConfigError("sim.engine", "simd", expected)
 
 
 def check_model(model: mujoco.MjModel, robot: RobotSpec) -> None:

@@ -13,8 +13,10 @@ from legged_ppo.runtime import distributed
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.rotations import rotation_matrix
 from legged_ppo.sim.simd.cache import load_program
-from legged_ppo.sim.simd.checks import check_model, check_terrain
+from legged_ppo.sim.simd.checks import check_model
 from legged_ppo.sim.simd.ground import Ground
+from legged_ppo.sim.simd.ground_cells import reach_of, read_ground
+from legged_ppo.sim.simd.ground_contacts import box_contacts, field_contacts, mixed_contacts
 from legged_ppo.sim.simd.groups import Groups, Workers
 from legged_ppo.sim.simd.layout import state_layout
 from legged_ppo.sim.simd.llvm_machine import work_vectors
@@ -22,11 +24,22 @@ from legged_ppo.sim.simd.parameters import Parameters
 from legged_ppo.sim.simd.plane import plane_contacts
 from legged_ppo.sim.simd.program import host
 from legged_ppo.sim.simd.robot import read_robot
+from legged_ppo.sim.simd.substep import Collide
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
 from legged_ppo.terrain.grid import Terrain
 
 _CPU = torch.device("cpu")
 _MEASURED = ("torque", "foot_pos", "foot_vel", "foot_force", "touch")
+
+
+def _collider_of(ground: Ground) -> Collide:
+    """The phase that knows all of this ground, and no more."""
+    boxes, fields = ground.boxes.size > 0, ground.fields.size > 0
+    if boxes and fields:
+        return mixed_contacts
+    if boxes:
+        return box_contacts
+    return field_contacts if fields else plane_contacts
 
 
 class Simd:
@@ -43,7 +56,6 @@ class Simd:
     ) -> None:
         self.num_envs, self.device, self.config = num_envs, _CPU, config
         self._robot = robot
-        check_terrain(terrain)
         model = build_model(robot, partial(terrain.add_to, column=0), config)
         check_model(model, robot)
         feet = [model.geom(name).id for name in robot.config.foot_geoms]
@@ -52,10 +64,11 @@ class Simd:
         self._parameters = Parameters(model, self._constants, robot)
         target = host()
         lanes = config.simd_width or target.lanes
-        self._program = load_program(self._constants, plane_contacts, lanes, target)
+        ground = read_ground(terrain, reach_of(self._constants))
+        self._program = load_program(self._constants, _collider_of(ground), lanes, target)
         threads = config.threads or distributed.threads()
         scratch = work_vectors(self._constants, lanes) * lanes
-        self._workers = Workers(threads, scratch, Ground())
+        self._workers = Workers(threads, scratch, ground)
         self._groups = Groups(state_layout(self._constants), num_envs, lanes)
         self._columns = torch.tensor(self._parameters.columns)
         self._flags(model, robot)

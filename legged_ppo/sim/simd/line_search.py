@@ -26,7 +26,7 @@ def line_search(m: Machine, w: Workspace, searching: Mask, length: Any) -> None:
         quadratic = quadratic + d * w.work.mass_direction[i]
         start = start + d * w.work.gradient[i]
     enough = m.absolute(start) * _SLOPE_TOLERANCE + TINY
-    low, high = m.variable(start * 0.0), m.variable(start * 0.0 + _FARTHEST)
+    low, high = m.variable(0.0), m.variable(_FARTHEST)
     for _ in m.loop(w.robot.line_search_iterations):
         at = length.value
         slope, curvature = _slope(m, w, at, linear, quadratic)

@@ -8,6 +8,7 @@ from typing import Any
 import llvmlite.ir as ir
 
 from legged_ppo.sim.simd.ground import EmittedGround
+from legged_ppo.sim.simd.ground_contacts import ROOM
 from legged_ppo.sim.simd.layout import Contacts, Fields, contact_layout, state_layout, work_layout
 from legged_ppo.sim.simd.llvm_values import (
     F32,
@@ -50,10 +51,16 @@ class LlvmMachine(Emitter):
             return a if mask else b
         return Value(self, self.builder.select(mask.code, self.vector(a), self.vector(b)))
 
-    def minimum(self, a: Value, b: Any) -> Value:
+    def mask(self, value: bool) -> MaskValue:
+        return MaskValue(self, ir.Constant(self.mask_type, [value] * self.lanes))
+
+    def is_mask(self, value: Any) -> bool:
+        return isinstance(value, MaskValue)
+
+    def minimum(self, a: Any, b: Any) -> Any:
         return self.select(a < b, a, b)
 
-    def maximum(self, a: Value, b: Any) -> Value:
+    def maximum(self, a: Any, b: Any) -> Any:
         return self.select(a > b, a, b)
 
     def absolute(self, a: Value) -> Value:
@@ -99,10 +106,10 @@ class LlvmMachine(Emitter):
         bits = builder.xor(builder.bitcast(a.code, self.int_type), sign)
         return Value(self, builder.bitcast(bits, self.float_type))
 
-    def _unary(self, name: str, a: Value) -> Value:
+    def _unary(self, name: str, a: Any) -> Value:
         kind = ir.FunctionType(self.float_type, [self.float_type])
         function = self._intrinsic(f"llvm.{name}.v{self.lanes}f32", kind)
-        return Value(self, self.builder.call(function, [a.code], fastmath=FLAGS))
+        return Value(self, self.builder.call(function, [self.vector(a)], fastmath=FLAGS))
 
     def _intrinsic(self, name: str, kind: ir.FunctionType) -> Any:
         known = self.module.globals.get(name)
@@ -111,15 +118,18 @@ class LlvmMachine(Emitter):
     # Tables and variables
 
     def gather(self, table: Any, position: Value) -> Value:
-        """One load a lane; `table` is a pointer to floats."""
-        places = self.builder.fptosi(position.code, self.int_type)
-        result = ir.Constant(self.float_type, ir.Undefined)
-        for lane in range(self.lanes):
-            place = self.builder.extract_element(places, I32(lane))
-            address = self.builder.gep(table, [place], source_etype=F32)
-            entry = self.builder.load(address, typ=F32, align=4)
-            result = self.builder.insert_element(result, entry, I32(lane))
-        return Value(self, result)
+        """`table` is a pointer to floats."""
+        builder, lanes = self.builder, self.lanes
+        places = builder.fptosi(position.code, self.int_type)
+        addresses = builder.gep(table, [places], source_etype=F32)
+        addresses.type = ir.VectorType(POINTER, lanes)  # llvmlite derives a scalar's type
+        kind = [addresses.type, I32, self.mask_type, self.float_type]
+        function = self._intrinsic(
+            f"llvm.masked.gather.v{lanes}f32.v{lanes}p0", ir.FunctionType(self.float_type, kind)
+        )
+        everywhere = self.mask(True).code
+        nothing = ir.Constant(self.float_type, [0.0] * lanes)
+        return Value(self, builder.call(function, [addresses, I32(4), everywhere, nothing]))
 
     def variable(self, value: Any) -> StackVariable:
         return StackVariable(self, value)
@@ -222,7 +232,7 @@ class LlvmMachine(Emitter):
 
 def most_contacts(robot: Robot) -> int:
     """Contacts that a group of robots has room for."""
-    return 4 * sum(1 + (c.half_length > 0) for c in robot.colliders)
+    return ROOM * len(robot.colliders)
 
 
 def work_vectors(robot: Robot, lanes: int) -> int:

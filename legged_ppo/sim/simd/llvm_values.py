@@ -57,6 +57,10 @@ class Emitter:
         address = self.builder.gep(table, [I32(index)], source_etype=F32)
         return self.splat(self.builder.load(address, typ=F32, align=4))
 
+    def load_index(self, table: Any, index: int) -> IndexValue:
+        """An entry of a table of integers."""
+        return IntegerMemory(self, table)[index]
+
     def global_table(self, kind: Any, values: Sequence[Any]) -> Any:
         """A constant array of the module; equal ones are shared."""
         key = (str(kind), *values)

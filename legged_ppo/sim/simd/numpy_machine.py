@@ -53,6 +53,12 @@ class NumpyMachine:
     def select(self, mask: Any, a: Any, b: Any) -> Any:
         return np.where(mask, a, b)
 
+    def mask(self, value: bool) -> Any:
+        return np.bool_(value)
+
+    def is_mask(self, value: Any) -> bool:
+        return isinstance(value, np.bool_) or getattr(value, "dtype", None) == np.bool_
+
     def minimum(self, a: Any, b: Any) -> Any:
         return np.where(np.less(a, b), a, b)
 
@@ -78,7 +84,7 @@ class NumpyMachine:
         return float(index)
 
     def gather(self, table: np.ndarray, position: Any) -> Any:
-        return table[np.asarray(position).astype(np.int64)]
+        return np.ravel(table)[np.asarray(position).astype(np.int64)]
 
     def variable(self, value: Any) -> Cell:
         return Cell(value)

@@ -36,7 +36,7 @@ def solve_constraints(m: Machine, w: Workspace) -> None:
         small = 0.5 * decrement < w.work.inertia_trace[0] * w.robot.tolerance
         arrived = _step_rows(m, w) | small  # its step is paid for, so it is taken
         searching = live.value & ~arrived
-        length = m.variable(m.select(arrived, 1.0, 1.0))
+        length = m.variable(1.0)
         for _ in m.when(m.any(searching)):
             arrow.multiply_inertia(w, w.work.direction, w.work.mass_direction)
             line_search(m, w, searching, length)
@@ -73,7 +73,7 @@ def _warm_start(m: Machine, w: Workspace) -> None:
 
 def _step_rows(m: Machine, w: Workspace) -> Mask:
     """Fill the rows' change along `direction`; true where a full step leaves all rows as active as they are."""
-    changed = m.variable(w.work.inertia_trace[0] < 0.0)  # false
+    changed = m.variable(m.mask(False))
     for k in m.loop(w.count.value):
         c = w.contacts[k]
         step = edges(c, contact_rate(w, c, w.work.direction, w.contacts.leg[k]))

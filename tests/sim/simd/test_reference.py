@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import mujoco
 import numpy as np
 import pytest
-from motions import MOTIONS, Moment, contacts, moment, stepped
+from motions import MOTIONS, contacts, moment
+from reference_physics import constants, differences
 
 from legged_ppo.config.schema import RobotConfig, SimConfig, TerrainConfig
 from legged_ppo.robots.spec import RobotSpec, load_robot
 from legged_ppo.sim.model import build_model
-from legged_ppo.sim.simd.ground import Ground
-from legged_ppo.sim.simd.numpy_machine import NumpyMachine, Rows, numpy_workspace
 from legged_ppo.sim.simd.parameters import Parameters
-from legged_ppo.sim.simd.plane import plane_contacts
-from legged_ppo.sim.simd.robot import Robot, read_robot
-from legged_ppo.sim.simd.substep import control_step
-from legged_ppo.sim.simd.workspace import Workspace
 from legged_ppo.terrain.grid import build_terrain
 
 ROBOTS = 12
@@ -35,41 +29,6 @@ def exact_model(spec: RobotSpec, integrator: str) -> mujoco.MjModel:
     return build_model(spec, partial(plane.add_to, column=0), config)
 
 
-def constants(model: mujoco.MjModel, spec: RobotSpec) -> Robot:
-    feet = [model.geom(name).id for name in spec.config.foot_geoms]
-    return read_robot(model, model.body(spec.config.base_body).id, feet)
-
-
-def reference(model: mujoco.MjModel, spec: RobotSpec, start: Moment) -> Workspace:
-    """Robots in these states; joints of the model and of the task must have the same order."""
-    robot, count = constants(model, spec), len(start.qpos)
-    w = numpy_workspace(robot, count, Ground(), most_contacts=2 * len(robot.colliders))
-    for name, values in Parameters(model, robot, spec).nominal(count).items():
-        getattr(w.state, name).write(0, list(values.T))
-    columns = robot.columns(list(range(1, model.njnt)))
-    base = list(range(6))
-    rows(w, "qpos")[[*base, 6, *(7 + c for c in columns)]] = start.qpos.T
-    rows(w, "qvel")[[*base, *(6 + c for c in columns)]] = start.qvel.T
-    rows(w, "warmstart")[[*base, *(6 + c for c in columns)]] = start.warmstart.T
-    rows(w, "target")[columns] = start.targets.T
-    return w
-
-
-def rows(w: Workspace, name: str) -> Any:
-    """[length, N], the memory itself."""
-    return cast(Rows, getattr(w.state, name)).array
-
-
-def largest_difference(model: mujoco.MjModel, spec: RobotSpec, start: Moment, n: int) -> float:
-    """Of all velocities [m/s, rad/s], after n substeps."""
-    w = reference(model, spec, start)
-    control_step(NumpyMachine(), w, plane_contacts, n)
-    _, qvel = stepped(model, start, n)
-    columns = w.robot.columns(list(range(1, model.njnt)))
-    ours = rows(w, "qvel")[[*range(6), *(6 + c for c in columns)]]
-    return float(np.abs(ours.T - qvel).max())
-
-
 @pytest.fixture(scope="module")
 def go2(robot_config: Callable[[str], RobotConfig]) -> RobotSpec:
     return load_robot(robot_config("go2"))
@@ -81,9 +40,9 @@ def test_velocities_equal_mujocos(go2: RobotSpec, motion: str, integrator: str) 
     model = exact_model(go2, integrator)
     start = moment(model, go2.default_joint_pos, motion, STANDING)
     if motion == "walk":
-        assert contacts(model, start).mean() > 0.5
+        assert (contacts(model, start) > 0).any()
     for substeps in (1, 5, 20):
-        assert largest_difference(model, go2, start, substeps) < 1e-9
+        assert differences(model, go2, start, substeps).max() < 1e-9
 
 
 def test_inverse_weights_equal_mujocos(go2: RobotSpec) -> None:
@@ -154,6 +113,6 @@ def test_a_robot_of_unequal_legs_and_odd_frames_equals_mujocos(
 ) -> None:
     model = exact_model(odd, integrator)
     start = moment(model, odd.default_joint_pos, motion, STANDING + np.array([0.0, 0.0, 0.1]))
-    assert contacts(model, start).mean() > 0.5
+    assert (contacts(model, start) > 0).any()
     for substeps in (1, 20):
-        assert largest_difference(model, odd, start, substeps) < 1e-9
+        assert differences(model, odd, start, substeps).max() < 1e-9

@@ -1,0 +1,170 @@
+"""Contacts of all colliders with boxes, height fields and the plane of the cell that each robot's collider is
+in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from legged_ppo.sim.simd.boxes import Box, capsule_box, sphere_box
+from legged_ppo.sim.simd.contacts import Colliders, rotation_of
+from legged_ppo.sim.simd.height_fields import Field, sphere_field
+from legged_ppo.sim.simd.machine import Index, Machine, Mask, Number, Vector
+from legged_ppo.sim.simd.spatial import add, scale, subtract, times
+from legged_ppo.sim.simd.touches import Touches
+from legged_ppo.sim.simd.workspace import Workspace
+
+ROOM = 6
+"""Touches of one collider of a robot that become contacts."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a terrain is made of, besides planes."""
+
+    boxes: bool
+    fields: bool
+
+
+def box_contacts(m: Machine, w: Workspace) -> None:
+    """Contacts with planes and boxes."""
+    _contacts(m, w, Kind(boxes=True, fields=False))
+
+
+def field_contacts(m: Machine, w: Workspace) -> None:
+    """Contacts with planes and height fields."""
+    _contacts(m, w, Kind(boxes=False, fields=True))
+
+
+def mixed_contacts(m: Machine, w: Workspace) -> None:
+    """Contacts with planes, boxes and height fields."""
+    _contacts(m, w, Kind(boxes=True, fields=True))
+
+
+def _contacts(m: Machine, w: Workspace, kind: Kind) -> None:
+    table = Colliders(m, w)
+    spheres = sum(c.half_length == 0.0 for c in w.robot.colliders)
+    rotation, base = rotation_of(w), w.state.qpos.read(0, 3)
+    for i in m.loop(spheres):
+        centre = add(base, times(rotation, w.work.collider_centre.read(3 * i, 3)))
+        cell = _cell(m, w, centre)
+        low = centre[2] - table.radius[i] < m.gather(w.ground.cell_high, cell)
+        for _ in m.when(m.any(low)):
+            touches = Touches(m, ROOM)
+            _sphere(m, w, kind, table, i, centre, cell, touches)
+            touches.add_contacts(w, table, i)
+    for k in m.loop(len(w.robot.colliders) - spheres):
+        i = k + spheres
+        centre = add(base, times(rotation, w.work.collider_centre.read(3 * i, 3)))
+        axis = times(rotation, w.work.collider_axis.read(3 * i, 3))
+        half = scale(axis, table.half_length[i])
+        cell = _cell(m, w, centre)
+        lowest = centre[2] - m.absolute(half[2]) - table.radius[i]
+        for _ in m.when(m.any(lowest < m.gather(w.ground.cell_high, cell))):
+            touches = Touches(m, ROOM)
+            _capsule(m, w, kind, table, i, centre, axis, half, cell, touches)
+            touches.add_contacts(w, table, i)
+
+
+def _cell(m: Machine, w: Workspace, position: Vector) -> Number:
+    """Number of the cell at a position; the nearest one outside."""
+    ground = w.ground
+    i = m.floor((position[0] - ground.x) * ground.inverse_cell)
+    j = m.floor((position[1] - ground.y) * ground.inverse_cell)
+    # In this order a NaN becomes a cell too.
+    i = m.minimum(m.maximum(i, 0.0), ground.last_x)
+    j = m.minimum(m.maximum(j, 0.0), ground.last_y)
+    return i * (ground.last_y + 1.0) + j
+
+
+def _sphere(
+    m: Machine,
+    w: Workspace,
+    kind: Kind,
+    table: Colliders,
+    i: Index,
+    centre: Vector,
+    cell: Number,
+    touches: Touches,
+) -> None:
+    radius = table.radius[i]
+    _plane(m, w, centre, radius, None, cell, touches)
+    if kind.boxes:
+        room = w.ground.near_room
+        for k in m.loop(room):
+            box = _box(m, w, w.ground.near_boxes, cell * m.broadcast(room) + m.broadcast(k))
+            if m.leave(m.none(box.exists)):
+                break
+            sphere_box(m, box, centre, radius, m.mask(True), touches)
+    if kind.fields:
+        _field(m, w, centre, radius, cell, w.ground.sphere_span, touches)
+
+
+def _capsule(
+    m: Machine,
+    w: Workspace,
+    kind: Kind,
+    table: Colliders,
+    i: Index,
+    centre: Vector,
+    axis: Vector,
+    half: Vector,
+    cell: Number,
+    touches: Touches,
+) -> None:
+    radius = table.radius[i]
+    ends = [add(centre, half), subtract(centre, half)]
+    for end in ends:
+        _plane(m, w, end, radius, axis, cell, touches)
+    if kind.boxes:
+        room = w.ground.far_room
+        for k in m.loop(room):
+            box = _box(m, w, w.ground.far_boxes, cell * m.broadcast(room) + m.broadcast(k))
+            if m.leave(m.none(box.exists)):
+                break
+            capsule_box(m, box, centre, half, radius, m.mask(True), touches)
+    if kind.fields:
+        for end in ends:
+            own_cell = _cell(m, w, end)
+            _field(m, w, end, radius, own_cell, w.ground.capsule_span, touches)
+
+
+def _plane(
+    m: Machine,
+    w: Workspace,
+    centre: Vector,
+    radius: Number,
+    axis: Vector | None,
+    cell: Number,
+    touches: Touches,
+) -> None:
+    distance = centre[2] - m.gather(w.ground.cell_plane, cell) - radius
+    touch = distance < 0.0
+    for _ in m.when(m.any(touch)):
+        touches.add(touch, distance, [0.0, 0.0, 1.0], centre, axis)
+
+
+def _box(m: Machine, w: Workspace, lists: object, place: Number) -> Box:
+    """The box at a place of the cells' lists."""
+    number = m.gather(lists, place)
+    exists: Mask = number >= 0.0
+    start = m.maximum(number, 0.0) * 6.0
+    numbers = [m.gather(w.ground.boxes, start + float(i)) for i in range(6)]
+    return Box(exists, numbers[:3], numbers[3:])
+
+
+def _field(
+    m: Machine,
+    w: Workspace,
+    centre: Vector,
+    radius: Number,
+    cell: Number,
+    span: Index,
+    touches: Touches,
+) -> None:
+    number = m.gather(w.ground.cell_field, cell)
+    exists: Mask = number >= 0.0
+    for _ in m.when(m.any(exists)):
+        start = m.maximum(number, 0.0) * 6.0
+        numbers = [m.gather(w.ground.fields, start + float(i)) for i in range(6)]
+        field = Field(exists, *numbers)
+        sphere_field(m, field, w.ground.heights, span, centre, radius, touches)
