@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imageio.v2 as imageio
 import pytest
 
 from legged_ppo import evaluate, load_config, load_policy, train
@@ -148,6 +149,26 @@ def test_a_policy_is_not_evaluated_on_other_observations_than_it_was_trained_wit
         assert command([*more, "extensions=[my_point]"]) == 2
         error = capsys.readouterr().err
         assert error.startswith("error: size of position of point: got None, expected 1")
+
+
+def test_a_custom_environment_with_images_is_recorded_at_its_own_speed(
+    recipe: str, write_module: Write, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = """
+    render_fps = 10.0
+
+    def render(self):
+        return torch.full((16, 16, 3), int(self.x[1, 0]), dtype=torch.uint8).numpy()
+
+    def state_dict(self):"""
+    write_module("my_point", SOURCE.replace("\n    def state_dict(self):", drawn))
+    few = ["training.report=false", "training.total_timesteps=128"]
+    assert train_cli.main(["--config", recipe, "--device", "cpu", *few]) == 0
+    record = ["--video", "a.mp4", "--gif", "a.gif", "--gif-fps", "5", "--episodes", "2"]
+    assert play_cli.main([*record, "extensions=[my_point]"]) == 0
+    assert "recorded a mean return of -" in capsys.readouterr().out
+    frames = imageio.mimread("a.mp4", memtest=False)
+    assert len(frames) == 40 and imageio.get_reader("a.mp4").get_meta_data()["fps"] == 10.0
 
 
 WALKER = """
