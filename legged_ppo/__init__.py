@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from legged_ppo.evaluation.task import make_env
     from legged_ppo.evaluation.trained_policy import TrainedPolicy, evaluate, load_policy
     from legged_ppo.training.run import train
+    from legged_ppo.viewer.recording import record
 
 __version__ = "0.1.0"
-__all__ = ["TrainedPolicy", "evaluate", "load_config", "load_policy", "make_env", "train"]
+__all__ = ["TrainedPolicy", "evaluate", "load_config", "load_policy", "make_env", "record", "train"]
 
 _MODULES = {
     "TrainedPolicy": "evaluation.trained_policy",
@@ -23,6 +24,7 @@ _MODULES = {
     "load_config": "config.loading",
     "load_policy": "evaluation.trained_policy",
     "make_env": "evaluation.task",
+    "record": "viewer.recording",
     "train": "training.run",
 }
 

@@ -16,9 +16,7 @@ from legged_ppo.viewer.cameras import CAMERAS
 from legged_ppo.viewer.gl_backend import has_display
 
 if TYPE_CHECKING:
-    from legged_ppo.config.schema import Config
-    from legged_ppo.evaluation.task import Task
-    from legged_ppo.models.actor_critic import ActorCritic
+    from legged_ppo.evaluation.trained_policy import TrainedPolicy
 
 _SIZE = "800x450"
 
@@ -102,32 +100,32 @@ def _run(arguments: argparse.Namespace) -> int:
     policy = options.load(arguments)
     print(f"{policy.path}: {policy.env_steps:,} environment steps")
     try:
-        return _play(policy.network, policy.config, arguments)
+        return _play(policy, arguments)
     except VideoError as error:
         print(f"error: {error}", file=sys.stderr)
         return command_line.EXIT_FAILURE
 
 
-def _play(policy: ActorCritic, config: Config, arguments: argparse.Namespace) -> int:
+def _play(policy: TrainedPolicy, arguments: argparse.Namespace) -> int:
     from legged_ppo.evaluation.task import RobotTask, task_of
     from legged_ppo.reports.tables import figures_table, print_tables
 
-    task = task_of(config)
+    task = task_of(policy.config)
     robots = isinstance(task, RobotTask)
     if arguments.video or arguments.gif:
-        if _record(policy, task, arguments):
+        if _record(policy, arguments):
             return 0
     elif robots and has_display(os.environ):
-        return _view(policy, config, arguments)
+        return _view(policy, arguments)
     if robots:
-        return _print_episodes(policy, config, arguments)
+        return _print_episodes(policy, arguments)
     episodes, seed = arguments.episodes or 5, arguments.seed
-    result = task.evaluate(policy, episodes, seed, stochastic=arguments.stochastic)
+    result = task.evaluate(policy.network, episodes, seed, stochastic=arguments.stochastic)
     print_tables(figures_table(result))
     return 0
 
 
-def _record(policy: ActorCritic, task: Task, arguments: argparse.Namespace) -> bool:
+def _record(policy: TrainedPolicy, arguments: argparse.Namespace) -> bool:
     """True when the recording was made; else one line names what is missing."""
     from legged_ppo.viewer.gl_backend import RenderingUnavailable
     from legged_ppo.viewer.recording import record
@@ -137,7 +135,6 @@ def _record(policy: ActorCritic, task: Task, arguments: argparse.Namespace) -> b
     try:
         recorded = record(
             policy,
-            task,
             paths,
             episodes=arguments.episodes or 1,
             seed=arguments.seed,
@@ -156,13 +153,13 @@ def _record(policy: ActorCritic, task: Task, arguments: argparse.Namespace) -> b
     return True
 
 
-def _print_episodes(policy: ActorCritic, config: Config, arguments: argparse.Namespace) -> int:
+def _print_episodes(policy: TrainedPolicy, arguments: argparse.Namespace) -> int:
     from legged_ppo.evaluation.evaluator import collect_episodes
     from legged_ppo.reports.tables import episodes_table, print_tables
 
     episodes, terrain = collect_episodes(
-        policy,
-        config,
+        policy.network,
+        policy.config,
         arguments.episodes or 5,
         arguments.seed,
         stochastic=arguments.stochastic,
@@ -173,12 +170,12 @@ def _print_episodes(policy: ActorCritic, config: Config, arguments: argparse.Nam
     return 0
 
 
-def _view(policy: ActorCritic, config: Config, arguments: argparse.Namespace) -> int:
+def _view(policy: TrainedPolicy, arguments: argparse.Namespace) -> int:
     from legged_ppo.viewer.native import view
 
     view(
-        policy,
-        config,
+        policy.network,
+        policy.config,
         episodes=arguments.episodes,
         seconds=arguments.seconds,
         camera=arguments.camera,

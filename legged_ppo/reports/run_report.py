@@ -14,6 +14,7 @@ from typing import Any
 import legged_ppo
 from legged_ppo.config.extensions import importing
 from legged_ppo.evaluation.task import task_of
+from legged_ppo.evaluation.trained_policy import TrainedPolicy
 from legged_ppo.reports.plots import plot_learning_curves
 from legged_ppo.reports.tables import as_lines, figures_table, gait_tables
 from legged_ppo.reports.terrain_report import write_terrain_report
@@ -35,7 +36,8 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
     Writes evaluation.json, evaluation.html, plots/learning_curves.png and videos/best.mp4 into
     `run_dir`. Without an OpenGL back end the video is left out and a line says what to install.
     """
-    policy, config, counters = read_policy(checkpoint)
+    network, config, counters = read_policy(checkpoint)
+    policy = TrainedPolicy(network, config, counters["env_steps"], checkpoint)
     evaluation = run_dir / "evaluation.json"
     curves = run_dir / "plots" / "learning_curves.png"
     plot_learning_curves(run_dir / "metrics.jsonl", curves)
@@ -43,7 +45,7 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
     video.parent.mkdir(exist_ok=True)
     _log.info("evaluating %s over %d episodes", _shown(checkpoint), episodes)
     task = task_of(config)
-    result = task.evaluate(policy, episodes, seed) | task.evaluate_gait(policy, episodes, seed)
+    result = task.evaluate(network, episodes, seed) | task.evaluate_gait(network, episodes, seed)
     figures: list[str] = [_shown(evaluation)]
     script: Sequence[Segment] = ()
     if "terrain" in result:
@@ -51,17 +53,17 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
         page = run_dir / "evaluation.html"
         write_terrain_report(page, checkpoint, result)
         figures.append(_shown(page))
-    write_evaluation(evaluation, checkpoint, counters["env_steps"], result)
+    write_evaluation(evaluation, checkpoint, policy.env_steps, result)
     tables = [figures_table(result), *gait_tables(result)]
     _log.info("recording %s", _shown(video))
     try:
-        record(policy, task, [video], seed=seed, script=script)
+        record(policy, [video], seed=seed, script=script)
         video_line = f"video        {_shown(video)}"
     except (RenderingUnavailable, VideoError) as error:
         video_line = f"video        {error}"
     return [
         *(line for table in tables for line in as_lines(table)),
-        f"checkpoint   {_shown(checkpoint)} ({counters['env_steps']:,} steps)",
+        f"checkpoint   {_shown(checkpoint)} ({policy.env_steps:,} steps)",
         f"figures      {', '.join(figures)}",
         f"curves       {_shown(curves)}",
         video_line,

@@ -14,7 +14,8 @@ import torch
 from legged_ppo.errors import ConfigError
 from legged_ppo.evaluation.returns import check_fit, step_limit, unfinished_line
 from legged_ppo.evaluation.rollout import rollout
-from legged_ppo.evaluation.task import ReturnsTask, Task
+from legged_ppo.evaluation.task import ReturnsTask, task_of
+from legged_ppo.evaluation.trained_policy import TrainedPolicy
 from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
@@ -27,9 +28,8 @@ _log = logging.getLogger(__name__)
 
 
 def record(
-    policy: ActorCritic,
-    task: Task,
-    paths: Sequence[Path],
+    policy: TrainedPolicy,
+    paths: Sequence[str | Path],
     *,
     episodes: int = 1,
     seed: int = 0,
@@ -42,9 +42,11 @@ def record(
     size: tuple[int, int] = SIZE,
     camera: str = "follow",
 ) -> str:
-    """Record `episodes` to MP4 and GIF files; returns their length or, of `ReturnsTask`, their mean return.
+    """Record episodes to MP4 and GIF files; returns their length or, of `ReturnsTask`, their mean return.
 
     Args:
+        policy: of `load_policy`; its config is the environment.
+        paths: files whose suffix decides their kind.
         gif_fps: frames per second of a GIF; None: its default.
         command, place, script, size, camera: of robots, as in `render_episodes`.
         seconds: of robots, in place of `episodes`.
@@ -53,11 +55,12 @@ def record(
         RenderingUnavailable: the environment has no images, or no OpenGL back end works.
         VideoError: a file cannot be written.
     """
+    task, files = task_of(policy.config), [Path(path) for path in paths]
     if isinstance(task, ReturnsTask):
         mean = record_images(
-            policy,
+            policy.network,
             task,
-            paths,
+            files,
             episodes=episodes,
             seed=seed,
             stochastic=stochastic,
@@ -65,10 +68,10 @@ def record(
         )
         return f"a mean return of {mean:.1f}"
     recorded = render_episodes(
-        policy,
-        task.config,
-        paths,
-        seconds=seconds or episodes * task.config.task.episode_length_s,
+        policy.network,
+        policy.config,
+        files,
+        seconds=seconds or episodes * policy.config.task.episode_length_s,
         command=command,
         script=script,
         place=place,
