@@ -1,4 +1,4 @@
-"""Collector: the policy acts in the environment and the buffer fills; one robot's step, top to bottom."""
+"""Collector: fills a rollout buffer with steps of the policy in the environment."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Collector(OwnedState):
 
     Args:
         generator: source of the actions' randomness, on the environment's device.
-        precision: context of every network pass (the same as the update's).
-        mirror_actions: what is done to sampled actions and their log-probabilities before they are recorded and
+        precision: context of every forward pass (the same as the update's).
+        mirror_actions: applied to the sampled actions and their log-probabilities before they are stored and
             executed.
     """
 
@@ -37,7 +37,7 @@ class Collector(OwnedState):
         mirror_actions: Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
         | None = None,
     ) -> None:
-        self.env, self.policy, self._couple = env, policy, mirror_actions
+        self.env, self.policy, self._mirror_actions = env, policy, mirror_actions
         self._generator, self._precision = generator, precision
         self.obs: Observations = {name: group.clone() for name, group in env.reset().items()}
         self.state = policy.initial_state(env.num_envs, env.device)
@@ -64,8 +64,8 @@ class Collector(OwnedState):
                 distribution, values, state = self.policy.step(obs, state, starts)
             actions = distribution.sample(self._generator)
             log_probs = distribution.log_prob(actions)
-            if self._couple is not None:
-                actions, log_probs = self._couple(actions, log_probs)
+            if self._mirror_actions is not None:
+                actions, log_probs = self._mirror_actions(actions, log_probs)
             buffer.store_action(t, actions, log_probs, values)
             result, nonfinite = _finite(self.env.step(actions))
             final_values = values
@@ -104,10 +104,10 @@ class Collector(OwnedState):
 
 
 def _finite(result: StepResult) -> tuple[StepResult, torch.Tensor]:
-    """The step with finite numbers alone, and the count of environments whose were not.
+    """The step with non-finite numbers removed, and the number of environments that had any.
 
-    Their reward becomes 0, the entries of their observations that are not finite become 0, and their
-    episode counts as terminated, so that nothing is bootstrapped and the recurrent state is cleared.
+    Their reward and the non-finite entries of their observations become 0, and their episode counts as
+    terminated, so that no value is bootstrapped and the recurrent state is zeroed.
     """
     sound = result.reward.isfinite()
     for group in result.obs.values():

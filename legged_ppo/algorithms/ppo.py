@@ -44,9 +44,9 @@ class PPO(OwnedState):
 
     Args:
         generator: source of the minibatches' order, on the policy's device.
-        mirror: of the actions; with it the second half of a buffer's environments are the mirrored twins of
-            the first, and `symmetry` says what is learned from them.
-        recorder: records optimizer steps, which are then replayed; None runs each as it is.
+        mirror: reflection of actions; with it the second half of a buffer's environments are mirrored copies of
+            the first, and `symmetry` selects what is learned from them.
+        recorder: records optimizer steps as CUDA graphs, which are then replayed; None runs each eagerly.
     """
 
     owned = ("learning_rate", "_entropy_coef", "_skip")
@@ -75,10 +75,10 @@ class PPO(OwnedState):
             capturable=self._on_gpu,
         )
         self._skip = torch.zeros((), device=generator.device)
-        # Read by torch's fused optimizers: at 1 a step leaves parameters and state as they are.
+        # torch's fused optimizers read it: at 1 a step leaves parameters and moments unchanged.
         self.optimizer.found_inf = self._skip  # type: ignore[attr-defined]
         self.learning_rate = torch.full_like(self._skip, config.learning_rate, dtype=torch.float64)
-        """scalar float64, on the device, where the adaptive rule computes it without Python waiting"""
+        """scalar float64 on the device, where the adaptive rule computes it without synchronisation"""
         self._entropy_coef = torch.zeros((), device=generator.device)
         self._captured: tuple[RolloutBuffer, Captured] | None = None
 
@@ -90,7 +90,7 @@ class PPO(OwnedState):
 
         Args:
             next_value: [N], value of the observation after the rollout's last step.
-            progress: share of the run that is done, in [0, 1].
+            progress: completed share of the run, in [0, 1].
 
         Returns:
             metrics; tensors are scalars on the device, to be read once an iteration.
@@ -133,7 +133,7 @@ class PPO(OwnedState):
         return metrics
 
     def minibatches_per_epoch(self, buffer: RolloutBuffer) -> int:
-        """As configured, or so many that each has about `sequences_per_minibatch` chunks."""
+        """`num_minibatches`, or the number that gives each about `sequences_per_minibatch` chunks."""
         total = buffer.num_chunks * buffer.learned_envs
         wanted = self.config.sequences_per_minibatch
         return max(1, round(total / wanted)) if wanted else self.config.num_minibatches
@@ -145,18 +145,20 @@ class PPO(OwnedState):
         return distribution, values
 
     def state_dict(self) -> dict[str, Any]:
+        """The optimizer's state and the learning rate."""
         return {
             "optimizer": self.optimizer.state_dict(),
             "learning_rate": float(self.learning_rate),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        # The hyperparameters are this run's: it may ask for another decay, or be on another device.
+        """Restore what `state_dict` returned; hyperparameters other than the learning rate stay this run's."""
+        # This run may use another weight decay or another device.
         groups = self.optimizer.state_dict()["param_groups"]
         moments = state["optimizer"]["state"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
         self.learning_rate.fill_(state["learning_rate"])
-        self._captured = None  # it reads the moments' old memory
+        self._captured = None  # its graphs have the addresses of the old moments
 
     @property
     def _on_gpu(self) -> bool:
@@ -201,11 +203,11 @@ class PPO(OwnedState):
             distribution, losses = self._evaluate_losses(buffer.gather(part))
             total = losses.total
             if self._mirror is not None:
-                twins = buffer.gather(part + buffer.learned_envs)
-                twin_distribution, twin_losses = self._evaluate_losses(twins)
+                copies = buffer.gather(part + buffer.learned_envs)
+                mirrored, mirrored_losses = self._evaluate_losses(copies)
                 if c.symmetry == "augmentation":
-                    total = (total + twin_losses.total) / 2
-                loss = mirror_loss(distribution.mode, twin_distribution.mode, self._mirror)
+                    total = (total + mirrored_losses.total) / 2
+                loss = mirror_loss(distribution.mode, mirrored.mode, self._mirror)
                 total = total + c.symmetry_coef * loss
                 asymmetry += loss.detach() * share
             with matmul_precision(c.precision):
@@ -214,7 +216,7 @@ class PPO(OwnedState):
             metrics += losses.metrics * share
         if distributed.world_size() > 1:
             gradients = [p.grad for p in self.parameters if p.grad is not None]
-            # The loss with them: all ranks skip the same steps.
+            # The loss is averaged too, so that all ranks skip the same steps.
             outside_graph(partial(distributed.average_, [*gradients, loss_sum]))
         norm = nn.utils.clip_grad_norm_(self.parameters, c.max_grad_norm)
         for group in self.optimizer.param_groups:
@@ -238,8 +240,8 @@ class PPO(OwnedState):
         return distribution, losses
 
     def _after_epoch(self, metrics: torch.Tensor, desired_kl: float) -> bool:
-        """Adapt the learning rate; True when the epochs must stop. Waits for the device only where
-        `target_kl` is set."""
+        """Adapt the learning rate; True if no further epoch is to follow. Synchronises with the device only
+        if `target_kl` is set."""
         c = self.config
         if c.schedule != "adaptive" and c.target_kl is None:
             return False
@@ -252,8 +254,8 @@ class PPO(OwnedState):
 def decayed_and_others(
     parameters: Iterable[nn.Parameter],
 ) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The optimizer's two groups, in its order: weights, and biases and standard deviations, which are
-    not pulled towards 0."""
+    """The optimizer's two parameter groups, in order: weights, which decay, and biases and standard
+    deviations, which do not."""
     parameters = list(parameters)
     return [p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() <= 1]
 

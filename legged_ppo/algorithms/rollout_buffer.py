@@ -1,4 +1,4 @@
-"""RolloutBuffer: T steps of N environments, and the chunks of them that make minibatches."""
+"""RolloutBuffer: T steps of N environments, and minibatches of chunks of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Minibatch:
     log_probs: torch.Tensor
     """[L, B], of the policy that acted"""
     values: torch.Tensor
-    """[L, B], of the critic at that time"""
+    """[L, B], of the critic during the rollout"""
     advantages: torch.Tensor
     """[L, B]"""
     returns: torch.Tensor
@@ -41,8 +41,8 @@ class RolloutBuffer(OwnedState):
 
     Args:
         env_groups: [N] int64, the kind (terrain type) of each environment; every minibatch gets its share of
-            each kind. None for one kind.
-        learned_envs: minibatches are drawn from the first so many environments; None for all.
+            each kind. None: all are of one kind.
+        learned_envs: number of environments, from the first on, that minibatches are drawn from; None for all.
     """
 
     owned = (
@@ -79,7 +79,7 @@ class RolloutBuffer(OwnedState):
     def store_inputs(
         self, t: int, obs: Observations, state: torch.Tensor, starts: torch.Tensor
     ) -> None:
-        """What the policy sees at step t, before it acts."""
+        """Store the inputs of the policy at step t, [N, ...] each."""
         for name, group in obs.items():
             if name not in self.obs:
                 self.obs[name] = group.new_zeros(self.rollout_length, *group.shape)
@@ -93,6 +93,7 @@ class RolloutBuffer(OwnedState):
     def store_action(
         self, t: int, actions: torch.Tensor, log_probs: torch.Tensor, values: torch.Tensor
     ) -> None:
+        """Store the outputs of the policy at step t: actions [N, A], the others [N]."""
         self.actions[t], self.log_probs[t], self.values[t] = actions, log_probs, values
 
     def store_outcome(
@@ -103,18 +104,19 @@ class RolloutBuffer(OwnedState):
         truncated: torch.Tensor,
         final_values: torch.Tensor,
     ) -> None:
+        """Store the results of step t, [N] each; see `gae`."""
         self.rewards[t], self.final_values[t] = rewards, final_values
         self.terminated[t], self.truncated[t] = terminated, truncated
 
     def minibatch_ids(
         self, num_minibatches: int, generator: torch.Generator
     ) -> Iterator[torch.Tensor]:
-        """All chunks once, in a fresh random order, as ids [B] for `gather`; a remainder makes some
-        minibatches larger by one chunk rather than being dropped, and none is empty."""
+        """All chunks once, in a new random order, as ids [B] for `gather`. A remainder is not dropped: some
+        minibatches are larger by one chunk. None is empty."""
         total, learned = self.num_chunks * self.learned_envs, self.learned_envs
         order = torch.randperm(total, generator=generator, device=generator.device)
         if self.env_groups is not None:
-            # By kind, in random order within each; dealt out in turn, every minibatch gets its share.
+            # Sorted by kind, in random order within each; every minibatch takes each count-th of them.
             order = order[torch.argsort(self.env_groups[order % learned], stable=True)]
         order = order // learned * self.num_envs + order % learned
         count = max(1, min(num_minibatches, total))

@@ -56,6 +56,7 @@ class ActorCritic(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the parameters lie."""
         return self.value.weight.device
 
     def initial_state(self, num_envs: int, device: torch.device) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Running observation statistics that stand still while a rollout and its epochs last."""
+"""Running observation statistics that are constant during a rollout and its epochs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from legged_ppo.runtime import distributed
 class RunningNormalizer(nn.Module):
     """Mean and variance of each component of an observation.
 
-    `observe` collects a rollout's moments aside; only `commit`, called once after the update, moves
-    the statistics that `forward` uses. Statistics that move between a rollout and its epochs make
+    `observe` accumulates a rollout's moments separately; only `commit`, called once after the update, changes
+    the statistics that `forward` uses. Statistics that change between a rollout and its epochs make
     the first ratios differ from 1, the field's most costly silent bug (rl_games #371).
+
+    The buffers keep their memory: CUDA graphs of a rollout read and write them.
     """
 
     mean: torch.Tensor
@@ -31,12 +33,12 @@ class RunningNormalizer(nn.Module):
         self.register_buffer("pending", torch.zeros(3, width, dtype=torch.float64))
 
     def forward(self, x: torch.Tensor, columns: slice = slice(None)) -> torch.Tensor:
-        """(x - mean) / std of [..., width], clipped; of some `columns` alone where x has only those."""
+        """(x - mean) / std of [..., width], clipped; x may hold a part of the `columns`."""
         scale = torch.rsqrt(self.var[columns] + 1e-5)
         return ((x - self.mean[columns]) * scale).clamp_(-self.clip, self.clip)
 
     def observe(self, x: torch.Tensor) -> None:
-        """Collect the rows of x [N, width] that are finite."""
+        """Accumulate the rows of x [N, width] that are finite."""
         finite = x.isfinite().all(1, keepdim=True)
         centred = torch.where(finite, x.double() - self.mean, 0.0)
         self.pending[0] += finite.sum()
@@ -44,7 +46,7 @@ class RunningNormalizer(nn.Module):
         self.pending[2] += centred.square().sum(0)
 
     def commit(self) -> None:
-        """Merge what all ranks collected into the statistics (Chan et al., 1979)."""
+        """Merge the moments of all ranks into the statistics (Chan et al., 1979)."""
         distributed.sum_(self.pending)
         new, total, squares = self.pending
         count = self.count + new

@@ -24,11 +24,13 @@ PRIVILEGED, EXTRINSICS, SCANDOTS, IMAGE = "privileged", "extrinsics", "scandots"
 
 
 class Trunk(Protocol):
+    """Features of actor and critic from observations."""
+
     groups: list[str]
     """Observation groups that it reads."""
     state_layers: int
     actor_layers: int
-    """Of the state's layers the first, which the actor reads and writes."""
+    """Number of the state's layers, from the first on, that the actor reads and writes."""
     actor_width: int
     critic_width: int
 
@@ -95,7 +97,7 @@ class MonolithicTrunk(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """See `Trunk`."""
         inputs = self._inputs(obs)
-        memory, after = self._remember(inputs, state, starts)
+        memory, after = self._actor_memory(inputs, state, starts)
         critic_memory = inputs if self.config.critic_memory == "none" else memory
         if self.critic_gru is not None:
             critic_memory, critic_after = self.critic_gru(
@@ -110,7 +112,7 @@ class MonolithicTrunk(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Trunk`."""
         inputs = self._inputs(obs)
-        memory, after = self._remember(inputs, state, starts)
+        memory, after = self._actor_memory(inputs, state, starts)
         return self._features(memory, inputs), after
 
     def _inputs(self, obs: Observations) -> torch.Tensor:
@@ -122,7 +124,7 @@ class MonolithicTrunk(nn.Module):
             parts.append(self.image_encoder(obs[IMAGE]))
         return torch.cat(parts, dim=-1)
 
-    def _remember(
+    def _actor_memory(
         self, inputs: torch.Tensor, state: torch.Tensor, starts: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """The actor's GRU; without layers the inputs pass through."""

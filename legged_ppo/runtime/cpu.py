@@ -1,4 +1,4 @@
-"""What the CPU of this machine can do, and how this process keeps its memory."""
+"""Features of this machine's CPU, and how malloc keeps memory."""
 
 from __future__ import annotations
 
@@ -20,19 +20,20 @@ def _words() -> frozenset[str]:
 
 
 def is_amd() -> bool:
+    """Whether the CPU is from AMD."""
     return "AuthenticAMD" in _words()
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether it has instructions for products of bfloat16; without them they are slower than float32's."""
+    """Whether the CPU has instructions for bfloat16 products; without them they are slower than float32's."""
     return not _BFLOAT16.isdisjoint(_words())
 
 
 def keep_freed_memory() -> None:
-    """Let malloc give nothing back to the system, where the C library is glibc.
+    """Configure glibc's malloc to return no memory to the system; no effect with other C libraries.
 
-    An update allocates and frees the same large tensors again and again. By default they come from the system
-    each time, with a page fault for every 4 KiB of them.
+    Every update allocates and frees the same large tensors. By default each allocation comes from the system,
+    with a page fault for every 4 KiB.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

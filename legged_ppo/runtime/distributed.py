@@ -1,4 +1,4 @@
-"""Several processes, one training: `torchrun --nproc_per_node=K train_phase1.py ...`.
+"""Training in several processes: `torchrun --nproc_per_node=K train_phase1.py ...`.
 
 Each rank simulates its share of the robots; gradients, statistics and metrics are reduced. Without
 torchrun every function here is the identity.
@@ -17,29 +17,31 @@ import torch.distributed as dist
 
 T = TypeVar("T")
 _SEED_STRIDE = 100_003
-"""Between the seeds of two ranks, so that theirs and those of neighbouring runs differ."""
+"""Difference of the seeds of two ranks; larger than that of the seeds of typical runs."""
 
 
 def world_size() -> int:
+    """Number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
+    """Number of this process, from 0."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def is_main() -> bool:
-    """This rank writes and prints."""
+    """Whether this rank writes files and prints."""
     return rank() == 0
 
 
 def local_rank() -> int:
-    """Which of this machine's processes this is."""
+    """Number of this process among those of this machine."""
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def local_world_size() -> int:
-    """How many processes this machine runs."""
+    """Number of processes on this machine."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
@@ -49,17 +51,18 @@ def threads() -> int:
 
 
 def seed_of_rank(seed: int) -> int:
+    """This rank's seed in a run with the given one."""
     return seed + _SEED_STRIDE * rank()
 
 
 @contextlib.contextmanager
 def process_group() -> Iterator[None]:
-    """Join the other processes of torchrun, if there are any, and leave them at the end."""
+    """Scope of the process group of torchrun; without torchrun it does nothing."""
     if int(os.environ.get("WORLD_SIZE", "1")) < 2:
         yield
         return
-    # Functions of this module have the group at import as a default argument. Imported later, by an
-    # optimizer, they would keep the group and its threads past its end: an abort at exit.
+    # Functions of this module take the group at import as a default argument. If an optimizer imported it
+    # later, they would keep the group and its threads alive past its end, which aborts at exit.
     import torch.distributed.nn
 
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
@@ -132,7 +135,7 @@ def gather(state: dict[str, Any]) -> list[dict[str, Any]]:
     torch.save(state, file)
     found: list[bytes] | None = [b""] * world_size() if is_main() else None
     dist.gather_object(file.getvalue(), found)
-    # Else another rank's tensors would come to its GPU, or fail where this machine has fewer.
+    # Without map_location the tensors of another rank would be loaded to its GPU, which may not exist here.
     return [
         torch.load(io.BytesIO(each), map_location="cpu", weights_only=True) for each in found or []
     ]

@@ -1,4 +1,4 @@
-"""`ppo.precision`: how exactly the network multiplies, in rollout and update alike."""
+"""`ppo.precision`: the precision of the network's matrix products, the same in rollout and update."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from legged_ppo.runtime.cpu import multiplies_bfloat16
 
 
 def advice(name: str, device: torch.device) -> str | None:
-    """A line on a precision that costs time here instead of saving it."""
+    """A warning if the precision is slower than float32 on this device; else None."""
     if name == "bfloat16" and device.type == "cpu" and not multiplies_bfloat16():
         return "ppo.precision=bfloat16: this CPU has no instructions for it; float32 is faster"
     return None
 
 
 def network_precision(name: str, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    """For every pass forward through the network."""
+    """Context of every forward pass of the network."""
     if name == "bfloat16":
         return torch.autocast(device.type, torch.bfloat16)
     return matmul_precision(name)
 
 
 def matmul_precision(name: str) -> contextlib.AbstractContextManager[Any]:
-    """For every pass backward: autocast has chosen its types in the pass forward."""
+    """Context of every backward pass, whose types autocast chose in the forward pass."""
     return _tf32() if name == "tf32" else contextlib.nullcontext()
 
 
 @contextlib.contextmanager
 def _tf32() -> Iterator[None]:
-    """Only here: the rotations of the observations are matrix products too."""
+    """A scope, not a global setting: rotations of observations are matrix products too."""
     before = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("high")
     try:

@@ -1,4 +1,4 @@
-"""Lines about work that takes longer than a user expects to wait without one."""
+"""Progress lines of long work."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PERIOD = 10.0
 
 
 class ProgressLines:
-    """Logs `work: 400 of 1,000 steps` every 10 s; work that is done sooner logs nothing.
+    """Logs `work: 400 of 1,000 steps` every 10 s; shorter work logs nothing.
 
     Args:
         log: receives the lines at level INFO.

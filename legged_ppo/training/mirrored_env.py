@@ -42,6 +42,7 @@ class SymmetryAugmentedEnv(Environment):
 
     @property
     def env_groups(self) -> torch.Tensor | None:
+        """See `Environment`."""
         own = self.env.env_groups
         return None if own is None else torch.cat([own, own])
 
@@ -55,9 +56,11 @@ class SymmetryAugmentedEnv(Environment):
         return coupled, log_probs[: self.env.num_envs].repeat(2)
 
     def reset(self) -> Observations:
+        """See `Environment`."""
         return self._with_copies(self.env.reset())
 
     def step(self, actions: torch.Tensor) -> StepResult:
+        """See `Environment`."""
         result = self.env.step(actions[: self.env.num_envs])
         flags = {n: getattr(result, n).repeat(2) for n in ("reward", "terminated", "truncated")}
         return replace(
@@ -68,27 +71,35 @@ class SymmetryAugmentedEnv(Environment):
         )
 
     def set_progress(self, progress: float) -> None:
+        """See `Environment`."""
         self.env.set_progress(progress)
 
     def metrics(self) -> dict[str, torch.Tensor]:
+        """See `Environment`."""
         return self.env.metrics()
 
     def curriculum_report(self) -> dict[str, Any] | None:
+        """See `Environment`."""
         return self.env.curriculum_report()
 
     def state_dict(self) -> dict[str, Any]:
+        """See `Environment`."""
         return self.env.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Environment`."""
         self.env.load_state_dict(state)
 
     def load_levels(self, states: list[dict[str, Any]]) -> None:
+        """See `Environment`."""
         self.env.load_levels(states)
 
     def render(self) -> np.ndarray | None:
+        """See `Environment`."""
         return self.env.render()
 
     def close(self) -> None:
+        """See `Environment`."""
         self.env.close()
 
     def _with_copies(self, obs: Observations) -> Observations:

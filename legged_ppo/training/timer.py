@@ -1,4 +1,4 @@
-"""Stopwatch: how long the parts of an iteration take."""
+"""Stopwatch: durations of the parts of an iteration."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 
 
 class Stopwatch:
-    """Marks in the course of an iteration. On a GPU, whose work Python only queues, a mark is an event that
-    the device records when it gets there; the host waits only in `seconds`.
+    """Marks during an iteration. On a GPU a mark is an event in the queue of the device; the host
+    synchronises only in `seconds`.
 
     Args:
         clock: seconds, read at the marks of a CPU.
@@ -24,6 +24,7 @@ class Stopwatch:
         self._events: list[torch.cuda.Event] = []
 
     def mark(self) -> None:
+        """End one part and begin the next."""
         if self._device.type == "cuda":
             event = torch.cuda.Event(enable_timing=True)
             event.record(torch.cuda.current_stream(self._device))
