@@ -39,6 +39,8 @@ namespace c10::impl { C10_REGISTER_GUARD_IMPL(CUDA, NoOpDeviceGuardImpl<DeviceTy
 """Without it a PyTorch for the CPU refuses to choose a GPU, which its operators do before anything else."""
 OVERRIDES = [
     "training.cuda_graphs=false",
+    "ppo.rollout_length=4",
+    "ppo.bptt_length=2",
     "training.average_decay=0",  # copies of fake networks would read their content
 ]
 EVERYTHING = [
