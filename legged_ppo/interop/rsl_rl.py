@@ -34,6 +34,8 @@ class RslRlEnv(VecEnv):
         self.max_episode_length = env.max_episode_length
         self.cfg = asdict(env.config)
         self._obs = self._pack(env.reset())
+        self._episodes = torch.zeros(len(env.episode_metrics), device=env.device)
+        """Sums of the episode metrics over ended episodes, with exponential forgetting."""
 
     @property
     def episode_length_buf(self) -> torch.Tensor:
@@ -61,9 +63,16 @@ class RslRlEnv(VecEnv):
         return TensorDict(dict(obs), batch_size=[self.num_envs], device=self.device)
 
     def _log(self, info: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Tracking errors of this step, means over the robots."""
+        """Tracking errors of this step, means over the robots; reward terms and outcomes, means over the
+        episodes that ended about within the last episode length (0 before the first end)."""
         means = info["step"] / self.num_envs
-        return {f"/{name}": value for name, value in zip(self.env.step_metrics, means, strict=True)}
+        self._episodes.mul_(1.0 - 1.0 / self.max_episode_length).add_(info["episode"])
+        ended = self._episodes / self._episodes[0].clamp(min=torch.finfo(torch.float32).tiny)
+        figures = zip(self.env.episode_metrics, ended, strict=True)
+        return {
+            **{f"/{name}": v for name, v in zip(self.env.step_metrics, means, strict=True)},
+            **{name: value for name, value in figures if name.startswith("Episode/")},
+        }
 
 
 class FromRslRl(Environment):
@@ -91,7 +100,9 @@ class FromRslRl(Environment):
         self.step_metrics: list[str] = []
         self._returns = torch.zeros(self.num_envs, device=self.device)
         self._lengths = torch.zeros(self.num_envs, device=self.device)
-        self._log: dict[str, torch.Tensor] = {}
+        self._logged: dict[str, list[Any]] = {}
+        """Sum and number of the values that each metric was given since `metrics` was called."""
+        self._means: dict[str, Any] = {}
         self._obs = self._named(obs)
 
     def _first_groups(self) -> dict[str, torch.Tensor]:
@@ -117,7 +128,10 @@ class FromRslRl(Environment):
         ended = dones.bool()
         truncated = ended & extras.get("time_outs", torch.zeros_like(ended)).bool()
         self._obs = self._named(_groups_of(observed, extras, *privileged))
-        self._log = dict(extras.get("log") or extras.get("episode") or {})
+        for name, value in (extras.get("log") or extras.get("episode") or {}).items():
+            entry = self._logged.setdefault(_metric_name(name), [0.0, 0])
+            entry[0] = entry[0] + (value.float().mean() if torch.is_tensor(value) else value)
+            entry[1] += 1
         self._returns += reward
         self._lengths += 1
         over = ended.to(self._returns.dtype)
@@ -134,14 +148,25 @@ class FromRslRl(Environment):
         )
 
     def metrics(self) -> dict[str, torch.Tensor]:
-        """What the environment logged in the last step, means of what is a row."""
-        return {
-            f"Env/{name.strip('/')}": torch.as_tensor(value).float().mean()
-            for name, value in self._log.items()
-        }
+        """Means of what the environment logged since the last call; without a new value the mean before.
+
+        Reward terms are `Episode/rew_<term>`, other figures `Env/<name>`.
+        """
+        self._means |= {name: total / count for name, (total, count) in self._logged.items()}
+        self._logged = {}
+        return {name: torch.as_tensor(value) for name, value in self._means.items()}
 
     def _named(self, groups: dict[str, torch.Tensor]) -> Observations:
         return {ours: groups[theirs].clone() for theirs, ours in self._groups.items()}
+
+
+def _metric_name(name: str) -> str:
+    """Our name of a figure; reward terms are `rew_x` in legged_gym and `Episode_Reward/x` in Isaac Lab."""
+    name = name.strip("/")
+    for prefix in ("Episode/rew_", "Episode_Reward/", "rew_"):
+        if name.startswith(prefix):
+            return f"Episode/rew_{name.removeprefix(prefix)}"
+    return f"Env/{name}"
 
 
 def _groups_of(

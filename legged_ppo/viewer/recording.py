@@ -81,7 +81,7 @@ def record(
         size=size,
         camera=camera,
     )
-    return f"{recorded:.0f} s"
+    return f"{recorded:.3g} s"
 
 
 def record_images(

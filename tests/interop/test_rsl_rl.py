@@ -110,6 +110,61 @@ def test_time_limits_are_reported_and_episodes_start_anew(env: RslRlEnv) -> None
     assert reward.shape == (ROBOTS,) and torch.isfinite(extras["log"]["/Track/lin_vel_error"])
 
 
+def test_the_runner_logs_reward_terms_of_ended_episodes(env: RslRlEnv) -> None:
+    name = "Episode/rew_tracking_lin_vel"
+    log = env.step(torch.zeros(ROBOTS, 12))[3]["log"]
+    lengths = torch.zeros(ROBOTS, dtype=torch.int64)
+    column = env.env.episode_metrics.index(name)
+    sums = torch.zeros(2)
+    for robots in (3, 40):
+        lengths[:robots] = env.max_episode_length - 1
+        env.episode_length_buf = lengths
+        before = env.env.step
+
+        def step(actions: torch.Tensor, before: Any = before) -> Any:
+            result = before(actions)
+            sums.add_(result.info["episode"][[0, column]])
+            return result
+
+        env.env.step = step  # type: ignore[method-assign]
+        log = env.step(torch.zeros(ROBOTS, 12))[3]["log"]
+        env.env.step = before  # type: ignore[method-assign]
+    assert sums[0] == 43
+    torch.testing.assert_close(log[name], sums[1] / sums[0], rtol=0.02, atol=0.0)
+
+
+def test_what_an_environment_logs_becomes_metrics() -> None:
+    foreign = Drifting(1)
+    env = FromRslRl(foreign)
+    env.reset()
+    assert env.metrics() == {}
+    logs: list[dict[str, Any]] = [
+        {"rew_place": torch.tensor(1.0), "level": 2.0},
+        {},
+        {"rew_place": torch.tensor([2.0, 4.0]), "Episode_Reward/turn": 5, "/Track/error": 1.0},
+    ]
+    step = foreign.step
+    for log in logs:
+        foreign.step = (
+            lambda actions, log=log: (  # type: ignore[method-assign]
+                *step(actions)[:-1],
+                {"episode": log},
+            )
+        )
+        env.step(torch.zeros(64, 1))
+    expected = {
+        "Episode/rew_place": 2.0,
+        "Env/level": 2.0,
+        "Episode/rew_turn": 5.0,
+        "Env/Track/error": 1.0,
+    }
+    assert {name: float(value) for name, value in env.metrics().items()} == expected
+    assert {name: float(value) for name, value in env.metrics().items()} == expected, "kept"
+    foreign.step = lambda actions: (*step(actions)[:-1], {"log": {"level": 7}})  # type: ignore[method-assign]
+    env.step(torch.zeros(64, 1))
+    assert float(env.metrics()["Env/level"]) == 7.0
+
+
 def test_there_and_back_is_the_same_environment() -> None:
     direct = make_locomotion_env(make_config(), ROBOTS, seed=1)
     adapted = FromRslRl(RslRlEnv(make_locomotion_env(make_config(), ROBOTS, seed=1)))
@@ -179,7 +234,8 @@ class Drifting:
         done = fell | late
         self.place = self.place * ~done[:, None]
         self.episode_length_buf *= ~done
-        extras = {"time_outs": late & ~fell, "episode": {"place": self.place.mean()}}
+        logged = {"place": self.place.mean(), "rew_place": reward.mean()}
+        extras = {"time_outs": late & ~fell, "episode": logged}
         if self.version == 1:
             return self.place, 2.0 * self.place, reward, done, extras
         extras["observations"] = {"critic": 2.0 * self.place}
@@ -201,6 +257,7 @@ def test_environments_of_older_interfaces_are_learned_from(version: int, tmp_pat
     trainer = Trainer(config, env, run, scorer=None)
     assert len(foreign.episode_length_buf.unique()) > 10, "clocks are spread"
     assert trainer.train()
+    assert "Episode/rew_place" in run.last_row()
     rows = [json.loads(line) for line in run.metrics.open()]
     assert abs(rows[-1]["Env/place"]) < 0.5 * abs(rows[0]["Env/place"])
     assert rows[-1]["Train/mean_reward"] > 0.5 * rows[0]["Train/mean_reward"]
