@@ -77,6 +77,28 @@ def normalized(overrides: Sequence[str]) -> list[str]:
     return result
 
 
+def with_integers(values: dict[str, Any]) -> dict[str, Any]:
+    """Values of a recipe, in which YAML reads 5e6 as a float, with whole floats of integer keys as integers."""
+    known = known_keys()
+
+    def converted(value: Any, key: str) -> Any:
+        if isinstance(value, dict):
+            return {
+                name: converted(each, f"{key}.{name}".lstrip(".")) for name, each in value.items()
+            }
+        if isinstance(value, list) and known.get(key, "").startswith("list[int"):
+            return [_as_integer(each) for each in value]
+        return _as_integer(value) if known.get(key, "").startswith("int") else value
+
+    return {str(name): converted(each, str(name)) for name, each in values.items()}
+
+
+def _as_integer(value: Any) -> Any:
+    """A whole float as an integer where floats are exact; any other value as it is."""
+    whole = isinstance(value, float) and value.is_integer() and abs(value) <= 2**53
+    return int(value) if whole else value
+
+
 def is_overridden(key: str, overrides: Sequence[str]) -> bool:
     """Whether one of the overrides changes this key or an entry of it."""
     given = (override.lstrip("+~").partition("=")[0] for override in overrides)

@@ -15,7 +15,7 @@ from typing import Any, cast
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from legged_ppo.config.extensions import check_extensions
 from legged_ppo.config.keys import (
@@ -27,6 +27,7 @@ from legged_ppo.config.keys import (
     known_keys,
     normalized,
     unknown_key,
+    with_integers,
 )
 from legged_ppo.config.recipe_file import check_recipe, read_recipe
 from legged_ppo.config.schema import Config
@@ -63,14 +64,17 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     overrides = normalized(overrides)
     found = {override: dictionary_override(override) for override in overrides}
     plain = [override for override in overrides if found[override] is None]
-    ConfigStore.instance().store(name=_SCHEMA, node=Config)
+    # Untyped: types are checked once, in `to_config`, after 5e6 has become an integer.
+    schema = OmegaConf.to_container(OmegaConf.structured(Config))
+    ConfigStore.instance().store(name=_SCHEMA, node=schema)
     try:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(path.resolve().parent), version_base="1.3"):
             composed = compose(path.stem, [*plain, f"hydra.searchpath=[file://{CONFIG_DIR}]"])
         for change in filter(None, found.values()):
             OmegaConf.update(composed, *change, merge=False, force_add=True)
-        config = to_config(composed)
+        values = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True))
+        config = to_config(with_integers(values))
         if not is_overridden("robot.mjcf", overrides):
             folder = path.resolve().parent
             config.robot.mjcf = beside(config.robot.mjcf, folder, folder / "robot")
@@ -99,11 +103,8 @@ def beside(file: str, *folders: Path) -> str:
     return str(next(found, file))
 
 
-def to_config(values: DictConfig | dict[str, Any]) -> Config:
-    """Plain or composed values as a typed `Config`; unknown keys and wrong types raise OmegaConf's errors."""
-    if isinstance(values, DictConfig):
-        # Untyped, so that a key added with + meets the schema too.
-        values = cast(dict[str, Any], OmegaConf.to_container(values, resolve=True))
+def to_config(values: dict[str, Any]) -> Config:
+    """Plain values as a typed `Config`; unknown keys and wrong types raise OmegaConf's errors."""
     typed = OmegaConf.merge(OmegaConf.structured(Config), values)
     config = OmegaConf.to_object(typed)
     assert isinstance(config, Config)

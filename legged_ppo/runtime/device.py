@@ -1,10 +1,10 @@
-"""What `--device` means on this machine."""
+"""The device that `--device` names on this machine."""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
-import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,6 +13,8 @@ import torch
 
 from legged_ppo.errors import ConfigError
 from legged_ppo.runtime import distributed
+
+_log = logging.getLogger(__name__)
 
 _CHOICES = ["auto", "cpu", "cuda:0"]
 
@@ -43,7 +45,7 @@ def find_device(name: str, physics: bool = True) -> torch.device:
     if name != "auto":
         raise ConfigError("--device", name, f"auto or cpu: {obstacle}")
     if _has_gpu() and distributed.local_rank() == 0:
-        print(f"--device auto: the CPU, though there is an NVIDIA GPU: {obstacle}", file=sys.stderr)
+        _log.warning("--device auto: the CPU, though there is an NVIDIA GPU: %s", obstacle)
     return torch.device("cpu")
 
 

@@ -191,3 +191,24 @@ def test_an_mjcf_lies_beside_the_recipe_or_its_robot_group(
         (tmp_path / "recipe.yaml").write_text(recipe)
         assert load_config(tmp_path / "recipe.yaml").robot.mjcf == str(folder / "mine.xml")
         (folder / "mine.xml").unlink()
+
+
+def test_whole_numbers_may_be_written_as_floats(tmp_path: Path) -> None:
+    recipe = tmp_path / "own.yaml"
+
+    def config_of(text: str) -> Config:
+        recipe.write_text(f"defaults: [phase1_quickstart, _self_]\n{text}\n")
+        return load_config(recipe)
+
+    training = config_of("training: {total_timesteps: 5e6, num_envs: 2.0}").training
+    assert (training.total_timesteps, training.num_envs) == (5_000_000, 2)
+    assert all(type(each) is int for each in (training.total_timesteps, training.num_envs))
+    hidden = config_of("policy: {actor_hidden: [1.28e2, 64]}").policy.actor_hidden
+    assert hidden == [128, 64] and all(type(width) is int for width in hidden)
+    for text, key in (
+        ("training: {num_envs: 2.5}", "training.num_envs"),
+        ("training: {num_envs: 1e300}", "training.num_envs"),
+        ("training: {num_envs: many}", "training.num_envs"),
+    ):
+        with pytest.raises(ConfigError, match=rf"{key}: got .*int"):
+            config_of(text)

@@ -133,34 +133,73 @@ def test_the_runner_logs_reward_terms_of_ended_episodes(env: RslRlEnv) -> None:
     torch.testing.assert_close(log[name], sums[1] / sums[0], rtol=0.02, atol=0.0)
 
 
-def test_what_an_environment_logs_becomes_metrics() -> None:
-    foreign = Drifting(1)
-    env = FromRslRl(foreign)
-    env.reset()
-    assert env.metrics() == {}
-    logs: list[dict[str, Any]] = [
-        {"rew_place": torch.tensor(1.0), "level": 2.0},
-        {},
-        {"rew_place": torch.tensor([2.0, 4.0]), "Episode_Reward/turn": 5, "/Track/error": 1.0},
-    ]
-    step = foreign.step
-    for log in logs:
-        foreign.step = (
-            lambda actions, log=log: (  # type: ignore[method-assign]
-                *step(actions)[:-1],
-                {"episode": log},
-            )
+class Drifting:
+    """A cart of legged_gym's interface: it drifts, actions push it back; `version` 2 returns extras instead of
+    privileged observations."""
+
+    num_actions, max_episode_length, device = 1, 20, "cpu"
+
+    def __init__(self, version: int, num_envs: int = 64) -> None:
+        self.version, self.num_envs = version, num_envs
+        self.place = torch.zeros(self.num_envs, 1)
+        self.episode_length_buf = torch.zeros(self.num_envs, dtype=torch.int64)
+
+    def reset(self) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.place, 2.0 * self.place
+
+    def get_observations(self) -> Any:
+        extras = {"observations": {"critic": 2.0 * self.place}}
+        return self.place if self.version == 1 else (self.place, extras)
+
+    def step(self, actions: torch.Tensor) -> tuple[Any, ...]:
+        self.place = self.place + 0.1 + 0.1 * actions.clamp(-3.0, 3.0)
+        self.episode_length_buf += 1
+        reward = -self.place[:, 0].abs()
+        fell, late = (
+            self.place[:, 0].abs() > 3.0,
+            self.episode_length_buf >= self.max_episode_length,
         )
+        done = fell | late
+        self.place = self.place * ~done[:, None]
+        self.episode_length_buf *= ~done
+        logged = {"place": self.place.mean(), "rew_place": reward.mean()}
+        extras = {"time_outs": late & ~fell, "episode": logged}
+        if self.version == 1:
+            return self.place, 2.0 * self.place, reward, done, extras
+        extras["observations"] = {"critic": 2.0 * self.place}
+        return self.place, reward, done, extras
+
+
+class Logging(Drifting):
+    """Returns the next of `logs` in every step."""
+
+    logs: list[dict[str, Any]]
+
+    def step(self, actions: torch.Tensor) -> tuple[Any, ...]:
+        return *super().step(actions)[:-1], self.logs.pop(0)
+
+
+def test_what_an_environment_logs_becomes_metrics() -> None:
+    foreign = Logging(1)
+    env = FromRslRl(foreign)
+    foreign.logs = [
+        {"episode": {"rew_place": torch.tensor(1.0), "level": 2.0}},
+        {},
+        {"episode": {"rew_place": torch.tensor([2.0, 4.0]), "/Track/error": 1.0}},
+        {"log": {"Episode_Reward/turn": 5}},
+    ]
+    assert env.metrics() == {}
+    while foreign.logs:
         env.step(torch.zeros(64, 1))
     expected = {
         "Episode/rew_place": 2.0,
         "Env/level": 2.0,
-        "Episode/rew_turn": 5.0,
         "Env/Track/error": 1.0,
+        "Episode/rew_turn": 5.0,
     }
-    assert {name: float(value) for name, value in env.metrics().items()} == expected
-    assert {name: float(value) for name, value in env.metrics().items()} == expected, "kept"
-    foreign.step = lambda actions: (*step(actions)[:-1], {"log": {"level": 7}})  # type: ignore[method-assign]
+    for _ in range(2):  # without a new value the mean stays
+        assert {name: float(value) for name, value in env.metrics().items()} == expected
+    foreign.logs = [{"log": {"level": 7}}]
     env.step(torch.zeros(64, 1))
     assert float(env.metrics()["Env/level"]) == 7.0
 
@@ -203,43 +242,6 @@ def test_our_trainer_learns_on_an_environment_of_rsl_rl(tmp_path: Path) -> None:
     saved = load_checkpoint(run.checkpoints / LATEST)
     resumed = Trainer(config, env, run, saved, scorer=None)
     assert resumed.counters.iteration == ITERATIONS and resumed.collector.starts.all()
-
-
-class Drifting:
-    """A cart of legged_gym's interface: it drifts, actions push it back; `version` 2 returns extras instead of
-    privileged observations."""
-
-    num_actions, max_episode_length, device = 1, 20, "cpu"
-
-    def __init__(self, version: int, num_envs: int = 64) -> None:
-        self.version, self.num_envs = version, num_envs
-        self.place = torch.zeros(self.num_envs, 1)
-        self.episode_length_buf = torch.zeros(self.num_envs, dtype=torch.int64)
-
-    def reset(self) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.place, 2.0 * self.place
-
-    def get_observations(self) -> Any:
-        extras = {"observations": {"critic": 2.0 * self.place}}
-        return self.place if self.version == 1 else (self.place, extras)
-
-    def step(self, actions: torch.Tensor) -> tuple[Any, ...]:
-        self.place = self.place + 0.1 + 0.1 * actions.clamp(-3.0, 3.0)
-        self.episode_length_buf += 1
-        reward = -self.place[:, 0].abs()
-        fell, late = (
-            self.place[:, 0].abs() > 3.0,
-            self.episode_length_buf >= self.max_episode_length,
-        )
-        done = fell | late
-        self.place = self.place * ~done[:, None]
-        self.episode_length_buf *= ~done
-        logged = {"place": self.place.mean(), "rew_place": reward.mean()}
-        extras = {"time_outs": late & ~fell, "episode": logged}
-        if self.version == 1:
-            return self.place, 2.0 * self.place, reward, done, extras
-        extras["observations"] = {"critic": 2.0 * self.place}
-        return self.place, reward, done, extras
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -54,14 +54,14 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 def test_a_usable_gpu_is_taken_without_a_word(
-    machine: Machine, capsys: pytest.CaptureFixture
+    machine: Machine, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert find_device("auto") == find_device("cuda") == torch.device("cuda", 0)
     assert find_device("cuda:1") == torch.device("cuda", 1)
     assert find_device("cpu") == torch.device("cpu")
     machine.ranks(2, 1)
     assert find_device("auto") == torch.device("cuda", 1)
-    assert capsys.readouterr() == ("", "")
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
@@ -76,14 +76,14 @@ def test_a_usable_gpu_is_taken_without_a_word(
     ],
 )
 def test_a_gpu_that_warp_cannot_use_is_refused_or_passed_over_with_a_line(
-    machine: Machine, capsys: pytest.CaptureFixture, answers: dict[str, Any], words: list[str]
+    machine: Machine, caplog: pytest.LogCaptureFixture, answers: dict[str, Any], words: list[str]
 ) -> None:
     machine.warp(**answers)
     with pytest.raises(ConfigError) as refused:
         find_device("cuda:0")
     assert find_device("auto") == torch.device("cpu")
-    passed_over = capsys.readouterr().err
-    assert passed_over.startswith("--device auto: the CPU, though") and passed_over.count("\n") == 1
+    (passed_over,) = caplog.messages
+    assert passed_over.startswith("--device auto: the CPU, though") and "\n" not in passed_over
     for line in (str(refused.value), passed_over):
         assert all(word in line for word in words), line
     # Without physics there, Warp has no say.
@@ -91,7 +91,7 @@ def test_a_gpu_that_warp_cannot_use_is_refused_or_passed_over_with_a_line(
 
 
 def test_a_driver_too_old_for_torch_is_told_with_its_version(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def init() -> None:
         raise RuntimeError(
@@ -103,13 +103,14 @@ def test_a_driver_too_old_for_torch_is_told_with_its_version(
     with pytest.raises(ConfigError, match=r"CUDA 12\.8: .*too old \(found version 11040\)$"):
         find_device("cuda")
     assert find_device("auto") == torch.device("cpu")
-    assert "found version 11040" in capsys.readouterr().err
+    assert "found version 11040" in caplog.text
+    caplog.clear()
     machine.ranks(2, 1)
     find_device("auto")
     monkeypatch.setattr(device, "_has_gpu", lambda: False)
     machine.ranks(1, 0)
     find_device("auto")
-    assert capsys.readouterr().err == ""  # said once a machine, and only where there is a GPU
+    assert not caplog.records  # said once a machine, and only where there is a GPU
 
 
 def test_more_processes_than_gpus_are_refused_on_every_rank(machine: Machine) -> None:
