@@ -44,8 +44,8 @@ _OVERSAMPLING = 1.5
 """Rendered pixels per shown pixel: smooth edges at half the cost of multisampling in software."""
 _GIF_WIDTH, _GIF_FPS = 480, 20
 """Largest width [pixels]; frames a second"""
-_MARGIN, _FONT_SIZE = 14, 17
-"""Pixels"""
+_MARGIN, _FONT_SIZE, _SMALLEST_FONT = 14, 17, 9
+"""Pixels of the caption at `SIZE`, with which it scales; pixels of the smallest legible font."""
 _SMOOTHING = 0.2
 """Time constant [s] of the low-pass filter of the displayed velocities."""
 
@@ -176,7 +176,9 @@ class _Recorder:
     ) -> None:
         self._env, self._size, self._camera = env, size, camera
         self._velocity = np.zeros(3)
-        self._font = ImageFont.load_default(size=_FONT_SIZE)
+        scale = min(size[0] / SIZE[0], size[1] / SIZE[1])
+        self._scale = max(scale, _SMALLEST_FONT / _FONT_SIZE)
+        self._font = ImageFont.load_default(size=self._scale * _FONT_SIZE)
         self._scene = self._make_scene()
         self._open = ExitStack()
         self._streams = []
@@ -238,13 +240,13 @@ class _Recorder:
 
     def _caption(self, image: Image.Image, command: np.ndarray, time: float) -> None:
         """Command (green) against velocity (blue), time, robot and terrain."""
-        env, draw = self._env, ImageDraw.Draw(image, "RGBA")
+        env, draw, scale = self._env, ImageDraw.Draw(image, "RGBA"), self._scale
         names = ("forward", "left", "turn")
         units = ("m/s", "m/s", "rad/s")
         line = _FONT_SIZE + 6
-        box = (_MARGIN - 8, _MARGIN - 8, 318, _MARGIN + 4 * line + 4)
-        draw.rounded_rectangle(box, 8, fill=(20, 26, 34, 150))
-        columns = (_MARGIN, _MARGIN + 80, _MARGIN + 180)
+        box = [scale * x for x in (_MARGIN - 8, _MARGIN - 8, 318, _MARGIN + 4 * line + 4)]
+        draw.rounded_rectangle(box, 8 * scale, fill=(20, 26, 34, 150))
+        columns = [scale * (_MARGIN + x) for x in (0, 80, 180)]
         rows: list[tuple[str, ...]] = [("", "command", "actual")]
         rows += [
             (name, f"{asked:+.2f}", f"{actual:+.2f} {unit}")
@@ -253,11 +255,11 @@ class _Recorder:
         colors = ((235, 238, 242), (110, 235, 150), (120, 190, 255))
         for i, row in enumerate(rows):
             for x, text, color in zip(columns, row, colors, strict=True):
-                draw.text((x, _MARGIN + i * line), text, font=self._font, fill=color)
+                draw.text((x, scale * (_MARGIN + i * line)), text, font=self._font, fill=color)
         terrain = env.terrain.types[int(env.terrain_type[0])]
         if env.terrain.num_levels > 1:
             terrain += f" {int(env.terrain_level[0])}"
         text = f"{env.robot.config.name}  {terrain}  {time:5.1f} s"
         width = draw.textlength(text, font=self._font)
-        corner = (image.width - width - _MARGIN, _MARGIN)
+        corner = (image.width - width - scale * _MARGIN, scale * _MARGIN)
         draw.text(corner, text, font=self._font, fill=(20, 26, 34))
