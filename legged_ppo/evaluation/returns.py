@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from legged_ppo.errors import ConfigError
-from legged_ppo.evaluation.rollout import rollout
+from legged_ppo.evaluation.rollout import on_device, rollout
 from legged_ppo.evaluation.statistics import mean_figure, wilson_interval
 from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
@@ -42,7 +42,7 @@ def evaluate_returns(
     """Figures of `episodes` episodes from their starts; the same seed gives the same figures.
 
     Args:
-        make: builds the environments, which decide the device: the policy is moved there.
+        make: builds the environments, on any device.
         name: the environment's, for the warning about episodes that do not end.
 
     Returns:
@@ -59,7 +59,7 @@ def evaluate_returns(
     for size, round_seed in zip(sizes, seeds, strict=True):
         env = make(size, round_seed, policy.device)
         check_fit(policy, env, name)
-        parts.append(_first_episodes(policy.to(env.device), env, round_seed, stochastic))
+        parts.append(_first_episodes(on_device(policy, env.device), env, round_seed, stochastic))
         threshold = env.success_return
         env.close()
     returns, lengths, unfinished = (np.concatenate(part) for part in zip(*parts, strict=True))

@@ -1,11 +1,20 @@
-"""The loop that evaluation and viewing share: act, step, note which episodes ended."""
+"""The loop of evaluations, recordings and viewers: act, step, note which episodes ended."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 
+import torch
+
 from legged_ppo.interface import Environment, Observations, StepResult
+from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
+
+
+def on_device(policy: ActorCritic, device: torch.device) -> ActorCritic:
+    """`policy`, or a copy of it where it is on another device."""
+    return policy if policy.device == device else copy.deepcopy(policy).to(device)
 
 
 def rollout(policy: RecurrentPolicy, env: Environment, obs: Observations) -> Iterator[StepResult]:

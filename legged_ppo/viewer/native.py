@@ -12,7 +12,7 @@ import torch
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.evaluation.evaluator import evaluation_config
-from legged_ppo.evaluation.rollout import rollout
+from legged_ppo.evaluation.rollout import on_device, rollout
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
 from legged_ppo.viewer.cameras import CAMERAS
@@ -44,7 +44,7 @@ def view(
     if place is not None:
         env.place(*env.terrain.place(*place))
     generator = torch.Generator(env.device).manual_seed(seed) if stochastic else None
-    actor = RecurrentPolicy(policy, 1, env.device, generator)
+    actor = RecurrentPolicy(on_device(policy, env.device), 1, env.device, generator)
     model = build_render_model(
         env.robot, env.terrain, (int(env.terrain_type[0]), int(env.terrain_level[0]))
     )

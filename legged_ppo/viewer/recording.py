@@ -13,7 +13,7 @@ import torch
 
 from legged_ppo.errors import ConfigError
 from legged_ppo.evaluation.returns import check_fit, step_limit, unfinished_line
-from legged_ppo.evaluation.rollout import rollout
+from legged_ppo.evaluation.rollout import on_device, rollout
 from legged_ppo.evaluation.task import ReturnsTask, task_of
 from legged_ppo.evaluation.trained_policy import TrainedPolicy
 from legged_ppo.interface import Environment
@@ -117,7 +117,7 @@ def record_images(
         stack.callback(env.close)
         check_fit(policy, env, name)
         generator = torch.Generator(env.device).manual_seed(seed) if stochastic else None
-        actor = RecurrentPolicy(policy.to(env.device), 1, env.device, generator)
+        actor = RecurrentPolicy(on_device(policy, env.device), 1, env.device, generator)
         if env.needs_opengl:
             use_working_backend()
         results = rollout(actor, env, env.reset())

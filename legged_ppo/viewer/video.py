@@ -18,7 +18,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.evaluation.evaluator import evaluation_config
-from legged_ppo.evaluation.rollout import rollout
+from legged_ppo.evaluation.rollout import on_device, rollout
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
 from legged_ppo.runtime.progress_lines import ProgressLines
@@ -113,7 +113,7 @@ def render_episodes(
     if script:
         seconds = min(seconds, sum(segment.seconds for segment in script))
     steps = round(seconds / env.dt)
-    actor = RecurrentPolicy(policy, 1, env.device, generator)
+    actor = RecurrentPolicy(on_device(policy, env.device), 1, env.device, generator)
     with _Recorder(env, paths, gif_fps or _GIF_FPS, size, CAMERAS[camera]) as recorder:
         _record(actor, env, recorder, steps, command, script)
     return steps * env.dt

@@ -133,7 +133,7 @@ def test_a_type_alone_is_all_of_its_levels(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["task.comands.heading=true"], "did you mean 'task.commands.heading'"),
         (["task.max_tilt=-1"], "task.max_tilt: got -1"),
@@ -150,14 +150,14 @@ def test_a_type_alone_is_all_of_its_levels(
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(
-    checkpoint: Path, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate_cli.main(["--checkpoint", str(checkpoint), *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
-    assert told in captured.err
+    assert message in captured.err
 
 
 @pytest.mark.parametrize("cli", [evaluate_cli, play_cli])
@@ -188,7 +188,7 @@ def test_latest_without_a_run_is_bad_input(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (
             ["--video=x.mp4", "--episodes=2", "--seconds=3"],
@@ -201,7 +201,7 @@ def test_latest_without_a_run_is_bad_input(
 )
 def test_options_of_a_recording_that_would_be_ignored_are_refused(
     arguments: list[str],
-    told: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -209,7 +209,7 @@ def test_options_of_a_recording_that_would_be_ignored_are_refused(
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
     assert play_cli.main(arguments) == 2
     error = capsys.readouterr().err
-    assert told in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
 
 
 def test_seconds_size_and_camera_reach_the_recording(
@@ -257,7 +257,7 @@ def test_a_recording_without_a_gl_back_end_says_what_to_install_and_succeeds(
 
 
 @pytest.mark.parametrize(
-    ("cli", "arguments", "told"),
+    ("cli", "arguments", "message"),
     [
         (play_cli, ["--command=1,2"], "not three numbers"),
         (play_cli, ["--episodes=0"], "0 is not above 0"),
@@ -276,10 +276,10 @@ def test_a_recording_without_a_gl_back_end_says_what_to_install_and_succeeds(
     ],
 )
 def test_wrong_option_values_are_one_line_and_exit_code_2(
-    cli: ModuleType, arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+    cli: ModuleType, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
         cli.main(arguments)
     assert end.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error

@@ -124,17 +124,17 @@ def test_evaluation_leaves_the_recipe_and_the_global_generator_alone(
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_standing_still_is_no_success_when_told_to_move_and_one_when_told_to_stand(
+def test_standing_still_fails_a_command_to_move_and_meets_a_command_to_stand(
     config: Config, make_policy: Callable[..., ActorCritic]
 ) -> None:
     policy = make_policy(config)
-    told_to_move = evaluate_policy(policy, config, 4, seed=1, command=(1.0, 0.0, 0.0))["overall"]
-    assert told_to_move["time_to_fall_s"] == pytest.approx(1.5)  # it never fell
-    assert told_to_move["success_rate"] == 0.0
-    assert told_to_move["lin_vel_error"] == pytest.approx(1.0, abs=0.15)
-    told_to_stand = evaluate_policy(policy, config, 4, seed=1, command=(0.0, 0.0, 0.0))["overall"]
-    assert told_to_stand["success_rate"] == 1.0
-    assert told_to_stand["lin_vel_error"] < 0.3
+    moving = evaluate_policy(policy, config, 4, seed=1, command=(1.0, 0.0, 0.0))["overall"]
+    assert moving["time_to_fall_s"] == pytest.approx(1.5)  # it never fell
+    assert moving["success_rate"] == 0.0
+    assert moving["lin_vel_error"] == pytest.approx(1.0, abs=0.15)
+    standing = evaluate_policy(policy, config, 4, seed=1, command=(0.0, 0.0, 0.0))["overall"]
+    assert standing["success_rate"] == 1.0
+    assert standing["lin_vel_error"] < 0.3
 
 
 def test_a_fall_ends_the_measurement_of_its_robot_alone(config: Config) -> None:

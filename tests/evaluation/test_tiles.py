@@ -67,7 +67,7 @@ def test_one_tile_alone_gets_them_too(checkpoint: Path, tmp_path: Path) -> None:
     assert counts(file) == {"rough": {"2": 4}}
 
 
-def test_cells_with_few_episodes_or_none_are_told_of(
+def test_cells_with_few_episodes_or_none_cause_a_warning(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert evaluate_cli.main(["--checkpoint", str(checkpoint), "--envs", "9"]) == 0

@@ -145,7 +145,7 @@ class Haunted(gymnasium.Env[np.ndarray, np.int64]):
         return np.full(1, self.episodes, np.float32), 0.0, True, False, {}
 
 
-def test_an_environment_that_cannot_be_replayed_is_told() -> None:
+def test_an_environment_that_cannot_be_replayed_causes_a_warning() -> None:
     if "Haunted-v0" not in gymnasium.registry:
         gymnasium.register("Haunted-v0", Haunted)
     one, other = make("Haunted-v0"), make("Haunted-v0")
@@ -314,7 +314,7 @@ def test_an_evaluation_takes_another_return_as_success(checkpoint: Path, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("override", "told"),
+    ("override", "message"),
     [
         ("task.max_tilt=0.5", "a key of gym"),
         ("terrain=flat", "a group with keys of gym"),
@@ -326,11 +326,15 @@ def test_an_evaluation_takes_another_return_as_success(checkpoint: Path, tmp_pat
 )
 @pytest.mark.parametrize("cli", [evaluate_cli, play_cli])
 def test_overrides_that_nothing_would_read_are_refused(
-    cli: ModuleType, checkpoint: Path, capsys: pytest.CaptureFixture[str], override: str, told: str
+    cli: ModuleType,
+    checkpoint: Path,
+    capsys: pytest.CaptureFixture[str],
+    override: str,
+    message: str,
 ) -> None:
     assert cli.main(["--checkpoint", str(checkpoint), override]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
 
 
 def test_episodes_that_never_end_are_cut_with_a_warning(

@@ -153,7 +153,7 @@ def test_a_sequence_of_pictures_is_its_steps() -> None:
     torch.testing.assert_close(state, after)
 
 
-def test_it_learns_to_remember_a_picture(tmp_path: Path) -> None:
+def test_it_learns_a_task_that_requires_memory_of_an_image(tmp_path: Path) -> None:
     overrides = [
         "gym.id=Flash-v0",
         "gym.image_size=0",

@@ -189,7 +189,7 @@ def test_the_protocol_covers_the_published_terrains(
     assert totals == pytest.approx({"monolithic": 135.85, "RMA": 134.18, "blind": 84.79})
 
 
-def test_in_the_protocol_a_policy_of_headings_is_told_to_keep_its_own(
+def test_in_the_protocol_a_policy_of_headings_is_commanded_to_keep_its_own(
     config: Config, make_policy: Callable[..., ActorCritic], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Headings drift while robots stand on their shaking legs; the yaw rates that they see undo it."""

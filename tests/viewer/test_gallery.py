@@ -55,7 +55,7 @@ def test_without_a_recipe_the_gallery_shows_every_type(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--gallery", "gallery.jpg"], "ends in .png"),
         (["--gallery", "nowhere/gallery.png"], "in a folder that exists"),
@@ -65,7 +65,7 @@ def test_without_a_recipe_the_gallery_shows_every_type(
 )
 def test_bad_input_is_one_line_and_exit_code_2(
     arguments: list[str],
-    told: str,
+    message: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -73,7 +73,7 @@ def test_bad_input_is_one_line_and_exit_code_2(
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == EXIT_BAD_INPUT
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and error.count("\n") == 1 and told in error
+    assert error.startswith("error: ") and error.count("\n") == 1 and message in error
     assert not list(tmp_path.iterdir())
 
 
