@@ -196,6 +196,24 @@ _ENV = [
         "env/test_rewards.py",
     ),
     Mutation(
+        "env/extension_groups.py",
+        "self._undo(before, ~mask)",
+        "pass",
+        "env/test_extension_groups.py",
+    ),
+    Mutation(
+        "env/placement.py",
+        "torch.where(mask[:, None], self.position, self.start, out=self.start)",
+        "pass",
+        "env/test_locomotion.py",
+    ),
+    Mutation(
+        "config/extensions.py",
+        "if stored and named != stored",
+        "if stored and named is None",
+        "config/test_extensions.py",
+    ),
+    Mutation(
         "env/commands.py",
         "< c.min_speed * self._scale",
         "< c.min_speed",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 
 from legged_ppo.config.schema import RewardConfig
+from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim.simulator import SimState
 
 
@@ -234,3 +235,14 @@ def active_terms(config: RewardConfig) -> dict[str, float]:
     """Names and weights of the terms with a non-zero weight: those of `TERMS`, then those of extensions."""
     weights = {name: float(getattr(config, name)) for name in TERMS} | config.extra
     return {name: weight for name, weight in weights.items() if weight != 0.0}
+
+
+def soft_limits(robot: RobotSpec, share: float) -> torch.Tensor:
+    """The middle `share` of each joint's range, [J, 2] rad."""
+    low, high = torch.as_tensor(robot.joint_range, dtype=torch.float32).unbind(1)
+    middle, half = (low + high) / 2, (high - low) / 2 * share
+    return torch.where(
+        torch.isfinite(half)[:, None],
+        torch.stack([middle - half, middle + half], dim=1),
+        torch.stack([low, high], dim=1),
+    )

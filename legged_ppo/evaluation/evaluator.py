@@ -203,12 +203,12 @@ class EpisodeMeter:
         position = torch.where(alive[:, None], env.position.double(), self._position)
         power = (state.joint_torque * state.joint_vel).abs().sum(1)
         self._steps += alive
-        self._lin_vel_error += torch.where(alive, env.lin_vel_error, 0.0)
-        self._yaw_rate_error += torch.where(alive, env.yaw_rate_error, 0.0)
+        self._lin_vel_error += torch.where(alive, env.statistics.lin_vel_error, 0.0)
+        self._yaw_rate_error += torch.where(alive, env.statistics.yaw_rate_error, 0.0)
         self._work += torch.where(alive, power * env.dt, 0.0)
         self._path += (position - self._position).norm(dim=1)
         self._position = position
-        path_distance, commanded = env.totals[:, self._columns].double().unbind(1)
+        path_distance, commanded = env.statistics.totals[:, self._columns].double().unbind(1)
         self._path_distance = torch.where(alive, path_distance, self._path_distance)
         self._commanded = torch.where(alive, commanded, self._commanded)
 

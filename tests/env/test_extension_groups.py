@@ -104,6 +104,9 @@ def test_a_group_with_history_takes_one_sample_a_step_and_starts_anew_with_the_e
     assert result.obs["heights"][0, :2].tolist() == [2.0, 1.0]
     assert result.obs["heights"][1].tolist() == [first, 0.0, 0.0]
     assert result.final_obs is not None and result.final_obs["heights"][1, :2].tolist() == [2, 1]
+    env.simulator.state.termination_contact[1] = False
+    later = env.step(torch.zeros(3, 12)).obs["heights"]
+    assert later[0].tolist() == [2.0, 2.0, 1.0] and later[1].tolist() == [first, first, 0.0]
 
 
 def test_the_history_is_part_of_the_checkpoint(extended: Config) -> None:

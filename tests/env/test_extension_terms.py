@@ -87,7 +87,7 @@ def test_an_extra_reward_is_weighted_summed_and_reported_like_a_built_in_one(
     assert env.episode_metrics[-2:] == ["Episode/rew_sideways", "Episode/rew_steps"]
     reward = env.step(torch.zeros(3, 12)).reward
     torch.testing.assert_close(reward, 0.02 * torch.tensor([2.5, 0.5, -1.5]))
-    torch.testing.assert_close(env.totals[:, -2:].sum(1), reward)
+    torch.testing.assert_close(env.statistics.totals[:, -2:].sum(1), reward)
 
 
 def test_a_reward_of_weight_zero_is_not_computed(extended: Config, kinematic: Kinematic) -> None:

@@ -126,9 +126,10 @@ def test_a_reset_clears_actions_and_history_of_the_robots_that_ended(
     assert (result.final_obs["proprioception"][:, last_action] == 2.0).all()
     assert (result.obs["proprioception"][ended, last_action] == 0.0).all()
     assert (result.obs["proprioception"][~ended, last_action] == 2.0).all()
-    cleared = ("action", "last_action", "last_joint_vel", "air_time", "contact", "totals")
-    for name in (*cleared, "episode_length"):
-        buffer = getattr(env, name).reshape(3, -1)
+    buffers = env.owned_tensors() | env.statistics.owned_tensors()
+    buffers["last_action"] = env.last_action
+    for name in buffers.keys() - {"duty", "last_foot_force"}:
+        buffer = buffers[name].reshape(3, -1)
         assert not buffer[ended].any() and buffer[~ended].any(), name
     assert env.last_foot_force[:, 0].tolist() == [0.0, 40.0, 0.0]
     assert torch.equal(env.simulator.randomized, ended)  # type: ignore[attr-defined]
@@ -142,7 +143,7 @@ def test_a_reset_clears_the_distance_of_the_robots_that_ended(
     env.simulator.state.base_pos[:, 0] += 1.0
     env.simulator.state.termination_contact = torch.tensor([False, True, False])
     env.step(torch.zeros(3, 12))
-    assert env.farthest.tolist() == pytest.approx([1.0, 0.0, 1.0], abs=1e-5)
+    assert env.placement.farthest.tolist() == pytest.approx([1.0, 0.0, 1.0], abs=1e-5)
 
 
 def test_a_robot_that_crosses_an_edge_leaves_the_distances_of_others(
@@ -154,8 +155,8 @@ def test_a_robot_that_crosses_an_edge_leaves_the_distances_of_others(
     for robot in (0, 1):
         env.simulator.state.base_pos[robot, 0] += 0.6 * size
         env.step(torch.zeros(3, 12))
-    assert env.wrapped[:, 0].tolist() == [-size, -size, 0.0]
-    walked = (env.position - env.start)[:, 0].tolist()
+    assert env.placement.wrapped[:, 0].tolist() == [-size, -size, 0.0]
+    walked = (env.position - env.placement.start)[:, 0].tolist()
     assert walked == pytest.approx([0.6 * size, 0.6 * size, 0.0], abs=1e-4)
 
 
@@ -301,7 +302,8 @@ def test_one_number_that_is_not_finite_ends_its_robot_alone(
     later = env.step(torch.zeros(4, 12))
     assert not later.terminated.any() and later.reward.isfinite().all()
     assert all(group.isfinite().all() for group in later.obs.values())
-    assert all(getattr(env, name).isfinite().all() for name in ("totals", "farthest", "wrapped"))
+    lasting = env.placement.owned_tensors() | env.statistics.owned_tensors()
+    assert all(tensor.isfinite().all() for tensor in lasting.values())
 
 
 def test_a_sensor_that_no_reward_reads_fails_its_robot(quiet: Config, kinematic: Kinematic) -> None:
@@ -372,7 +374,7 @@ def test_progress_is_the_way_along_the_commands_of_the_whole_episode(
     assert metric(env, result, "path_distance") == pytest.approx(2 * progress, rel=2e-2)
     assert metric(env, result, "commanded") == pytest.approx(2 * commanded, rel=1e-4)
     assert metric(env, result, "count") == 2 and metric(env, result, "length") == 2 * 23
-    assert not env.totals[[0, 2]].any() and env.totals[1, 0] == 23
+    assert not env.statistics.totals[[0, 2]].any() and env.statistics.totals[1, 0] == 23
 
 
 def test_the_commanded_path_turns_as_commanded_and_not_with_the_robot(
@@ -390,7 +392,8 @@ def test_the_commanded_path_turns_as_commanded_and_not_with_the_robot(
         state.base_quat = from_yaw(turning * dt * step)
         env.step(torch.zeros(3, 12))
     progress, commanded = (
-        env.totals[:, env.episode_metrics.index(name)] for name in ("path_distance", "commanded")
+        env.statistics.totals[:, env.episode_metrics.index(name)]
+        for name in ("path_distance", "commanded")
     )
     astray = 0.0
     share = 0.0

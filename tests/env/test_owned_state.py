@@ -12,10 +12,11 @@ from legged_ppo.env.locomotion import LocomotionEnv
 
 
 def addresses(env: LocomotionEnv) -> dict[str, int]:
-    parts = [env.commands, env.randomization, env.scandots, env.curriculum]
+    where = env.placement
+    parts = [env, env.commands, env.randomization, env.scandots]
+    parts += [where, where.curriculum, env.statistics]
     tensors = {f"{type(p).__name__}.{n}": t for p in parts for n, t in p.owned_tensors().items()}
-    tensors |= {name: getattr(env, name) for name in env.state_dict()["buffers"]}
-    tensors |= {"tile": env.tile, "origin": env._origin, "on_flat": env.commands.on_flat}
+    tensors |= {"tile": where.tile, "origin": where.origin, "on_flat": env.commands.on_flat}
     return {name: tensor.data_ptr() for name, tensor in tensors.items()}
 
 

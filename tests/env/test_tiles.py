@@ -24,7 +24,7 @@ Kinematic = Callable[..., LocomotionEnv]
 def test_levels_are_shared_out_among_another_number_of_ranks(busy: Config) -> None:
     parts = [make_locomotion_env(busy, 6, seed=seed) for seed in (0, 1)]
     for level, env in enumerate(parts):
-        env.curriculum.levels[:] = level
+        env.placement.curriculum.levels[:] = level
     everyone = make_locomotion_env(busy, 12, seed=2)
     everyone.load_levels([env.state_dict() for env in parts])
     assert everyone.terrain_type.tolist() == [0] * 6 + [1] * 6
@@ -39,7 +39,7 @@ def test_robots_start_on_their_tiles_at_the_spawn_height(busy: Config) -> None:
     position = env.simulator.state.base_pos
     origins = torch.tensor(env.terrain.origins).float()[env.terrain_type, env.terrain_level]
     assert 1.5 < (position - origins)[:, :2].abs().max() <= 6.0 / 2 - RIM
-    below = env.heights(position[:, None, :2], env.tile)[:, 0]
+    below = env.placement.heights(position[:, None, :2], env.placement.tile)[:, 0]
     clearance = position[:, 2] - below
     assert (clearance >= busy.robot.spawn_height - 1e-6).all()
     flat = env.terrain_type == env.terrain.types.index("flat")
@@ -58,13 +58,13 @@ def test_the_engine_hears_of_new_tiles_before_robots_are_reset_there(
     busy.terrain.curriculum = CurriculumConfig(rule="success", distance=0.0)
     env = kinematic(busy, 8)
     env.start_episodes_together()
-    env.curriculum.levels[:] = 0
-    env._find_tiles()
-    before = env.tile.clone()
+    env.placement.curriculum.levels[:] = 0
+    env.placement.find_tiles()
+    before = env.placement.tile.clone()
     env.commands.fix((0.0, 0.0, 0.0))  # standing still is a success
     rollout(env, range(env.max_episode_length))
-    assert (env.tile == before + 1).all()
-    assert torch.equal(env.simulator.tiles_at_reset, env.tile)  # type: ignore[attr-defined]
+    assert (env.placement.tile == before + 1).all()
+    assert torch.equal(env.simulator.tiles_at_reset, env.placement.tile)  # type: ignore[attr-defined]
 
 
 def test_a_state_continues_in_an_environment_that_began_on_other_tiles(busy: Config) -> None:
@@ -81,7 +81,7 @@ def test_no_foot_begins_in_rough_ground(quiet: Config) -> None:
     env = make_locomotion_env(quiet, 64, seed=0)
     env.start_episodes_together()
     feet = env.simulator.state.foot_pos
-    gap = feet[..., 2] - env.heights(feet[..., :2], env.tile)
+    gap = feet[..., 2] - env.placement.heights(feet[..., :2], env.placement.tile)
     standing = robot_on_the_plane(quiet)
     assert gap.min() > standing - 0.02 and gap.max() > standing + 0.05
 
@@ -98,7 +98,7 @@ def test_robots_that_leave_their_tile_come_in_at_the_opposite_edge(quiet: Config
     for each in (env, reference):
         each.start_episodes_together()
         rollout(each, range(3))
-    size, origin = quiet.terrain.tile_size, env._origin[1, :2]
+    size, origin = quiet.terrain.tile_size, env.placement.origin[1, :2]
     # The second robot stands just inside an edge and moves out; its world is flat and repeats.
     for each, x in ((env, size / 2 - 1e-4), (reference, -size / 2 + 1e-4)):
         each.simulator.groups[0].batch.qpos[1, :2] = origin.double().numpy() + np.array([x, 0.3])  # type: ignore[attr-defined]
@@ -108,7 +108,10 @@ def test_robots_that_leave_their_tile_come_in_at_the_opposite_edge(quiet: Config
         torch.testing.assert_close(result.obs[name], expected.obs[name], atol=2e-3, rtol=1e-3)
     here = env.simulator.state
     assert (here.base_pos[1, 0] - origin[0]) < -size / 2 + 0.05
-    assert env.wrapped[1].tolist() == [-size, 0.0] and not env.wrapped[[0, 2]].any()
+    assert (
+        env.placement.wrapped[1].tolist() == [-size, 0.0]
+        and not env.placement.wrapped[[0, 2]].any()
+    )
     reach = (here.foot_pos[1, :, :2] - here.base_pos[1, :2]).norm(dim=1)
     assert reach.max() < 0.5, "the feet came along"
     walked = env.position[1] - (origin + torch.tensor([size / 2, 0.3]))

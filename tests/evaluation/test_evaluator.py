@@ -176,7 +176,7 @@ def test_forward_displacement_is_along_the_heading_of_the_start(config: Config) 
     result = env.step(torch.zeros(4, env.num_actions))
     env.yaw = env.yaw + 1.0  # where they look in the end does not count
     here = env.simulator.state.base_pos[:, :2]
-    here[:] = start + env.wrapped + forward[:, None] * ahead + sideways[:, None] * left
+    here[:] = start + env.placement.wrapped + forward[:, None] * ahead + sideways[:, None] * left
     meter.add(env, result)
     episodes = meter.episodes(env)
     np.testing.assert_allclose(episodes.forward, forward.numpy(), atol=1e-5)

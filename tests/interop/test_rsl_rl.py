@@ -211,7 +211,8 @@ def test_there_and_back_is_the_same_environment() -> None:
     obs, other = direct.reset(), adapted.reset()
     limit = torch.zeros(ROBOTS, dtype=torch.int64)
     limit[:5] = direct.max_episode_length - 3
-    direct.episode_length, adapted.env.episode_length_buf = limit.clone(), limit.clone()
+    direct.episode_length.copy_(limit)
+    adapted.env.episode_length_buf = limit
     for step in range(6):
         action = torch.full((ROBOTS, 12), 0.1 * step)
         a, b = direct.step(action), adapted.step(action)
