@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -129,7 +130,7 @@ def test_iterations_of_graphs_are_the_same_and_take_over_new_episodes_and_states
         iterate(plain, captured)
     assert_same(captured.state_dict(), plain.state_dict())
     assert recorder.recordings == 3, "the rollout, and the update before and after its new moments"
-    assert not caplog.records
+    assert all(record.levelno < logging.WARNING for record in caplog.records)
 
 
 @pytest.mark.parametrize(
