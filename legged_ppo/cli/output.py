@@ -38,7 +38,7 @@ class SurvivingStream:
             if not isinstance(error, BrokenPipeError):
                 line = f"warning: cannot write {_name_of(self._stream)}: {error.strerror}; "
                 with contextlib.suppress(OSError):
-                    os.write(2, (line + "the output ends here, the work goes on\n").encode())
+                    os.write(2, (line + "the output ends here, the run continues\n").encode())
             self._discard()
 
     def _discard(self) -> None:
@@ -66,7 +66,7 @@ def surviving_output() -> Iterator[None]:
 
 
 def _name_of(stream: TextIO) -> str:
-    """The file behind a stream, where the system says so."""
+    """The file behind a stream, where the system has its name."""
     with contextlib.suppress(OSError):
         return str(Path(f"/proc/self/fd/{stream.fileno()}").readlink())
     return stream.name

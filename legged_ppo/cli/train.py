@@ -1,4 +1,4 @@
-"""The command line of training. The heavy imports wait until the arguments are known to be good."""
+"""The command line of training. Heavy imports follow after the arguments are parsed."""
 
 from __future__ import annotations
 

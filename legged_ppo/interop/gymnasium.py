@@ -47,7 +47,7 @@ class FrameSkip(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 class ReplayableEpisodes(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Episodes that a checkpoint restores by replay: each starts from a seed of its own, and its actions are
+    """Episodes that a checkpoint restores by replay: each starts from its own seed, and its actions are
     recorded, whatever the environment's state consists of.
 
     Args:
@@ -183,9 +183,9 @@ class GymnasiumEnv(Environment):
 
     def render(self) -> np.ndarray | None:
         """The first environment's image; `gym.kwargs` must have `render_mode: rgb_array`."""
-        pictures = self.copies.render()
-        picture = None if pictures is None else pictures[0]
-        return None if picture is None else np.asarray(picture)
+        images = self.copies.render()
+        image = None if images is None else images[0]
+        return None if image is None else np.asarray(image)
 
     def state_dict(self) -> dict[str, Any]:
         state = {

@@ -15,7 +15,7 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 
 
 _MOST_CHANNELS = 16
-"""An axis of a picture that is not longer holds colours or stacked frames."""
+"""An axis of an image that is not longer holds colours or stacked frames."""
 
 
 def are_images(space: Box) -> bool:
@@ -24,7 +24,7 @@ def are_images(space: Box) -> bool:
 
 
 def _layout(space: Box) -> str | None:
-    """The axes of its pictures (channels, height, width): HW, HWC or CHW; None where it shows none.
+    """The axes of its images (channels, height, width): HW, HWC or CHW; None for another space.
 
     Raises:
         ConfigError: bytes of two axes or more that are not laid out so.
@@ -38,7 +38,7 @@ def _layout(space: Box) -> str | None:
         return "HWC"
     if len(shape) == 3 and shape[0] <= _MOST_CHANNELS:
         return "CHW"
-    expected = "pictures of height x width, with channels or stacked frames first or last"
+    expected = "images of height x width, with channels or stacked frames first or last"
     raise ConfigError("gym.id", f"bytes of {shape}", expected)
 
 
@@ -55,7 +55,7 @@ def image_shape(config: GymConfig, space: Box) -> tuple[int, int, int]:
     if config.image_size:
         height = width = config.image_size
     if config.observe:
-        raise ConfigError("gym.observe", config.observe, "[] for an environment with pictures")
+        raise ConfigError("gym.observe", config.observe, "[] for an environment with images")
     if min(height, width) < SMALLEST_EDGE:
         expected = f"at least {SMALLEST_EDGE} pixels for the convolutions"
         raise ConfigError("gym.image_size", min(height, width), expected)
@@ -63,19 +63,19 @@ def image_shape(config: GymConfig, space: Box) -> tuple[int, int, int]:
 
 
 def pack_images(config: GymConfig, space: Box, observed: np.ndarray) -> torch.Tensor:
-    """N pictures of `space` as bytes [N, channels, height, width], shrunk and in gray if asked."""
-    pictures = torch.as_tensor(observed)
+    """N images of `space` as bytes [N, channels, height, width], shrunk and in gray if asked."""
+    images = torch.as_tensor(observed)
     layout = _layout(space)
     if layout == "HW":
-        pictures = pictures.unsqueeze(1)
+        images = images.unsqueeze(1)
     elif layout == "HWC":
-        pictures = pictures.permute(0, 3, 1, 2)
+        images = images.permute(0, 3, 1, 2)
     size = (config.image_size, config.image_size)
-    shrink = config.image_size and pictures.shape[2:] != size
-    gray = config.grayscale and pictures.shape[1] == 3
+    shrink = config.image_size and images.shape[2:] != size
+    gray = config.grayscale and images.shape[1] == 3
     if not (shrink or gray):
-        return pictures.contiguous()
-    values = pictures.float()
+        return images.contiguous()
+    values = images.float()
     if gray:
         weights = torch.tensor(_LUMINANCE).view(1, 3, 1, 1)
         values = (values * weights).sum(1, keepdim=True)

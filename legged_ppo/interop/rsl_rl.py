@@ -22,10 +22,10 @@ class RslRlEnv(VecEnv):
     """`LocomotionEnv` behind the interface of rsl-rl-lib 5.
 
     Observation groups keep their names (`proprioception`, `commands`, `scandots`, `privileged`, ...);
-    the runner's `obs_groups` says which of them actor and critic see. Time limits are reported as
+    the runner's `obs_groups` assigns them to actor and critic. Time limits are reported as
     `time_outs`. rsl_rl bootstraps them with the value of the observation before the last step: it has
     no place for the last one, which `LocomotionEnv.step` returns as `final_obs`. Commands have their full ranges
-    from the start (no `task.commands.initial_scale`): the runner does not tell how far it has come.
+    from the start (no `task.commands.initial_scale`): the runner does not pass its progress.
     """
 
     def __init__(self, env: LocomotionEnv) -> None:
@@ -85,7 +85,7 @@ class FromRslRl(Environment):
 
     Args:
         groups: our names of its observation groups; the default keeps them, but for `critic`, which
-            only the critic sees (`policy.critic_privileged=true`). Groups that are left out are not seen.
+            only the critic receives (`policy.critic_privileged=true`). Groups that are left out are not used.
             Observations that are a plain tensor are the group `policy`.
     """
 
@@ -116,7 +116,7 @@ class FromRslRl(Environment):
 
     def reset(self) -> Observations:
         """The observations as they are: rsl_rl's environments are reset by their steps alone. Their episodes'
-        clocks are spread, as its runner does, or all would time out at once for ever."""
+        clocks are spread, as its runner spreads them: otherwise all episodes would always end together."""
         if hasattr(self.env, "episode_length_buf"):
             self.env.episode_length_buf = torch.randint_like(
                 self.env.episode_length_buf, high=int(self.env.max_episode_length)

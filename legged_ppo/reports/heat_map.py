@@ -1,4 +1,4 @@
-"""Rates by terrain type and level as a picture: success of an evaluation, solve rates of a curriculum."""
+"""Rates by terrain type and level as an image: success of an evaluation, solve rates of a curriculum."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _DARK = 0.55
 
 def success_matrix(terrain: dict[str, Any]) -> tuple[list[str], np.ndarray, np.ndarray]:
     """Labels of the types, success rates and episodes [types, levels] of `evaluate_policy`'s "terrain"; NaN
-    and 0 where nobody was."""
+    and 0 without episodes."""
     levels = max(int(level) for group in terrain.values() for level in group["levels"]) + 1
     rates = np.full((len(terrain), levels), np.nan)
     episodes = np.zeros(rates.shape, dtype=np.int64)
@@ -52,7 +52,7 @@ def heat_map_png(
     rows, columns = rates.shape
     figure = Figure(figsize=(2.6 + _CELL * columns, 1.5 + _CELL * rows))
     axis = figure.subplots()
-    picture = axis.imshow(np.ma.masked_invalid(rates), cmap="YlGnBu", vmin=0.0, vmax=1.0)
+    image = axis.imshow(np.ma.masked_invalid(rates), cmap="YlGnBu", vmin=0.0, vmax=1.0)
     axis.set_facecolor("0.92")
     axis.set_xticks(range(columns), [str(level) for level in range(columns)])
     axis.set_yticks(range(rows), [name.replace("_", " ") for name in types])
@@ -66,7 +66,7 @@ def heat_map_png(
         axis.text(column, row, f"{rate:.2f}", fontsize=8, **place)
         if episodes is not None:
             axis.text(column, row + 0.3, f"n={episodes[row, column]}", fontsize=5.5, **place)
-    figure.colorbar(picture, ax=axis, fraction=0.03, pad=0.02)
+    figure.colorbar(image, ax=axis, fraction=0.03, pad=0.02)
     figure.tight_layout()
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI, bbox_inches="tight")

@@ -1,4 +1,4 @@
-"""Learning curves of a run as one picture, drawn from its metrics.jsonl."""
+"""Learning curves of a run as one image, drawn from its metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's colours, which the colour-blind can tell apart."""
+"""Okabe and Ito's colours, which the colour-blind can distinguish."""
 _SMOOTHING_WINDOW = 0.02
 """Share of the run over which the strong lines are averaged."""
 _SIZE, _DPI = (13.5, 7.2), 110
@@ -34,7 +34,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """One of the pictures' panels."""
+    """One panel of the image."""
 
     title: str
     curves: Sequence[Curve]

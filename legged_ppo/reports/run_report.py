@@ -34,7 +34,7 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
     """Evaluate and record `checkpoint`, draw the run's curves; returns closing lines for the user.
 
     Writes evaluation.json, evaluation.html, plots/learning_curves.png and videos/best.mp4 into
-    `run_dir`. Without an OpenGL back end the video is left out and a line says what to install.
+    `run_dir`. Without an OpenGL back end there is no video, and a line names the packages to install.
     """
     network, config, counters = read_policy(checkpoint)
     policy = TrainedPolicy(network, config, counters["env_steps"], checkpoint)

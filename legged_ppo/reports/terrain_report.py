@@ -44,12 +44,12 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
         OSError: the files cannot be written.
     """
     types, rates, episodes = success_matrix(result["terrain"])
-    picture = heat_map_png(types, rates, "Success rate, n episodes", episodes)
+    heat_map = heat_map_png(types, rates, "Success rate, n episodes", episodes)
     heading = f"Evaluation of {checkpoint.name}"
     rows = [(label, part, _cells(f)) for label, part, f in rows_by_terrain(result)]
     if path.suffix == ".md":
         beside = path.with_suffix(".png")
-        beside.write_bytes(picture)
+        beside.write_bytes(heat_map)
         lines = [f"# {heading}", "", _DEFINITION, "", f"![success]({beside.name})", ""]
         lines += [_markdown(_COLUMNS), "|---" + "|---:" * (len(_COLUMNS) - 1) + "|"]
         lines += [_markdown([label, *cells]) for label, _, cells in rows]
@@ -59,7 +59,7 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
             lines += ["", f"## {title}", "", _markdown(names), rule, *map(_markdown, gait)]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return
-    image = base64.b64encode(picture).decode()
+    image = base64.b64encode(heat_map).decode()
     body = [
         f"<h1>{html.escape(heading)}</h1>",
         f"<p>{_DEFINITION}</p>",

@@ -109,14 +109,14 @@ def stored_config(values: Any) -> Config:
 
 
 def check_state(checkpoint: dict[str, Any], env: Environment, config: Config, ranks: int) -> None:
-    """The state of each rank's robots, where a run on `ranks` processes goes on with it exactly.
+    """Check the state of each rank's robots, where a run on `ranks` processes restores it exactly.
 
     Raises:
         ContentError: it is not the state of environments like `env`.
     """
     saved = checkpoint["ranks"]
     if checkpoint["device"] != env.device.type or len(saved) != ranks:
-        return  # new episodes begin
+        return  # such a resume begins new episodes
     rows = env.num_envs * (1 if config.ppo.symmetry == "none" else 2)
     wanted = env.state_dict() if env.fixed_state else {}
     for i, rank in enumerate(saved):

@@ -1,7 +1,7 @@
 """The robot's model in a checkpoint: its MJCF and the files that it refers to.
 
-A checkpoint then acts, and its run goes on, on a machine that lacks the robot's files. The model of a
-checkpoint may come from anywhere, so it is bounded, and compiled once in a process of its own.
+With it a policy can be evaluated, and its run resumed, on a machine that lacks the robot's files. The origin
+of a stored model is unknown: its size is bounded, and a separate process compiles it first.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ for name in mujoco.mju_getXMLDependencies(main):
         sys.exit(f"it reads {{name}}, which is not in it")
 mujoco.MjModel.from_xml_path(main)
 """
-"""Run by a Python of its own: such a model may crash, hang or exhaust the memory."""
+"""Code of the separate process: the model may crash it, hang it or exhaust its memory."""
 
 
 def read_model(config: Config) -> RobotModel | None:

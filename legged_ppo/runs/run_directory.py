@@ -92,7 +92,7 @@ class RunDirectory:
         return {}
 
     def replace_config(self, config: Config, env_steps: int) -> None:
-        """From `env_steps` on the run goes on under `config`; the older one is kept beside it."""
+        """Write `config`, which holds from `env_steps` on; the older one is kept beside it."""
         current = self.root / "config.yaml"
         _write_whole(self.root / f"config_until_{env_steps}.yaml", current.read_text())
         _write_whole(current, _config_text(config))
@@ -115,8 +115,8 @@ class RunDirectory:
         return path
 
     def step_checkpoints(self) -> list[Path]:
-        """Step checkpoints, oldest first, in the recorded order of writing, whatever the clock says: a run
-        that goes on from an earlier one keeps what it writes. Files without a record come first."""
+        """Step checkpoints, oldest first, in the recorded order of writing, which does not depend on the clock:
+        a run resumed from an earlier checkpoint keeps the new ones. Files without a record come first."""
         recorded: list[Any] = []
         with contextlib.suppress(OSError, ValueError):
             content = json.loads((self.root / _ORDER).read_text())

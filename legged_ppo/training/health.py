@@ -1,4 +1,4 @@
-"""Advice: when a figure stays outside its healthy range, one line says what it means and what to turn."""
+"""Advice: when a figure stays outside its healthy range, one line names the cause and the keys to change."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Rule:
     patience: int
     advice: str
     warmup: int = 0
-    """Iterations at the start of a run in which the figure is not judged."""
+    """Iterations at the start of a run in which the rule is not applied."""
     until: float = math.inf
-    """Iteration after which it is not judged any more."""
+    """Last iteration in which the rule is applied."""
 
 
 _COLLAPSE = Rule(
@@ -103,7 +103,7 @@ RULES = (
 
 
 def rules_for(config: Config, num_actions: int, total_iterations: int) -> tuple[Rule, ...]:
-    """The rules that mean something for this recipe."""
+    """The rules that apply to this recipe."""
     left_out: list[Rule] = []
     added: list[Rule] = []
     ppo = config.ppo
@@ -114,13 +114,13 @@ def rules_for(config: Config, num_actions: int, total_iterations: int) -> tuple[
         advice = _BLOW_UP.advice.replace("set sim.integrator=implicitfast, ", "")
         added.append(replace(_BLOW_UP, advice=advice))
     if config.policy.distribution == "categorical":
-        left_out.append(_COLLAPSE)  # a policy that knows the right action has no spread
+        left_out.append(_COLLAPSE)  # a converged categorical policy has no spread
         added.append(_sudden_certainty(num_actions, total_iterations))
     return (*(rule for rule in RULES if rule not in left_out), *added)
 
 
 def _sudden_certainty(num_actions: int, total_iterations: int) -> Rule:
-    """Choices among so many actions that are made up within the first quarter of the run."""
+    """A nearly deterministic choice among `num_actions` within the first quarter of the run."""
     lowest = 0.1 * math.log(num_actions)
     return Rule(
         "Loss/entropy",
@@ -133,7 +133,7 @@ def _sudden_certainty(num_actions: int, total_iterations: int) -> Rule:
 
 @dataclass
 class HealthMonitor:
-    """Counts unhealthy iterations in a row; each rule speaks once until its figure was healthy again."""
+    """Counts unhealthy iterations in a row; each rule gives its advice once until its figure is healthy again."""
 
     rules: tuple[Rule, ...] = RULES
     streaks: dict[str, int] = field(default_factory=dict)
@@ -145,10 +145,12 @@ class HealthMonitor:
         for rule in self.rules:
             key = f"{rule.metric}: {rule.advice}"
             value = metrics.get(rule.metric)
-            judged = rule.warmup < iteration <= rule.until
+            applies = rule.warmup < iteration <= rule.until
             # A comparison with NaN is false, so it would pass as healthy.
-            sick = judged and value is not None and (math.isnan(value) or rule.unhealthy(value))
-            self.streaks[key] = self.streaks.get(key, 0) + 1 if sick else 0
+            unhealthy = (
+                applies and value is not None and (math.isnan(value) or rule.unhealthy(value))
+            )
+            self.streaks[key] = self.streaks.get(key, 0) + 1 if unhealthy else 0
             if self.streaks[key] == rule.patience:
                 lines.append(
                     f"{rule.metric} is {value:.3g} for {rule.patience} iterations: {rule.advice}"

@@ -46,7 +46,7 @@ class MetricLogger:
         self._log_to_wandb({name: pixels}, env_steps)
 
     def close(self) -> None:
-        """Close the files; wandb goes on until `finish_wandb`, for the report."""
+        """Close the files; the wandb run stays open for the report, until `finish_wandb`."""
         self._file.close()
         self._tensorboard.close()
 

@@ -45,7 +45,7 @@ def start_wandb(root: Path, config: Config) -> Any:
 
 
 def finish_wandb(root: Path) -> None:
-    """End the wandb run of the folder `root`, if there is one; a run that the caller started goes on."""
+    """End the wandb run of the folder `root`, if any; a run that the caller started stays open."""
     wandb = sys.modules.get("wandb")
     run = getattr(wandb, "run", None)
     if run is None or not (root / _ID).is_file() or run.id != _wandb_id(root):
