@@ -29,7 +29,6 @@ from legged_ppo.sim.simulator import PhysicalParameters, SimState
 from legged_ppo.terrain.grid import Terrain
 
 _CPU = torch.device("cpu")
-_MEASURED = ("torque", "foot_pos", "foot_vel", "foot_force", "touch")
 
 
 def _collider_of(ground: Ground) -> Collide:
@@ -70,6 +69,7 @@ class Simd:
         scratch = work_vectors(self._constants, lanes) * lanes
         self._workers = Workers(threads, scratch, ground)
         self._groups = Groups(state_layout(self._constants), num_envs, lanes)
+        self._late = False
         self._columns = torch.tensor(self._parameters.columns)
         self._flags(model, robot)
         self._rest = self._rest_pose(robot)
@@ -108,12 +108,13 @@ class Simd:
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
         """See `Simulator.step`."""
-        groups = self._groups
-        groups.write("previous_target", groups.read("target"))
-        groups.write("target", self._padded(joint_targets))
-        late = torch.zeros(self.num_envs) if latency is None else latency.float()
-        groups.write("latency", late[:, None])
-        self._workers.run(self._program.control_step, groups, self.config.decimation)
+        self._groups.write("target", self._padded(joint_targets))
+        if latency is not None:
+            self._groups.write("latency", latency[:, None].float())
+        elif self._late:
+            self._groups.write("latency", torch.zeros(self.num_envs, 1))
+        self._late = latency is not None
+        self._workers.run(self._program.control_step, self._groups, self.config.decimation)
         self.state = self._read_state(torch.zeros(self.num_envs, dtype=torch.bool))
 
     def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
@@ -176,6 +177,7 @@ class Simd:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """See `Simulator.load_state_dict`."""
         self._groups.put_rows(state["rows"])
+        self._late = True
 
     def _padded(self, values: torch.Tensor) -> torch.Tensor:
         """[n, J] in the task's order as the engine's columns."""
@@ -184,18 +186,16 @@ class Simd:
 
     def _read_state(self, failed: torch.Tensor) -> SimState:
         """The task's tensors; those of failed robots are of the default pose at rest."""
-        read = self._groups.read
-        qpos, qvel = read("qpos"), read("qvel")
+        read = self._groups.read_together("qpos", "touch")
+        qpos, qvel = read["qpos"], read["qvel"]
         # A NaN velocity fails the comparison.
         sound = (qvel.abs().amax(1) < self.config.max_velocity) & torch.isfinite(qpos.sum(1))
         failed = failed | ~sound
-        measured = {name: read(name) for name in _MEASURED}
         if bool(failed.any()):
-            bad = failed[:, None]
-            qpos, qvel = torch.where(bad, self._rest, qpos), torch.where(bad, 0.0, qvel)
-            measured = {name: torch.where(bad, 0.0, x) for name, x in measured.items()}
+            read = {name: x.masked_fill(failed[:, None], 0.0) for name, x in read.items()}
+            qpos, qvel = torch.where(failed[:, None], self._rest, qpos), read["qvel"]
         rotation = rotation_matrix(qpos[:, 3:7])
-        touching = measured["touch"] > 0
+        touching = read["touch"] > 0
         return SimState(
             base_pos=qpos[:, :3],
             base_quat=qpos[:, 3:7],
@@ -204,10 +204,10 @@ class Simd:
             base_ang_vel=qvel[:, 3:6],
             joint_pos=qpos[:, 7:].index_select(1, self._columns),
             joint_vel=qvel[:, 6:].index_select(1, self._columns),
-            joint_torque=measured["torque"].index_select(1, self._columns),
-            foot_pos=measured["foot_pos"].unflatten(1, (-1, 3)),
-            foot_vel=measured["foot_vel"].unflatten(1, (-1, 3)),
-            foot_force=measured["foot_force"].unflatten(1, (-1, 3)).norm(dim=-1),
+            joint_torque=read["torque"].index_select(1, self._columns),
+            foot_pos=read["foot_pos"].unflatten(1, (-1, 3)),
+            foot_vel=read["foot_vel"].unflatten(1, (-1, 3)),
+            foot_force=read["foot_force"].unflatten(1, (-1, 3)).norm(dim=-1),
             penalized_contact=touching.index_select(1, self._penalized),
             termination_contact=touching.index_select(1, self._termination).any(1),
             failed=failed,

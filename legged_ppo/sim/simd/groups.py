@@ -38,6 +38,15 @@ class Groups:
         """A copy of a span, [N, length]."""
         return self._rows(self.layout.slice(name))
 
+    def read_together(self, first: str, last: str) -> dict[str, torch.Tensor]:
+        """The spans from `first` to `last` as views of one copy, [N, length] each."""
+        names = list(self.layout.spans)
+        names = names[names.index(first) : names.index(last) + 1]
+        start = self.layout.slice(first).start
+        rows = self._rows(slice(start, self.layout.slice(last).stop))
+        lengths = [self.layout.spans[name][1] for name in names]
+        return dict(zip(names, rows.split(lengths, dim=1), strict=True))
+
     def write(self, name: str, values: torch.Tensor) -> None:
         """Fill a span from [N, length]."""
         self._put(self.layout.slice(name), values)

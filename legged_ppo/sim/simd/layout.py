@@ -59,8 +59,14 @@ def state_layout(robot: Robot) -> Layout:
     joints, feet, colliders = robot.num_joints, len(robot.feet), len(robot.colliders)
     return _laid_out(
         {
+            # The state and what the last substep measured: `engine.Simd` reads these together.
             "qpos": 7 + joints,
             "qvel": 6 + joints,
+            "torque": joints,
+            "foot_pos": 3 * feet,
+            "foot_vel": 3 * feet,
+            "foot_force": 3 * feet,
+            "touch": colliders,
             "warmstart": 6 + joints,
             "target": joints,
             "previous_target": joints,
@@ -75,12 +81,6 @@ def state_layout(robot: Robot) -> Layout:
             "friction": feet,
             "collider_invweight": colliders,
             "joint_invweight": joints,
-            # Measurements.
-            "torque": joints,
-            "foot_pos": 3 * feet,
-            "foot_vel": 3 * feet,
-            "foot_force": 3 * feet,
-            "touch": colliders,
         }
     )
 

@@ -27,6 +27,7 @@ def control_step(m: Machine, w: Workspace, collide: Collide, substeps: Index) ->
         for _ in m.when(m.less(substeps, k + 2)):  # the last one
             m.call(measure_feet, w)
         m.call(integrate, w)
+    w.state.previous_target.write(0, w.state.target.read(0, w.robot.num_joints))
 
 
 def forward(m: Machine, w: Workspace, collide: Collide) -> None:
