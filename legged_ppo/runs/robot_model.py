@@ -47,9 +47,9 @@ mujoco.MjModel.from_xml_path(main)
 
 
 def read_model(config: Config) -> RobotModel | None:
-    """The files of `robot.mjcf`; None without a robot, or where they cannot be read or are too large."""
+    """The files of `robot.mjcf`; None where they cannot be read or are too large."""
     main = mjcf_path(config.robot.mjcf)
-    if config.gym.id or not main.is_file():
+    if not main.is_file():
         return None
     try:
         paths = [
@@ -89,7 +89,7 @@ def with_stored_model(config: Config, checkpoint: dict[str, Any], path: str | Pa
         ContentError: the stored model does not compile.
     """
     stored, named = checkpoint.get("robot_model"), config.robot.mjcf
-    if stored is None or config.gym.id:
+    if stored is None:
         return config
     found = read_model(config)
     if same_model(found, stored) or named != checkpoint["config"]["robot"]["mjcf"]:

@@ -119,7 +119,7 @@ class Trainer:
             config.training.total_timesteps / self.steps_per_iteration
         )
         self.health = HealthMonitor(rules_for(config, env.num_actions, self.total_iterations))
-        self._robot_model = read_model(config)
+        self._robot_model = read_model(config) if hasattr(env, "robot") else None
         self._divergence = DivergenceMonitor(run.checkpoints / LATEST)
         if checkpoint is not None:
             self._restore(checkpoint)

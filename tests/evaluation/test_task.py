@@ -22,7 +22,6 @@ READERS = {
     "interop/gymnasium.py": "its messages",
     "interop/images.py": "its messages",
     "evaluation/trained_policy.py": "refuses what a checkpoint would import",
-    "runs/robot_model.py": "there is no robot whose model a checkpoint could hold",
     "config/validation.py": "excludes `environment` beside it",
 }
 

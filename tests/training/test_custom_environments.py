@@ -16,6 +16,7 @@ from legged_ppo.cli import play as play_cli
 from legged_ppo.cli import train as train_cli
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
+from legged_ppo.runs.checkpoint import load_checkpoint
 from legged_ppo.training.logger import Metrics
 from legged_ppo.training.trainer import Trainer
 from legged_ppo.viewer import video
@@ -129,6 +130,7 @@ def test_a_custom_environment_is_reported_evaluated_and_played_by_its_returns(
     with pytest.raises(ConfigError, match=r"extensions=\[my_point\] among the overrides"):
         load_policy("latest")
     policy = load_policy("latest", ["extensions=[my_point]"])
+    assert load_checkpoint(policy.path)["robot_model"] is None
     overall = evaluate(policy, episodes=3)["overall"]
     assert overall["mean_length"] == 20.0 and overall["success_rate"] == 1.0
     assert evaluate_cli.main(["--envs", "3", "--json", "a.json", "extensions=[my_point]"]) == 0
