@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -156,8 +157,8 @@ def importing(command: Sequence[str], names: Sequence[str]) -> list[str]:
 
 def _unknown(key: str, name: str, kind: str, known: list[str]) -> ConfigError:
     if name in BUILT_IN.get(kind, ()):
-        section = key.rpartition(".")[0]
-        return ConfigError(key, name, f"{section}.{name} instead: the term is built in")
+        expected = f"task.rewards.{name} instead" if kind == "rewards" else "it left out"
+        return ConfigError(key, name, f"{expected}: {name} is built in")
     mapping = f"{kind.upper()} of the recipe's extensions"
     expected = f"one of {', '.join(known)} ({mapping})" if known else f"a name in {mapping}"
     return ConfigError(key, name, expected, choices=known)
@@ -178,18 +179,18 @@ def _check_mapping(module: str, kind: str, mapping: Any) -> None:
 
 def _import(name: str, folder: Path | None) -> ModuleType:
     if name.endswith(".py") or not all(part.isidentifier() for part in name.split(".")):
-        meant = name.removesuffix(".py").replace("/", ".")
-        raise ConfigError(
-            "extensions", name, "a module's name, such as my_terms or my_package.terms", meant=meant
-        )
+        expected = "a module's name, such as my_terms or my_package.terms"
+        path = re.fullmatch(r"\w+(/\w+)*\.py", name)
+        meant = name[:-3].replace("/", ".") if path else ""
+        raise ConfigError("extensions", name, expected, meant=meant)
     try:
         with _also_in(folder):
             return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _broken(name, error) from None
-        places = f"sys.path, {Path.cwd()}" + (f" or {folder}" if folder else "")
-        expected = f"a module in {places}; PYTHONPATH adds a folder"
+        places = dict.fromkeys(["sys.path", str(Path.cwd()), str(folder or Path.cwd())])
+        expected = f"a module in {', '.join(places)}; PYTHONPATH adds a folder"
         raise ConfigError("extensions", name, expected) from None
     except (Exception, SystemExit) as error:  # whatever the user's module raises
         raise _broken(name, error) from None

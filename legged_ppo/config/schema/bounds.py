@@ -174,9 +174,11 @@ def coordinates(default: list[float]) -> list[float]:
 
 def names(default: list[str]) -> list[str]:
     """Names, each there once."""
-    return bounded(
-        default, lambda x: len(set(x)) == len(x) <= 100 and all(x), "at most 100 different names"
-    )
+
+    def allowed(x: list[str]) -> bool:
+        return all(x) and all(isinstance(name, str) for name in x) and len(set(x)) == len(x) <= 100
+
+    return bounded(default, allowed, "at most 100 different names")
 
 
 def indices(default: list[int]) -> list[int]:
