@@ -85,16 +85,18 @@ def _run(arguments: argparse.Namespace) -> int:
     from legged_ppo.reports.run_report import write_evaluation
     from legged_ppo.reports.tables import figures_table, gait_tables, print_tables
     from legged_ppo.reports.terrain_report import write_terrain_report
+    from legged_ppo.sim.mujoco_warnings import counted_warnings
 
     policy = options.load(arguments)
     print(f"{policy.path}: {policy.env_steps:,} environment steps")
     if arguments.protocol:
         return _run_protocol(arguments, policy)
     task, sampling = task_of(policy.config), _sampling(arguments)
-    result = task.evaluate(
-        policy.network, **sampling, terrain=arguments.terrain, level=arguments.level
-    )
-    result |= task.evaluate_gait(policy.network, sampling["episodes"], arguments.seed)
+    with counted_warnings():
+        result = task.evaluate(
+            policy.network, **sampling, terrain=arguments.terrain, level=arguments.level
+        )
+        result |= task.evaluate_gait(policy.network, sampling["episodes"], arguments.seed)
     print_tables(figures_table(result), *gait_tables(result))
     _warn_of_thin_cells(arguments, result)
     if arguments.json:

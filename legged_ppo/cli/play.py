@@ -95,12 +95,14 @@ def _run(arguments: argparse.Namespace) -> int:
     if not (recording or has_display(os.environ)):
         options.refuse(arguments, "without --video, --gif or a display", "seconds", "camera")
 
+    from legged_ppo.sim.mujoco_warnings import counted_warnings
     from legged_ppo.viewer.video_writer import VideoError
 
     policy = options.load(arguments)
     print(f"{policy.path}: {policy.env_steps:,} environment steps")
     try:
-        return _play(policy, arguments)
+        with counted_warnings():
+            return _play(policy, arguments)
     except VideoError as error:
         print(f"error: {error}", file=sys.stderr)
         return command_line.EXIT_FAILURE

@@ -19,11 +19,11 @@ _KEPT = 100
 
 
 @contextlib.contextmanager
-def counted_warnings(file: Path) -> Iterator[Counter[str]]:
+def counted_warnings(file: Path | None = None) -> Iterator[Counter[str]]:
     """Within, log the first warning of each kind, and at the end how many there were.
 
-    Two warnings are of one kind if they differ in numbers only. Whatever else MuJoCo writes to a file
-    goes to `file` too, instead of MUJOCO_LOG.TXT in the current folder.
+    Two warnings are of one kind if they differ in numbers only. What MuJoCo would write to MUJOCO_LOG.TXT
+    in the current folder goes to `file`, or to no file.
 
     Yields:
         the number of warnings of each kind.
@@ -31,7 +31,8 @@ def counted_warnings(file: Path) -> Iterator[Counter[str]]:
     counts: Counter[str] = Counter()
     before, config = mujoco.MjLogConfig.get(), mujoco.MjLogConfig.get()
     previous = mujoco.get_mju_user_warning()
-    config.logfile = str(file)
+    config.logto_file = file is not None
+    config.logfile = str(file or "")
     config.set()
     mujoco.set_mju_user_warning(_counter(counts, file))
     try:
@@ -44,7 +45,7 @@ def counted_warnings(file: Path) -> Iterator[Counter[str]]:
                 _log.warning("MuJoCo warned %s times: %s", f"{count:,}", kind)
 
 
-def _counter(counts: Counter[str], file: Path) -> Callable[[str], None]:
+def _counter(counts: Counter[str], file: Path | None) -> Callable[[str], None]:
     """A handler for MuJoCo, whose threads may call it at the same time."""
     lock = threading.Lock()
 
@@ -53,10 +54,11 @@ def _counter(counts: Counter[str], file: Path) -> Callable[[str], None]:
         with lock:
             counts[kind] += 1
             number = counts[kind]
-            if number <= _KEPT:
+            if file is not None and number <= _KEPT:
                 with contextlib.suppress(OSError), file.open("a") as log:
                     log.write(f"{message.strip()}\n")
         if number == 1:
-            _log.warning("MuJoCo warns: %s (counted from here on; see %s)", message.strip(), file)
+            where = "" if file is None else f"; see {file}"
+            _log.warning("MuJoCo warns: %s (counted from here on%s)", message.strip(), where)
 
     return count

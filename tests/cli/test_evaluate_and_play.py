@@ -22,6 +22,7 @@ from legged_ppo.cli import train as train_cli
 from legged_ppo.config.schema import Config, TerrainConfig
 from legged_ppo.env import factory
 from legged_ppo.evaluation.evaluator import evaluation_config
+from legged_ppo.robots.spec import mjcf_path
 from legged_ppo.runs.checkpoint import read_policy
 from legged_ppo.terrain.grid import Terrain, build_terrain
 from legged_ppo.viewer import gl_backend
@@ -76,6 +77,27 @@ def test_evaluate_prints_a_table_and_writes_the_documented_json(
     assert content["checkpoint"] == str(checkpoint)
     assert content["env_steps"] == 4096
     assert content["overall"]["episodes"] == 4
+
+
+@pytest.mark.parametrize("cli", [evaluate_cli, play_cli])
+def test_physics_that_blows_up_is_a_line_for_each_kind_of_warning(
+    cli: ModuleType,
+    checkpoint: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    strong = tmp_path / "strong.xml"
+    strong.write_text(re.sub(r'actuatorfrcrange="[^"]*"', "", mjcf_path("go2").read_text()))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    unstable = [f"robot.mjcf={strong}", "robot.kp=1e6", "sim.integrator=euler"]
+    option = ["--envs", "8"] if cli is evaluate_cli else ["--episodes", "8"]
+    assert cli.main(["--checkpoint", str(checkpoint), *option, *unstable]) == 0
+    lines = [line for line in capfd.readouterr().err.splitlines() if "unstable" in line]
+    assert 1 <= len(lines) <= 6 and not list(Path().iterdir())
 
 
 def test_overrides_change_the_conditions(checkpoint: Path, tmp_path: Path) -> None:

@@ -50,3 +50,13 @@ def test_repeated_warnings_are_counted_by_their_kind(
     assert "WARNING" not in capfd.readouterr().err
     assert mujoco.get_mju_user_warning() is before
     assert mujoco.MjLogConfig.get().logfile == "MUJOCO_LOG.TXT"
+
+
+def test_without_a_file_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with counted_warnings() as counts:
+        blow_up(4)
+    assert set(counts.values()) == {4} and not list(tmp_path.iterdir())
+    assert "(counted from here on)" in caplog.messages[0]
