@@ -28,6 +28,8 @@ from legged_ppo.training.run import sizes
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = str(ROOT / "configs" / "phase1_quickstart.yaml")
 NUM_ENVS, LENGTH = 24, 24
+ITERATIONS, SAVED_EVERY = 8, 4
+"""Of the finished run, whose checkpoints are those after 4 and 8 iterations."""
 TIMINGS = ("wall_time_s", "Perf/")
 
 
@@ -38,7 +40,7 @@ def overrides(log_dir: Path, iterations: int, *more: str) -> list[str]:
         f"ppo.bptt_length={LENGTH // 2}",
         f"training.total_timesteps={iterations * NUM_ENVS * LENGTH}",
         f"training.log_dir={log_dir}",
-        f"training.checkpoint_freq={10 * NUM_ENVS * LENGTH}",
+        f"training.checkpoint_freq={SAVED_EVERY * NUM_ENVS * LENGTH}",
         "training.evaluation_freq=100_000_000",
         "training.evaluation_episodes=2",
         "task.episode_length_s=0.6",
@@ -67,26 +69,26 @@ def files(folder: Path) -> dict[str, int]:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The log folder of a run of 20 iterations in one go."""
+    """The log folder of a run in one go."""
     log_dir = tmp_path_factory.mktemp("finished")
-    assert train(*overrides(log_dir, 20)) == 0
+    assert train(*overrides(log_dir, ITERATIONS)) == 0
     return log_dir
 
 
 def test_a_killed_and_resumed_run_equals_one_that_was_not(finished: Path, tmp_path: Path) -> None:
     command = [sys.executable, str(ROOT / "train_phase1.py"), "--config", RECIPE]
     process = subprocess.Popen(
-        [*command, *overrides(tmp_path, 20)], cwd=ROOT, stdout=subprocess.DEVNULL
+        [*command, *overrides(tmp_path, ITERATIONS)], cwd=ROOT, stdout=subprocess.DEVNULL
     )
     metrics, deadline = tmp_path / "run" / "metrics.jsonl", time.monotonic() + 120
-    while not metrics.is_file() or len(metrics.read_text().splitlines()) < 12:
+    while not metrics.is_file() or len(metrics.read_text().splitlines()) <= SAVED_EVERY:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (tmp_path / "run" / "checkpoints" / "phase1_final.pth").exists()
 
-    assert train("--resume", "latest", *overrides(tmp_path, 20)) == 0
+    assert train("--resume", "latest", *overrides(tmp_path, ITERATIONS)) == 0
     assert rows(tmp_path) == rows(finished)
     final = [
         torch.load(d / "run" / "checkpoints" / "phase1_final.pth", weights_only=True)
@@ -103,7 +105,7 @@ def test_a_killed_and_resumed_run_equals_one_that_was_not(finished: Path, tmp_pa
 def test_a_run_leaves_what_the_documentation_promises(finished: Path) -> None:
     run = finished / "run"
     names = {p.name for p in (run / "checkpoints").iterdir()}
-    steps = 20 * NUM_ENVS * LENGTH
+    steps = ITERATIONS * NUM_ENVS * LENGTH
     assert {"phase1_latest.pth", "phase1_best.pth", "phase1_final.pth"} <= names
     assert f"phase1_step_{steps}.pth" in names
     summary = json.loads((run / "summary.json").read_text())
@@ -168,14 +170,14 @@ def test_a_moved_checkpoint_gets_a_best_of_its_own(
     saved["counters"]["best_score"] = 100.0  # nothing will beat it
     save_checkpoint(moved, {k: v for k, v in saved.items() if k not in ("format", "versions")})
     more = ["training.run_name=a/b", "training.report=true", "training.report_episodes=2"]
-    assert train("--resume", str(moved), *overrides(tmp_path, 21), *more) == 0
+    assert train("--resume", str(moved), *overrides(tmp_path, ITERATIONS + 1), *more) == 0
     assert (tmp_path / "a_b" / "checkpoints" / "phase1_best.pth").is_file()
     assert (tmp_path / "checkpoints").resolve() == (tmp_path / "a_b" / "checkpoints").resolve()
 
 
 def test_resume_of_a_finished_run_says_so(finished: Path, capsys: pytest.CaptureFixture) -> None:
     before = files(finished)
-    assert train("--resume", "latest", *overrides(finished, 20)) == 0
+    assert train("--resume", "latest", *overrides(finished, ITERATIONS)) == 0
     assert "complete" in capsys.readouterr().out
     assert files(finished) == before
 
@@ -184,7 +186,7 @@ def test_a_resume_without_a_recipe_goes_on_under_the_runs_own(
     finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     shutil.copytree(finished / "run", tmp_path / "run")
-    step = 10 * NUM_ENVS * LENGTH
+    step = SAVED_EVERY * NUM_ENVS * LENGTH
     (tmp_path / "run" / "checkpoints" / f"phase1_step_{2 * step}.pth").unlink()
     checkpoint = tmp_path / "run" / "checkpoints" / f"phase1_step_{step}.pth"
     assert main(["--resume", str(checkpoint)]) == 0
@@ -193,8 +195,8 @@ def test_a_resume_without_a_recipe_goes_on_under_the_runs_own(
     # What changes is told and written down.
     assert main(["--resume", str(checkpoint), "ppo.gamma=0.5"]) == 0
     assert "ppo.gamma: 0.99 until now, 0.5 from here on" in capsys.readouterr().out
-    assert rows(tmp_path)[:10] == rows(finished)[:10]
-    assert rows(tmp_path)[10:] != rows(finished)[10:]
+    assert rows(tmp_path)[:SAVED_EVERY] == rows(finished)[:SAVED_EVERY]
+    assert rows(tmp_path)[SAVED_EVERY:] != rows(finished)[SAVED_EVERY:]
     configs = [tmp_path / "run" / name for name in (f"config_until_{step}.yaml", "config.yaml")]
     assert [load_config(path).ppo.gamma for path in configs] == [0.99, 0.5]
     assert main([]) == 2 and "--config" in capsys.readouterr().err
