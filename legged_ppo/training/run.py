@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from legged_ppo.config.extensions import load_extensions, override_of
+from legged_ppo.config.extensions import check_named, load_extensions, override_of
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError, UsageError, noting_sizes
 from legged_ppo.evaluation.task import task_of
@@ -224,12 +224,25 @@ def _run_trainer(trainer: Trainer, config: Config) -> Path:
     return run.root
 
 
+def _check_imports(best: Path, config: Config) -> None:
+    """Refuse a best checkpoint that would import other modules than the run's own config, which the user gave.
+
+    Raises:
+        ConfigError: it names other extensions or another Gymnasium environment.
+    """
+    stored = checkpoints.checkpoint_config(checkpoints.load_checkpoint(best), best)
+    check_named(stored.extensions, config.extensions, best)
+    if stored.gym.id != config.gym.id:
+        raise ConfigError("gym.id", stored.gym.id, f"{config.gym.id!r}", source=str(best))
+
+
 def _report(run: RunDirectory, config: Config) -> None:
     """Evaluate and record the best policy, and log the closing lines."""
     from legged_ppo.reports.run_report import write_report
     from legged_ppo.training.report_logger import log_report
 
     training, best = config.training, run.checkpoints / BEST
+    _check_imports(best, config)
     with counted_warnings(run.root / _MUJOCO_LOG):
         lines = write_report(run.root, best, training.report_episodes, training.seed)
     log_report(run, config)

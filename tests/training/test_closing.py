@@ -10,8 +10,9 @@ import pytest
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.config.schema import Config
+from legged_ppo.errors import ConfigError
 from legged_ppo.reports import run_report
-from legged_ppo.runs.checkpoint import load_checkpoint
+from legged_ppo.runs.checkpoint import load_checkpoint, save_checkpoint
 from legged_ppo.training import report_logger, trainer
 from legged_ppo.training.run import train
 
@@ -62,6 +63,25 @@ def test_a_kill_before_the_end_is_made_up_for(
     train(recipe, device="cpu", resume="latest")
     assert "this run is complete (" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == before
+
+
+@pytest.mark.parametrize(("key", "value"), [("extensions", ["evil"]), ("gym", {"id": "evil:Env"})])
+def test_a_best_checkpoint_imports_nothing_that_the_run_does_not(
+    recipe: Config, monkeypatch: pytest.MonkeyPatch, key: str, value: object
+) -> None:
+    recipe.training.report = True
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(run_report, "write_report", killed)
+        train(recipe, device="cpu")
+    best = Path(recipe.training.log_dir) / "run" / "checkpoints" / "phase1_best.pth"
+    payload = load_checkpoint(best)
+    if isinstance(value, dict):
+        payload["config"][key] |= value
+    else:
+        payload["config"][key] = value
+    save_checkpoint(best, payload)
+    with pytest.raises(ConfigError, match=rf"phase1_best.pth: {key}.*evil"):
+        train(recipe, device="cpu", resume="latest")
 
 
 def test_a_kill_within_the_report_is_made_up_for(
