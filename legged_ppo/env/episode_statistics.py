@@ -72,7 +72,7 @@ class EpisodeStatistics(OwnedState):
         return {"episode": ended, "step": torch.stack(errors).sum(1)}
 
     def outcome(self, farthest: torch.Tensor, fell: torch.Tensor) -> EpisodeOutcome:
-        """What the curriculum judges of the episodes up to now."""
+        """The episodes up to now, as the curriculum reads them."""
         steps, path_distance, commanded = (self.totals[:, i] for i in self._outcome_columns)
         return EpisodeOutcome(path_distance, commanded, farthest, fell, steps / self._max_length)
 

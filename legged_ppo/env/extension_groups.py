@@ -30,7 +30,7 @@ class ObservationGroup:
     mirror: SignedPermutation | Callable[[RobotSpec], SignedPermutation] | None = None
     """What the columns become when left and right are exchanged; None: unknown, refused by `ppo.symmetry`."""
     privileged: bool = False
-    """Append the columns to `privileged`, which the critic alone sees (`policy.critic_privileged`)."""
+    """Append the columns to `privileged`, the input of the critic alone (`policy.critic_privileged`)."""
 
 
 class ExtensionGroups:

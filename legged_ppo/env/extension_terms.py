@@ -98,7 +98,7 @@ def _lasts(kind: type) -> bool:
 def check_tensor(
     name: str, value: torch.Tensor, shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
-    """Compare shape and type of a term's value, which the host knows without waiting for a GPU.
+    """Compare shape and type of a term's value, which are on the host: no wait for a GPU.
 
     Raises:
         ConfigError: they differ.

@@ -162,7 +162,7 @@ class LocomotionEnv(OwnedState, Environment):
         return self._observe()
 
     def start_episodes_together(self) -> Observations:
-        """Start every robot at the beginning of an episode, as evaluation wants it."""
+        """Start every robot at the beginning of an episode, as evaluation requires."""
         obs = self.reset()
         self.episode_length.zero_()
         return obs

@@ -63,7 +63,7 @@ class Placement(OwnedState):
         return self._spawn_radius[self.tile]
 
     def find_tiles(self) -> None:
-        """Look up the robots' tiles, which their types and levels decide, and tell the engine."""
+        """Look up the robots' tiles, which follow from types and levels, and assign them in the engine."""
         types, levels = self.curriculum.types, self.curriculum.levels
         self.tile.copy_(types * self.terrain.num_levels + levels)
         self._simulator.assign(self.tile)

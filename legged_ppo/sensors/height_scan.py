@@ -19,7 +19,7 @@ _CLIP = 1.0
 class Scandots(OwnedState):
     """The height sensor of N robots.
 
-    `reading` [N, D] is what the policy knows: the base's height above the ground at each point of the
+    `reading` [N, D] is the policy's input: the base's height above the ground at each point of the
     grid, about the nominal height [m], as of the last update.
 
     Args:

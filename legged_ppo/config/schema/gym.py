@@ -17,14 +17,14 @@ class GymConfig:
     kwargs: dict[str, Any] = field(default_factory=dict)
     """Arguments of the environment."""
     observe: list[int] = indices([])
-    """Indices of the observation's entries that the policy sees; empty shows all."""
+    """Indices of the observation's entries that the policy observes; empty: all."""
     image_size: int = not_negative(0, most=4096)
-    """Edge [pixels] of the square to which pictures are shrunk; 0 leaves their size."""
+    """Edge [pixels] of the square to which images are shrunk; 0 leaves their size."""
     grayscale: bool = False
-    """Show pictures' luminance alone."""
+    """Reduce images to their luminance."""
     frame_skip: int = positive(1, most=1000)
-    """Frames that an action is repeated for; rewards are summed, of the last two pictures the brighter
-    pixels are seen."""
+    """Frames that an action is repeated for; rewards are summed, and each pixel is the brighter one of
+    the last two images."""
     normalize_reward: bool = False
     """Divide rewards by the running standard deviation of the discounted return."""
     success_return: float = number(0.0)

@@ -19,9 +19,9 @@ class PolicyConfig:
     scandots_latent: int = not_negative(16, most=16384)
     """Width of the scandots latent (rma: of the terrain latent); 0 makes the policy blind."""
     image_channels: list[int] = widths([32, 64, 64], length=3)
-    """Channels of the three convolutions over a Gymnasium environment's pictures."""
+    """Channels of the three convolutions over a Gymnasium environment's images."""
     image_latent: int = positive(128, most=16384)
-    """Width of the pictures' latent."""
+    """Width of the images' latent."""
     extrinsics_hidden: list[int] = widths([64, 32])
     """rma: hidden layers of the encoder of the physical parameters."""
     extrinsics_latent: int = positive(8, most=16384)
@@ -37,7 +37,7 @@ class PolicyConfig:
     critic_hidden: list[int] = widths([])
     """Hidden layers of the value head."""
     critic_memory: str = one_of("shared", "own", "none")
-    """What the critic remembers with: shared (the actor's GRU), own (a second GRU) or none (an MLP)."""
+    """Memory of the critic: shared (the actor's GRU), own (a second GRU) or none (an MLP)."""
     critic_privileged: bool = False
     """Feed the value head the `privileged` observations too (asymmetric critic)."""
     activation: str = one_of("elu", "relu", "tanh", "silu")

@@ -48,7 +48,7 @@ class RobotConfig:
     )
     """Collision geoms of the feet, in leg order FL, FR, RL, RR."""
     mirror: list[list[str]] = field(default_factory=lambda: [["FL", "FR"], ["RL", "RR"]])
-    """Parts of names that tell left from right, in pairs."""
+    """Parts of names that distinguish left from right, in pairs."""
     penalized_bodies: list[str] = field(
         default_factory=lambda: [
             f"{leg}_{part}" for part in ("thigh", "calf") for leg in ("FL", "FR", "RL", "RR")

@@ -76,7 +76,7 @@ class ObservationConfig:
     groups: list[str] = names([])
     """Observation groups of the extensions, by name, beside the built-in ones."""
     noise: bool = True
-    """Add sensor noise to what the policy sees (never to `privileged`)."""
+    """Add sensor noise to the policy's observations (never to `privileged`)."""
     ang_vel_scale: float = not_negative(0.25)
     """Scale of the base angular velocity."""
     joint_vel_scale: float = not_negative(0.05)
@@ -163,7 +163,7 @@ class RandomizationConfig:
     motor_strength: list[float] = low_high([0.9, 1.1], low=0, empty=True)
     """Range of the factor on every joint torque."""
     armature_scale: list[float] = low_high([], above=0, empty=True)
-    """Range of the factor on every joint's armature, of which the critic is not told."""
+    """Range of the factor on every joint's armature, which the critic does not observe."""
     latency_s: list[float] = low_high([], low=0, empty=True)
     """Range of the delay [s] from action to joint target, within one control step."""
     push_interval_s: float = not_negative(8.0)

@@ -32,8 +32,8 @@ class TrainingConfig:
     evaluation_episodes: int = positive(64, most=10**6)
     """Episodes of such an evaluation."""
     average_decay: float = bounded(0.0, lambda x: 0 <= x < 1, "a number from 0 to below 1")
-    """Decay per iteration of the running average of the policy's weights, which evaluations score_policy and
-    `phase1_best.pth` holds; 0 takes the weights of the last iteration."""
+    """Decay per iteration of the running average of the policy's weights, which evaluations score
+    and `phase1_best.pth` holds; 0 takes the weights of the last iteration."""
     callbacks: list[str] = names([])
     """Callbacks of the extensions, by name, called in this order."""
     log_interval: int = positive(10)
