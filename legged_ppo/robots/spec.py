@@ -12,6 +12,12 @@ from legged_ppo.config.schema import RobotConfig
 from legged_ppo.errors import ConfigError
 
 BUILT_IN = ("go2", "a1")
+_FINITE = (
+    *("body_pos", "body_quat", "body_ipos", "body_mass", "body_inertia"),
+    *("geom_pos", "geom_quat", "geom_size", "geom_friction", "geom_solref", "geom_solimp"),
+    *("jnt_pos", "jnt_axis", "jnt_range", "dof_armature", "dof_damping", "dof_frictionloss"),
+)
+"""Fields of a compiled model that the simulation or the task computes with."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +73,14 @@ def load_model(config: RobotConfig) -> mujoco.MjModel:
             "robot.mjcf", config.mjcf, f"a built-in robot ({', '.join(BUILT_IN)}) or an MJCF file"
         )
     try:
-        return mujoco.MjModel.from_xml_path(str(path))
+        model = mujoco.MjModel.from_xml_path(str(path))
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise ConfigError("robot.mjcf", config.mjcf, f"an MJCF that loads ({reason})") from None
+    for name in _FINITE:  # the compiler accepts nan and inf
+        if not np.isfinite(getattr(model, name)).all():
+            raise ConfigError("robot.mjcf", config.mjcf, f"finite numbers (not so in {name})")
+    return model
 
 
 def load_robot(config: RobotConfig) -> RobotSpec:

@@ -38,10 +38,13 @@ from pathlib import Path
 import mujoco
 resource.setrlimit(resource.RLIMIT_AS, ({_COMPILE_MEMORY}, {_COMPILE_MEMORY}))
 main, folder = sys.argv[1:]
-for name in mujoco.mju_getXMLDependencies(main):
-    if not Path(name).resolve().is_relative_to(Path(folder).resolve()):
-        sys.exit(f"it reads {{name}}, which is not in it")
-mujoco.MjModel.from_xml_path(main)
+try:
+    for name in mujoco.mju_getXMLDependencies(main):
+        if not Path(name).resolve().is_relative_to(Path(folder).resolve()):
+            sys.exit(f"it reads {{name}}, which is not in it")
+    mujoco.MjModel.from_xml_path(main)
+except Exception as error:
+    sys.exit(" ".join(str(error).split()))
 """
 """Code of the separate process: the model may crash it, hang it or exhaust its memory."""
 

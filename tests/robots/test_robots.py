@@ -14,7 +14,7 @@ import torch
 from legged_ppo.config.schema import Config, RobotConfig
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.errors import ConfigError
-from legged_ppo.robots.spec import RobotSpec, load_robot
+from legged_ppo.robots.spec import RobotSpec, load_robot, mjcf_path
 
 LEGS = ("FL", "FR", "RL", "RR")
 MIRROR = np.diag([1.0, -1.0, 1.0])
@@ -225,6 +225,23 @@ def test_a_file_that_is_missing_or_does_not_parse_is_told_with_its_name(tmp_path
         with pytest.raises(ConfigError, match="robot.mjcf: got .*" + path.name) as caught:
             load_robot(RobotConfig(mjcf=str(path)))
         assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ('pos="0 -0.0955 0"', 'pos="inf 0 0"', "body_pos"),
+        ('armature="0.00403"', 'armature="inf"', "dof_armature"),
+    ],
+)
+def test_an_mjcf_with_numbers_that_are_not_finite_is_refused(
+    old: str, new: str, field: str, tmp_path: Path
+) -> None:
+    text = mjcf_path("go2").read_text()
+    assert old in text
+    (tmp_path / "robot.xml").write_text(text.replace(old, new, 1))
+    with pytest.raises(ConfigError, match=rf"robot\.mjcf: got .*finite.*{field}"):
+        load_robot(RobotConfig(mjcf=str(tmp_path / "robot.xml")))
 
 
 def test_configurations_that_do_not_fit_the_mjcf_are_refused() -> None:

@@ -98,9 +98,10 @@ def test_a_file_that_has_changed_is_named_and_not_used(
 
 
 HOSTILE = {
-    "no XML": "<mujoco><worldbody>",
-    "another file": "<mujoco><include file='{away}'/></mujoco>",
-    "no such mesh": "<mujoco><asset><mesh file='none.obj'/></asset></mujoco>",
+    "no XML": ("<mujoco><worldbody>", "XML"),
+    "another file": ("<mujoco><include file='{away}'/></mujoco>", "reads"),
+    "no such mesh": ("<mujoco><asset><mesh file='none.obj'/></asset></mujoco>", "none.obj"),
+    "an endless loop": ("<mujoco><include file='x.xml'/></mujoco>", "already included"),
 }
 
 
@@ -114,13 +115,21 @@ def test_a_model_that_does_not_compile_is_one_line_and_leaves_nothing(
 ) -> None:
     away = tmp_path / "away.xml"
     away.write_text(mjcf_path("go2").read_text())
-    text = HOSTILE[name].format(away=away).encode()
+    xml, reason = HOSTILE[name]
+    text = xml.format(away=away).encode()
     model = {"main": "x.xml", "files": {"x.xml": torch.tensor(list(text), dtype=torch.uint8)}}
     path = write(tmp_path / "policy.pth", config, model)
     assert evaluate.main(["--checkpoint", str(path), "--envs", "1"]) == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("error: checkpoint: got") and path.name in error
+    assert error.startswith("error: checkpoint: got") and path.name in error and reason in error
     assert not [each for each in cache.rglob("*") if each.is_file()]
+
+
+def test_a_name_that_is_a_file_and_a_folder_is_refused(config: Config, tmp_path: Path) -> None:
+    files = {name: torch.zeros(1, dtype=torch.uint8) for name in ("x", "x/y")}
+    path = write(tmp_path / "policy.pth", config, {"main": "x", "files": files})
+    with pytest.raises(ConfigError, match="is a file and a folder"):
+        read_policy(path)
 
 
 def test_a_cached_model_that_was_changed_is_written_anew(
