@@ -38,7 +38,7 @@ class Ground:
     sphere_span: int = 0
     """Cells of a height field, along an axis, that the largest sphere reaches over."""
     capsule_span: int = 0
-    """Likewise the end of the thickest capsule."""
+    """Likewise the longest capsule."""
     cell_plane: np.ndarray = field(default_factory=_no_entries)
     """[cells] height of the plane there"""
     cell_high: np.ndarray = field(default_factory=_no_entries)

@@ -55,16 +55,13 @@ class Reach:
 
     sphere: float
     capsule: float
-    thickest: float
-    """radius of a capsule"""
 
 
 def reach_of(robot: Robot) -> Reach:
     """Of the robot's largest sphere and capsule."""
     spheres = [c.radius for c in robot.colliders if c.half_length == 0.0]
     capsules = [c.radius + c.half_length for c in robot.colliders if c.half_length > 0.0]
-    radii = [c.radius for c in robot.colliders if c.half_length > 0.0]
-    return Reach(*(max(each, default=0.0) for each in (spheres, capsules, radii)))
+    return Reach(max(spheres, default=0.0), max(capsules, default=0.0))
 
 
 def read_ground(terrain: Terrain, reach: Reach) -> Ground:
@@ -212,7 +209,7 @@ def _add_fields(ground: Ground, cells: _Cells, columns: list[_Column], reach: Re
     ground.cell_field = at
     finest = min((f.spacing for column in columns for f in column.fields), default=1.0)
     ground.sphere_span, ground.capsule_span = (
-        int(2 * radius / finest) + 2 for radius in (reach.sphere, reach.thickest)
+        int(2 * length / finest) + 2 for length in (reach.sphere, reach.capsule)
     )
     ground.fields = np.array(rows)
     ground.heights = np.concatenate(heights) if heights else np.zeros(0)

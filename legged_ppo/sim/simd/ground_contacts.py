@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from legged_ppo.sim.simd.boxes import Box, capsule_box, sphere_box
 from legged_ppo.sim.simd.contacts import Colliders, rotation_of
-from legged_ppo.sim.simd.height_fields import Field, sphere_field
+from legged_ppo.sim.simd.height_fields import Field, Segment, field_touches
 from legged_ppo.sim.simd.machine import Index, Machine, Mask, Number, Vector
 from legged_ppo.sim.simd.spatial import add, scale, subtract, times
 from legged_ppo.sim.simd.touches import Touches
@@ -96,7 +96,7 @@ def _sphere(
                 break
             sphere_box(m, box, centre, radius, m.mask(True), touches)
     if kind.fields:
-        _field(m, w, centre, radius, cell, w.ground.sphere_span, touches)
+        _field(m, w, Segment(centre, None, radius), cell, w.ground.sphere_span, touches)
 
 
 def _capsule(
@@ -123,9 +123,7 @@ def _capsule(
                 break
             capsule_box(m, box, centre, half, radius, m.mask(True), touches)
     if kind.fields:
-        for end in ends:
-            own_cell = _cell(m, w, end)
-            _field(m, w, end, radius, own_cell, w.ground.capsule_span, touches)
+        _field(m, w, Segment(centre, half, radius), cell, w.ground.capsule_span, touches)
 
 
 def _plane(
@@ -153,18 +151,11 @@ def _box(m: Machine, w: Workspace, lists: object, place: Number) -> Box:
 
 
 def _field(
-    m: Machine,
-    w: Workspace,
-    centre: Vector,
-    radius: Number,
-    cell: Number,
-    span: Index,
-    touches: Touches,
+    m: Machine, w: Workspace, geom: Segment, cell: Number, span: Index, touches: Touches
 ) -> None:
     number = m.gather(w.ground.cell_field, cell)
     exists: Mask = number >= 0.0
     for _ in m.when(m.any(exists)):
         start = m.maximum(number, 0.0) * 6.0
         numbers = [m.gather(w.ground.fields, start + float(i)) for i in range(6)]
-        field = Field(exists, *numbers)
-        sphere_field(m, field, w.ground.heights, span, centre, radius, touches)
+        field_touches(m, Field(exists, *numbers), w.ground.heights, span, geom, touches)

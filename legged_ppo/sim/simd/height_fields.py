@@ -1,4 +1,4 @@
-"""Spheres against height fields, as MuJoCo has them (engine_collision_convex.c: mjc_ConvexHField).
+"""Spheres and capsules against height fields, as MuJoCo has them (engine_collision_convex.c: mjc_ConvexHField).
 
 MuJoCo makes a prism of every triangle, down to the field's base, and gives a sphere a contact with each prism
 that it touches: on a face's plane, on an edge, or on the wall under an edge where the sphere's centre is
@@ -11,8 +11,12 @@ from dataclasses import dataclass
 
 from legged_ppo.sim.simd.contacts import TINY
 from legged_ppo.sim.simd.machine import Index, Machine, Mask, Number, Vector
-from legged_ppo.sim.simd.spatial import dot, scale, subtract
+from legged_ppo.sim.simd.spatial import add, cross, dot, scale, subtract
 from legged_ppo.sim.simd.touches import Touches
+
+_FAR = 1e6
+_PARALLEL = 1e-7
+"""sin^2 of the angle below which an edge and a segment are parallel."""
 
 
 @dataclass
@@ -33,25 +37,40 @@ class Field:
     """of its heights in the table of all, row by row"""
 
 
-def sphere_field(
-    m: Machine,
-    field: Field,
-    heights: object,
-    span: Index,
-    centre: Vector,
-    radius: Number,
-    touches: Touches,
+@dataclass
+class Segment:
+    """A capsule's segment, or a sphere's centre, in the world."""
+
+    centre: Vector
+    half: Vector | None
+    """from the centre to an end; None for a sphere"""
+    radius: Number
+
+    def extent(self, m: Machine, axis: int) -> Number:
+        """Half of the geom's size along an axis."""
+        return self.radius if self.half is None else m.absolute(self.half[axis]) + self.radius
+
+
+def field_touches(
+    m: Machine, field: Field, heights: object, span: Index, geom: Segment, touches: Touches
 ) -> None:
-    """Add the touches of a sphere that reaches over `span` cells along each axis."""
-    spacing = field.spacing
-    first_x = _first_cell(m, centre[0] - radius - field.x, spacing, field.columns, span)
-    first_y = _first_cell(m, centre[1] - radius - field.y, spacing, field.rows, span)
+    """Add the touches of a geom that reaches over at most `span` cells along each axis."""
+    spacing, reach = field.spacing, [geom.extent(m, axis) for axis in range(3)]
+    offset = [field.x - geom.centre[0], field.y - geom.centre[1]]
+    first_x = _first_cell(m, -offset[0] - reach[0], spacing, field.columns, span)
+    first_y = _first_cell(m, -offset[1] - reach[1], spacing, field.rows, span)
     for i in m.loop(span):
+        column = first_x + m.broadcast(i)
+        x = offset[0] + column * spacing
+        if m.leave(m.none(field.exists & (x < reach[0]))):
+            break
         for j in m.loop(span):
-            column, row = first_x + m.broadcast(i), first_y + m.broadcast(j)
-            low = [field.x - centre[0] + column * spacing, field.y - centre[1] + row * spacing]
+            row = first_y + m.broadcast(j)
+            y = offset[1] + row * spacing
+            if m.leave(m.none(field.exists & (y < reach[1]))):
+                break
             place = field.start + row * field.columns + column
-            _sphere_cell(m, field, heights, place, low, centre, radius, touches)
+            _cell_touches(m, field, heights, place, [x, y], reach, geom, touches)
 
 
 def _first_cell(m: Machine, low: Number, spacing: Number, vertices: Number, span: Index) -> Number:
@@ -60,76 +79,161 @@ def _first_cell(m: Machine, low: Number, spacing: Number, vertices: Number, span
     return m.minimum(m.maximum(m.floor(low / spacing), 0.0), most)
 
 
-def _sphere_cell(
+def _cell_touches(
     m: Machine,
     field: Field,
     heights: object,
     place: Number,
     low: Vector,
-    centre: Vector,
-    radius: Number,
+    reach: Vector,
+    geom: Segment,
     touches: Touches,
 ) -> None:
-    """Both triangles of a cell, which its diagonal from the low corner on separates."""
+    """Both triangles of a cell, either side of the diagonal from its low corner; corners are from the centre."""
     high = [low[0] + field.spacing, low[1] + field.spacing]
 
     def vertex(x: Number, y: Number, offset: Number) -> Vector:
-        return [x, y, m.gather(heights, place + offset) - centre[2]]
+        return [x, y, m.gather(heights, place + offset) - geom.centre[2]]
 
     corner = vertex(low[0], low[1], 0.0)
     opposite = vertex(high[0], high[1], field.columns + 1.0)
     between = [vertex(high[0], low[1], 1.0), vertex(low[0], high[1], field.columns)]
     top = m.maximum(m.maximum(corner[2], opposite[2]), m.maximum(between[0][2], between[1][2]))
-    near = field.exists & (top > -radius)
+    near = field.exists & (top > -reach[2])
     for i in range(2):
-        near = near & (low[i] < radius) & (high[i] > -radius)
+        near = near & (low[i] < reach[i]) & (high[i] > -reach[i])
     for _ in m.when(m.any(near)):
         for third in between:
-            _sphere_prism(m, near, [corner, third, opposite], centre, radius, touches)
+            _prism_touch(m, near, [corner, third, opposite], geom, touches)
 
 
-def _sphere_prism(
-    m: Machine,
-    where: Mask,
-    triangle: list[Vector],
-    centre: Vector,
-    radius: Number,
-    touches: Touches,
+@dataclass
+class _Nearest:
+    """The nearest points of a geom's segment and a prism, so far."""
+
+    distance: Number
+    normal: Vector
+    along: Number
+    """-1 to 1, on the segment"""
+
+    def take(
+        self, m: Machine, where: Mask, distance: Number, normal: Vector, along: Number
+    ) -> None:
+        """Replace what is nearer."""
+        nearer = where & (distance < self.distance)
+        self.distance = m.select(nearer, distance, self.distance)
+        self.normal = [m.select(nearer, a, b) for a, b in zip(normal, self.normal, strict=True)]
+        self.along = m.select(nearer, along, self.along)
+
+
+def _prism_touch(
+    m: Machine, where: Mask, triangle: list[Vector], geom: Segment, touches: Touches
 ) -> None:
-    """A prism under a triangle whose corners are relative to the sphere's centre."""
+    """The touch of a prism under a triangle whose corners are from the geom's centre."""
+    normal = _normal(m, *triangle)
+    height = -dot(normal, triangle[0])  # of the centre over the plane
+    slant = 0.0 if geom.half is None else m.absolute(dot(normal, geom.half))
+    near = where & (height - slant < geom.radius)  # a prism lies below its plane
+    for _ in m.when(m.any(near)):
+        nearest = _Nearest(_FAR, [0.0, 0.0, 0.0], 0.0)
+        if geom.half is None:
+            _try_point(m, nearest, triangle, normal, 0.0)
+        else:
+            for end in (1.0, -1.0):
+                moved = [subtract(corner, scale(geom.half, end)) for corner in triangle]
+                _try_point(m, nearest, moved, normal, end)
+            for k in range(3):
+                _try_edge(m, nearest, triangle[k], triangle[(k + 1) % 3], geom.half)
+                _try_corner(m, nearest, triangle[k], geom.half)
+        distance = nearest.distance - geom.radius
+        touch = near & (distance < 0.0)
+        for _ in m.when(m.any(touch)):
+            centre = geom.centre
+            if geom.half is not None:
+                centre = add(centre, scale(geom.half, nearest.along))
+            touches.add(touch, distance, nearest.normal, centre, None)
+
+
+def _try_point(
+    m: Machine, nearest: _Nearest, triangle: list[Vector], normal: Vector, along: float
+) -> None:
+    """A point of the segment against a prism whose corners are from that point."""
     a, b, c = triangle
-    normal, plane, inside = _face(m, a, b, c)
-    nearest, square = _wall(m, a, b)
-    for start, end in ((b, c), (c, a)):
-        other, other_square = _wall(m, start, end)
+    height, inside = _over_face(normal, a, b, c)
+    points = [_wall(m, start, end) for start, end in ((a, b), (b, c), (c, a))]
+    best, square = points[0]
+    for other, other_square in points[1:]:
         nearer = other_square < square
-        nearest = [m.select(nearer, p, q) for p, q in zip(other, nearest, strict=True)]
+        best = [m.select(nearer, p, q) for p, q in zip(other, best, strict=True)]
         square = m.select(nearer, other_square, square)
     inverse = m.reciprocal(m.sqrt(m.maximum(square, TINY)))
-    distance = m.select(inside, plane, square * inverse) - radius
-    touch = where & (distance < 0.0)
-    for _ in m.when(m.any(touch)):
-        out = [m.select(inside, n, -p * inverse) for n, p in zip(normal, nearest, strict=True)]
-        touches.add(touch, distance, out, centre, None)
+    wall = square * inverse
+    buried = _within(_sides([0.0, 0.0, 0.0], a, b, c)) & (height < 0.0)
+    by_wall = buried & (wall < -height)  # out through the nearest face, as MuJoCo has it
+    by_face = (buried & ~by_wall) | (inside & (height > 0.0))
+    distance = m.select(by_face, height, m.select(by_wall, -wall, wall))
+    inverse = m.select(by_wall, inverse, -inverse)
+    out = [m.select(by_face, n, p * inverse) for n, p in zip(normal, best, strict=True)]
+    nearest.take(m, m.mask(True), distance, out, along)
 
 
-def _face(m: Machine, a: Vector, b: Vector, c: Vector) -> tuple[Vector, Number, Mask]:
-    """Upward normal of a triangle, height of the centre over its plane, and whether it is over the face."""
-    u, v = subtract(b, a), subtract(c, a)
-    n = [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]]
+def _try_edge(m: Machine, nearest: _Nearest, start: Vector, end: Vector, half: Vector) -> None:
+    """The segment against an upper edge of the prism."""
+    along = subtract(end, start)
+    aa, bb, ab = dot(along, along), dot(half, half), dot(along, half)
+    u, v = dot(along, start), dot(half, start)
+    determinant = aa * bb - ab * ab
+    t = (aa * v - ab * u) / m.maximum(determinant, aa * bb * _PARALLEL)
+    t = m.maximum(m.minimum(t, 1.0), -1.0)
+    s = m.maximum(m.minimum((t * ab - u) / aa, 1.0), 0.0)
+    t = m.maximum(m.minimum((v + s * ab) / bb, 1.0), -1.0)
+    gap = subtract(scale(half, t), add(start, scale(along, s)))
+    _try_gap(m, nearest, m.mask(True), gap, t)
+
+
+def _try_corner(m: Machine, nearest: _Nearest, corner: Vector, half: Vector) -> None:
+    """The segment against the vertical line under a corner."""
+    flat = half[0] * half[0] + half[1] * half[1]
+    t = (corner[0] * half[0] + corner[1] * half[1]) / m.maximum(flat, TINY)
+    t = m.maximum(m.minimum(t, 1.0), -1.0)
+    gap = [half[0] * t - corner[0], half[1] * t - corner[1], 0.0]
+    _try_gap(m, nearest, half[2] * t < corner[2], gap, t)
+
+
+def _try_gap(m: Machine, nearest: _Nearest, where: Mask, gap: Vector, along: Number) -> None:
+    """Points of prism and segment this far apart."""
+    square = dot(gap, gap)
+    inverse = m.reciprocal(m.sqrt(m.maximum(square, TINY)))
+    nearest.take(m, where, square * inverse, scale(gap, inverse), along)
+
+
+def _normal(m: Machine, a: Vector, b: Vector, c: Vector) -> Vector:
+    """Upward normal of a triangle."""
+    n = cross(subtract(b, a), subtract(c, a))
     down = n[2] < 0.0  # the second triangle of a cell runs the other way round
     n = [m.select(down, -x, x) for x in n]
-    n = scale(n, m.reciprocal(m.sqrt(dot(n, n))))
-    plane = -dot(n, a)
-    foot = scale(n, -plane)  # of the perpendicular
-    sides = [_left_of(foot, a, b), _left_of(foot, b, c), _left_of(foot, c, a)]
+    return scale(n, m.reciprocal(m.sqrt(dot(n, n))))
+
+
+def _over_face(normal: Vector, a: Vector, b: Vector, c: Vector) -> tuple[Number, Mask]:
+    """Height of the origin over a triangle's plane, and whether it is over the face."""
+    height = -dot(normal, a)
+    return height, _within(_sides(scale(normal, -height), a, b, c))
+
+
+def _sides(point: Vector, a: Vector, b: Vector, c: Vector) -> Vector:
+    """Seen from above, positive on the left of each edge of a triangle."""
+    return [_left_of(point, start, end) for start, end in ((a, b), (b, c), (c, a))]
+
+
+def _within(sides: Vector) -> Mask:
+    """On the same side of all edges."""
     left = (sides[0] >= 0.0) & (sides[1] >= 0.0) & (sides[2] >= 0.0)
     right = (sides[0] <= 0.0) & (sides[1] <= 0.0) & (sides[2] <= 0.0)
-    return n, plane, left | right
+    return left | right
 
 
 def _left_of(point: Vector, start: Vector, end: Vector) -> Number:
-    """Seen from above, positive on the left of a line."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     return dx * (point[1] - start[1]) - dy * (point[0] - start[0])
 

@@ -76,16 +76,17 @@ def test_velocities_on_boxes_equal_mujocos(
 
 
 @pytest.mark.parametrize("name", FIELDS)
-def test_velocities_of_robots_on_their_feet_on_height_fields_equal_mujocos(
+def test_velocities_on_height_fields_equal_mujocos(
     go2: RobotSpec, terrain: Terrain, name: str
 ) -> None:
     model = column_model(go2, terrain, name, **EXACT)
-    start = on_ground(go2, terrain, name, "walk", ROBOTS)
-    on_feet = ~touching(model, start, mujoco.mjtGeom.mjGEOM_CAPSULE)
-    assert on_feet.mean() > 0.7
     ground = read_ground(terrain, reach_of(constants(model, go2)))
-    apart = differences(model, go2, start, 1, ground, mixed_contacts)
-    assert apart[on_feet].max() < 1e-9
+    # Robots that fall may lie on more triangles than have room, or sink in to a sphere's middle.
+    for motion, share in (("walk", 1.0), ("fall", 0.8)):
+        start = on_ground(go2, terrain, name, motion, ROBOTS)
+        apart = differences(model, go2, start, 1, ground, mixed_contacts)
+        assert (apart < 1e-9).mean() >= share
+    assert touching(model, start, mujoco.mjtGeom.mjGEOM_CAPSULE).mean() > 0.3
 
 
 @pytest.mark.parametrize("width", [4, 16])
