@@ -81,7 +81,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.compare:
         return _compare(arguments)
 
-    from legged_ppo.evaluation.task import task_of
+    from legged_ppo.evaluation.trained_policy import evaluate
     from legged_ppo.reports.run_report import write_evaluation
     from legged_ppo.reports.tables import figures_table, gait_tables, print_tables
     from legged_ppo.reports.terrain_report import write_terrain_report
@@ -91,12 +91,9 @@ def _run(arguments: argparse.Namespace) -> int:
     print(f"{policy.path}: {policy.env_steps:,} environment steps")
     if arguments.protocol:
         return _run_protocol(arguments, policy)
-    task, sampling = task_of(policy.config), _sampling(arguments)
+    place = {"terrain": arguments.terrain, "level": arguments.level}
     with counted_warnings():
-        result = task.evaluate(
-            policy.network, **sampling, terrain=arguments.terrain, level=arguments.level
-        )
-        result |= task.evaluate_gait(policy.network, sampling["episodes"], arguments.seed)
+        result = evaluate(policy, **_sampling(arguments), **place, gait=True)
     print_tables(figures_table(result), *gait_tables(result))
     _warn_of_thin_cells(arguments, result)
     if arguments.json:

@@ -99,6 +99,8 @@ def evaluate(
     episodes: int = 256,
     seed: int = 0,
     stochastic: bool = False,
+    by_cell: bool = False,
+    gait: bool = False,
 ) -> dict[str, Any]:
     """Figures of whole episodes, as docs/evaluation.md defines them; the same seed gives the same figures.
 
@@ -107,6 +109,8 @@ def evaluate(
         config: conditions other than the policy's own recipe.
         terrain: of robots, this terrain type alone; all of its levels, or `level`.
         stochastic: sample the actions instead of taking the distribution's mode.
+        by_cell: of robots, `episodes` on each terrain type and level instead of in all.
+        gait: of robots, the figures of `gait.gait_report` too.
 
     Returns:
         {"overall": figures}; of robots {"terrain": {TYPE: ...}} too, as `summarize_by_terrain`.
@@ -119,14 +123,17 @@ def evaluate(
         config = loaded.config
     else:
         _check_inputs(loaded.config, config, loaded.path)
-    return task_of(config).evaluate(
-        loaded.network,
+    task, network = task_of(config), loaded.network
+    figures = task.evaluate(
+        network,
         episodes,
         seed,
         stochastic=stochastic,
         terrain=terrain,
         level=level,
+        by_cell=by_cell,
     )
+    return figures | (task.evaluate_gait(network, episodes, seed) if gait else {})
 
 
 def check_import(config: Config, overrides: Sequence[str], checkpoint: Path) -> None:

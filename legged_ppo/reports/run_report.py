@@ -13,8 +13,7 @@ from typing import Any
 
 import legged_ppo
 from legged_ppo.config.extensions import importing
-from legged_ppo.evaluation.task import task_of
-from legged_ppo.evaluation.trained_policy import TrainedPolicy
+from legged_ppo.evaluation.trained_policy import TrainedPolicy, evaluate
 from legged_ppo.reports.plots import plot_learning_curves
 from legged_ppo.reports.tables import as_lines, figures_table, gait_tables
 from legged_ppo.reports.terrain_report import write_terrain_report
@@ -44,8 +43,7 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
     video = run_dir / "videos" / "best.mp4"
     video.parent.mkdir(exist_ok=True)
     _log.info("evaluating %s over %d episodes", _shown(checkpoint), episodes)
-    task = task_of(config)
-    result = task.evaluate(network, episodes, seed) | task.evaluate_gait(network, episodes, seed)
+    result = evaluate(policy, episodes=episodes, seed=seed, gait=True)
     figures: list[str] = [_shown(evaluation)]
     script: Sequence[Segment] = ()
     if "terrain" in result:

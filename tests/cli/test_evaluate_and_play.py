@@ -245,8 +245,8 @@ def test_seconds_size_and_camera_reach_the_recording(
     assert play_cli.main(["--checkpoint", str(checkpoint), "--video", str(video), *options]) == 0
     frames = imageio.mimread(video)
     assert len(frames) == 5 and frames[0].shape == (270, 480, 3)
-    sky = (frames[0][:, :, 2] > frames[0][:, :, 0].astype(int) + 40).mean()
-    assert sky < 0.05, "the top view shows no sky"
+    sky = (frames[0][:, :, 2] > frames[0][:, :, 0].astype(int) + 60).mean()  # bluer than the ground
+    assert sky < 0.05, "the top view shows no sky; the default one shows 0.11"
 
 
 def test_play_without_a_display_prints_every_episode(
