@@ -48,14 +48,14 @@ from legged_ppo.training.reporter import Reporter, SilentReporter
 from legged_ppo.training.timer import Stopwatch
 
 _EPISODE_WINDOW = 100
-"""Episodes that `Train/*` and `Episode/*` are averaged over, at least."""
+"""Smallest number of episodes that `Train/*` and `Episode/*` are averaged over."""
 _COUNTS = ("Sim/overflows", "Sim/nonfinite_samples")
-"""Figures of the environment that are added up over the ranks; the others are averaged."""
+"""Metrics of the environment that are summed over the ranks; the others are averaged."""
 
 
 @dataclass
 class Counters:
-    """Where a run stands. `iteration` is the number of completed iterations."""
+    """Progress of a run. `iteration` is the number of completed iterations."""
 
     iteration: int = 0
     env_steps: int = 0
@@ -66,7 +66,7 @@ class Counters:
 
 
 Callback = Callable[["Trainer", Metrics], None]
-"""Of the trainer and an iteration's metrics, on every rank; metrics that it adds are logged with the others."""
+"""Called with the trainer and an iteration's metrics, on every rank; metrics that it adds are logged too."""
 
 
 class Trainer:
@@ -162,7 +162,7 @@ class Trainer:
             self.collect = Captured(self.collect, recorder, "the rollout")
 
     def train(self) -> bool:
-        """Run to the end, or until Ctrl-C; True when the run is complete.
+        """Run to the end, or until Ctrl-C; True if the run is complete.
 
         The state is saved in either case; an error leaves the last checkpoint as it was.
 
@@ -181,7 +181,7 @@ class Trainer:
                 metrics |= self._evaluate_if_due()
                 for callback in self.callbacks:
                     callback(self, metrics)
-                reporter.write(metrics)  # first: a checkpoint promises its iteration's row
+                reporter.write(metrics)  # before the checkpoint, whose resume expects the row
                 self._checkpoint_if_due(reporter)
         if self.counters.iteration < self.total_iterations:
             self._save()
@@ -243,7 +243,7 @@ class Trainer:
         }
 
     def _episode_metrics(self, ended: list[float]) -> Metrics:
-        """Means over the last episodes, `_EPISODE_WINDOW` of them or a little more."""
+        """Means over the last episodes, at least `_EPISODE_WINDOW` of them."""
         self.episodes.append(ended)
         while sum(e[0] for e in self.episodes) - self.episodes[0][0] >= _EPISODE_WINDOW:
             self.episodes.popleft()
@@ -287,7 +287,7 @@ class Trainer:
             reporter.write_curriculum(report, counters.env_steps)
 
     def _evaluate(self, scorer: PolicyScorer) -> Metrics:
-        """PolicyScorer the policy (its average, if one is kept) on fixed seeds; the best so far is kept as
+        """Score the policy (its average, if there is one) on fixed seeds; the best so far is saved as
         `phase1_best.pth`."""
         begin = time.perf_counter()
         policy = self.policy
@@ -330,7 +330,7 @@ class Trainer:
         }
 
     def _own_state(self) -> dict[str, Any]:
-        """What differs between the ranks."""
+        """The part of the state that differs between the ranks."""
         return {
             "env": self.env.state_dict(),
             "collector": self.collector.state_dict(),
@@ -352,9 +352,9 @@ class Trainer:
         same_device = checkpoint["device"] == self.env.device.type
         known = all(state["env"] for state in ranks)
         if not (known and same_device and len(ranks) == distributed.world_size()):
-            # Physics and generators of another kind cannot go on: new episodes, at the old levels.
+            # Physics and generators of another device cannot be restored: new episodes, at the old levels.
             self.env.load_levels([state["env"] for state in ranks])
-            # Not the random numbers of the run's beginning once more.
+            # The seed of the start would repeat its random numbers.
             seed = self.config.training.seed + 1 + self.counters.env_steps
             self.generator.manual_seed(distributed.seed_of_rank(seed))
             self.buffer.env_groups = self.collector.env.env_groups
@@ -369,8 +369,8 @@ class Trainer:
 
 
 class _SingleThread:
-    """While robots are stepped on a CPU, torch's operators are too small to share, and its idle
-    threads would spin on the cores that the physics needs."""
+    """One torch thread during rollouts on a CPU: the operators are too small to be divided, and idle
+    threads would occupy the cores that the physics needs."""
 
     def __init__(self, device: torch.device) -> None:
         self._active = device.type == "cpu"
