@@ -56,7 +56,9 @@ def test_the_wheel_trains_in_another_folder(tmp_path: Path) -> None:
     away.mkdir()
     command = [python.parent / "legged-ppo", "train", "--config", "configs/phase1_quickstart.yaml"]
     run(*command, "--device", "cpu", "+preset=debug", *TINY, cwd=away)
-    assert list(away.glob("logs/*/checkpoints/phase1_final.pth"))
+    (final,) = away.glob("logs/*_s1_*/checkpoints/phase1_final.pth")
+    config = (final.parents[1] / "config.yaml").read_text()
+    assert config.startswith("# version: ") and "# command: " in config and "git_" not in config
     code = "import legged_ppo; from pathlib import Path; print(Path(legged_ppo.__file__).parent)"
     package = Path(run(python, "-c", code, cwd=away).strip())
     assert package.is_relative_to(tmp_path / "venv")
