@@ -22,6 +22,7 @@ READERS = {
     "interop/gymnasium.py": "its messages",
     "interop/images.py": "its messages",
     "evaluation/trained_policy.py": "refuses what a checkpoint would import",
+    "training/run.py": "refuses a best checkpoint that would import another environment",
     "config/validation.py": "excludes `environment` beside it",
 }
 
