@@ -17,7 +17,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.reports.tables import as_rows, figures_table
 from legged_ppo.runs.run_directory import BEST, RunDirectory
 from legged_ppo.training.wandb_run import start_wandb
-from legged_ppo.viewer.preview import GIF_SIZE, gif_of
+from legged_ppo.viewer.preview import gif_of
 
 Rows = tuple[list[str], list[list[str]]]
 """Headings and cells."""
@@ -49,13 +49,13 @@ def _to_tensorboard(
             pixels = np.asarray(Image.open(path).convert("RGB"))
             board.add_image(name, pixels, env_steps, dataformats="HWC")
         if video.is_file():
-            width, height = GIF_SIZE
+            gif, (width, height) = gif_of(video)
             # TensorBoard plays GIF images; `add_video` makes the same of them but needs moviepy.
             image = Summary.Image(
-                height=height, width=width, colorspace=3, encoded_image_string=gif_of(video)
+                height=height, width=width, colorspace=3, encoded_image_string=gif
             )
             summary = Summary(value=[Summary.Value(tag="Video/best", image=image)])
-            board._get_file_writer().add_summary(summary, env_steps)
+            board.file_writer.add_summary(summary, env_steps)
 
 
 def _to_wandb(

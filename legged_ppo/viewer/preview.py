@@ -11,13 +11,12 @@ from PIL import Image
 
 from legged_ppo.viewer.video_writer import frames_due
 
-GIF_SIZE = (320, 180)
-"""Pixels."""
-_FPS, _SECONDS = 5, 20.0
+_WIDTH, _FPS, _SECONDS = 320, 5, 20.0
+"""Pixels; frames a second; s"""
 
 
-def gif_of(video: Path) -> bytes:
-    """The first 20 s of a video as a GIF of 5 frames a second."""
+def gif_of(video: Path) -> tuple[bytes, tuple[int, int]]:
+    """The first 20 s of a video as a GIF of 5 frames a second, 320 pixels wide; and its width and height."""
     images: list[Image.Image] = []
     source: Any = imageio.get_reader(video)
     with source as reader:
@@ -26,10 +25,11 @@ def gif_of(video: Path) -> bytes:
             if i * dt >= _SECONDS:
                 break
             if frames_due(i, dt, _FPS):
-                image = Image.fromarray(frame).resize(GIF_SIZE)
+                size = (_WIDTH, round(_WIDTH * frame.shape[0] / frame.shape[1]))
+                image = Image.fromarray(frame).resize(size)
                 images.append(image.convert("P", palette=Image.Palette.ADAPTIVE))
     buffer = io.BytesIO()
     images[0].save(
         buffer, "GIF", save_all=True, append_images=images[1:], duration=1000 // _FPS, loop=0
     )
-    return buffer.getvalue()
+    return buffer.getvalue(), images[0].size

@@ -42,7 +42,7 @@ def run(tmp_path: Path) -> RunDirectory:
     (run.checkpoints / BEST).write_bytes(b"best")
     with open_stream(run.root / "videos" / "best.mp4", 25) as video:
         for i in range(50):
-            video.append_data(np.full((90, 160, 3), 5 * i, np.uint8))
+            video.append_data(np.full((120, 160, 3), 5 * i, np.uint8))
     return run
 
 
@@ -63,7 +63,7 @@ def test_tensorboard_shows_figures_plots_and_the_video(run: RunDirectory) -> Non
         6,
     )
     gif = Image.open(io.BytesIO(events.Images("Video/best")[0].encoded_image_string))
-    assert gif.format == "GIF" and gif.n_frames == 10
+    assert gif.format == "GIF" and gif.n_frames == 10 and gif.size == (320, 240)
     (run.root / "videos" / "best.mp4").unlink()
     log_report(run, config("disabled"))
     assert len(EventAccumulator(str(run.root)).Reload().Images("Video/best")) == 1
