@@ -26,8 +26,8 @@ class Ground:
     x: float = 0.0
     """Low corner of the cells."""
     y: float = 0.0
-    inverse_cell: float = 1.0
-    """1/m"""
+    cell: float = 1.0
+    """Edge of a cell."""
     last_x: float = 0.0
     """Index of the last cell along x."""
     last_y: float = 0.0
@@ -41,8 +41,9 @@ class Ground:
     """Likewise the longest capsule."""
     cell_plane: np.ndarray = field(default_factory=_no_entries)
     """[cells] height of the plane there"""
-    cell_high: np.ndarray = field(default_factory=_no_entries)
-    """[cells] highest ground that a collider with its middle there can reach sideways"""
+    cell_bound: np.ndarray = field(default_factory=_no_entries)
+    """[cells, 3] a plane that no ground rises above which a collider with its middle there can reach sideways:
+    its height at the cell's middle, and its slopes along x and y"""
     cell_field: np.ndarray = field(default_factory=_no_entries)
     """[cells]"""
     near_boxes: np.ndarray = field(default_factory=_no_entries)

@@ -46,9 +46,8 @@ def _contacts(m: Machine, w: Workspace, kind: Kind) -> None:
     rotation, base = rotation_of(w), w.state.qpos.read(0, 3)
     for i in m.loop(spheres):
         centre = add(base, times(rotation, w.work.collider_centre.read(3 * i, 3)))
-        cell = _cell(m, w, centre)
-        low = centre[2] - table.radius[i] < m.gather(w.ground.cell_high, cell)
-        for _ in m.when(m.any(low)):
+        cell, clearance = _cell(m, w, centre, None)
+        for _ in m.when(m.any(clearance < table.radius[i])):
             touches = Touches(m, ROOM)
             _sphere(m, w, kind, table, i, centre, cell, touches)
             touches.add_contacts(w, table, i)
@@ -57,23 +56,30 @@ def _contacts(m: Machine, w: Workspace, kind: Kind) -> None:
         centre = add(base, times(rotation, w.work.collider_centre.read(3 * i, 3)))
         axis = times(rotation, w.work.collider_axis.read(3 * i, 3))
         half = scale(axis, table.half_length[i])
-        cell = _cell(m, w, centre)
-        lowest = centre[2] - m.absolute(half[2]) - table.radius[i]
-        for _ in m.when(m.any(lowest < m.gather(w.ground.cell_high, cell))):
+        cell, clearance = _cell(m, w, centre, half)
+        for _ in m.when(m.any(clearance < table.radius[i])):
             touches = Touches(m, ROOM)
             _capsule(m, w, kind, table, i, centre, axis, half, cell, touches)
             touches.add_contacts(w, table, i)
 
 
-def _cell(m: Machine, w: Workspace, position: Vector) -> Number:
-    """Number of the cell at a position; the nearest one outside."""
+def _cell(m: Machine, w: Workspace, position: Vector, half: Vector | None) -> tuple[Number, Number]:
+    """Number of the cell at a position (the nearest one outside), and a bound of a segment's distance there."""
     ground = w.ground
-    i = m.floor((position[0] - ground.x) * ground.inverse_cell)
-    j = m.floor((position[1] - ground.y) * ground.inverse_cell)
+    i = m.floor((position[0] - ground.x) / ground.cell)
+    j = m.floor((position[1] - ground.y) / ground.cell)
     # In this order a NaN becomes a cell too.
     i = m.minimum(m.maximum(i, 0.0), ground.last_x)
     j = m.minimum(m.maximum(j, 0.0), ground.last_y)
-    return i * (ground.last_y + 1.0) + j
+    cell = i * (ground.last_y + 1.0) + j
+    top, slope_x, slope_y = (m.gather(ground.cell_bound, cell * 3.0 + float(k)) for k in range(3))
+    x = position[0] - ground.x - (i + 0.5) * ground.cell
+    y = position[1] - ground.y - (j + 0.5) * ground.cell
+    above = position[2] - top - slope_x * x - slope_y * y
+    if half is not None:
+        above = above - m.absolute(half[2] - slope_x * half[0] - slope_y * half[1])
+    # Of a height over a plane, the distance is the share cos(slope) = 1 / sqrt(1 + tan(slope)^2).
+    return cell, above * m.reciprocal(m.sqrt(slope_x * slope_x + slope_y * slope_y + 1.0))
 
 
 def _sphere(
