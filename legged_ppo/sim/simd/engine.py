@@ -69,7 +69,7 @@ class Simd:
         scratch = work_vectors(self._constants, lanes) * lanes
         self._workers = Workers(threads, scratch, ground)
         self._groups = Groups(state_layout(self._constants), num_envs, lanes)
-        self._late = False
+        self._late, self._tile = False, terrain.config.tile_size
         self._columns = torch.tensor(self._parameters.columns)
         self._flags(model, robot)
         self._rest = self._rest_pose(robot)
@@ -100,7 +100,8 @@ class Simd:
             self._groups.write(name, torch.from_numpy(values).float())
         everyone = torch.ones(self.num_envs, dtype=torch.bool)
         qpos = self._rest.repeat(self.num_envs, 1)
-        self._restart(everyone.nonzero()[:, 0], qpos, torch.zeros_like(qpos[:, 1:]))
+        robots, origin = torch.arange(self.num_envs), torch.zeros(self.num_envs, 2)
+        self._restart(robots, qpos, torch.zeros_like(qpos[:, 1:]), origin)
         self.state = self._read_state(~everyone)
 
     def assign(self, tiles: torch.Tensor) -> None:
@@ -126,12 +127,17 @@ class Simd:
         quat = torch.nn.functional.normalize(position[:, 3:7], dim=1)
         rows = torch.cat([position[:, :3], quat, self._padded(position[:, 7:])], dim=1)
         speeds = torch.cat([velocity[:, :6], self._padded(velocity[:, 6:])], dim=1)
-        self._restart(robots, rows, speeds)
+        origin = (position[:, :2] / self._tile).floor() * self._tile + self._tile / 2
+        rows[:, :2] -= origin
+        self._restart(robots, rows, speeds, origin)
         self.state = self._read_state(self.state.failed & ~mask)
 
-    def _restart(self, robots: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
-        """Put robots, [n] int64, into a state and measure there."""
+    def _restart(
+        self, robots: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor, origin: torch.Tensor
+    ) -> None:
+        """Put robots, [n] int64, into a state whose positions count from `origin`, and measure there."""
         chosen = self._groups.chosen(robots)
+        chosen.write("origin", origin)
         chosen.write("qpos", qpos)
         chosen.write("qvel", qvel)
         chosen.write("warmstart", torch.zeros_like(qvel))
@@ -157,11 +163,7 @@ class Simd:
 
     def translate(self, shift: torch.Tensor) -> None:
         """See `Simulator.translate`."""
-        qpos, feet = self._groups.read("qpos"), self._groups.read("foot_pos")
-        qpos[:, :2] += shift
-        feet.view(self.num_envs, -1, 3)[:, :, :2] += shift[:, None]
-        self._groups.write("qpos", qpos)
-        self._groups.write("foot_pos", feet)
+        self._groups.write("origin", self._groups.read("origin") + shift)
         state = self.state
         offset = torch.nn.functional.pad(shift, (0, 1))
         state.base_pos, state.foot_pos = state.base_pos + offset, state.foot_pos + offset[:, None]
@@ -186,8 +188,10 @@ class Simd:
 
     def _read_state(self, failed: torch.Tensor) -> SimState:
         """The task's tensors; those of failed robots are of the default pose at rest."""
-        read = self._groups.read_together("qpos", "touch")
+        read = self._groups.read_together("qpos", "origin")
         qpos, qvel = read["qpos"], read["qvel"]
+        qpos[:, :2] += read["origin"]
+        read["foot_pos"].unflatten(1, (-1, 3))[:, :, :2] += read["origin"][:, None]
         # A NaN velocity fails the comparison.
         sound = (qvel.abs().amax(1) < self.config.max_velocity) & torch.isfinite(qpos.sum(1))
         failed = failed | ~sound

@@ -51,7 +51,7 @@ class Ground:
     far_boxes: np.ndarray = field(default_factory=_no_entries)
     """[cells, far_room]"""
     boxes: np.ndarray = field(default_factory=_no_entries)
-    """[boxes, 6] centre, half edges"""
+    """[boxes, 8] centre (whole metres of x and y, the rest of x and y, z), half edges"""
     fields: np.ndarray = field(default_factory=_no_entries)
     """[fields, 6] see `height_fields.Field`"""
     heights: np.ndarray = field(default_factory=_no_entries)

@@ -68,9 +68,11 @@ def read_ground(terrain: Terrain, reach: Reach) -> Ground:
 
 
 def _add_boxes(ground: Ground, cells: Cells, columns: list[Column], reach: Reach) -> None:
-    ground.boxes = np.concatenate([column.boxes for column in columns])
+    boxes = np.concatenate([column.boxes for column in columns])
+    corner = np.floor(boxes[:, :2])
+    ground.boxes = np.concatenate([corner, boxes[:, :2] - corner, boxes[:, 2:]], axis=1)
     owners = np.repeat(np.arange(len(columns)), [len(column.boxes) for column in columns])
-    near, far = (_listed(ground.boxes, owners, cells, r) for r in (reach.sphere, reach.capsule))
+    near, far = (_listed(boxes, owners, cells, r) for r in (reach.sphere, reach.capsule))
     ground.near_boxes, ground.near_room = near, near.shape[-1]
     ground.far_boxes, ground.far_room = far, far.shape[-1]
 

@@ -66,15 +66,16 @@ def _contacts(m: Machine, w: Workspace, kind: Kind) -> None:
 def _cell(m: Machine, w: Workspace, position: Vector, half: Vector | None) -> tuple[Number, Number]:
     """Number of the cell at a position (the nearest one outside), and a bound of a segment's distance there."""
     ground = w.ground
-    i = m.floor((position[0] - ground.x) / ground.cell)
-    j = m.floor((position[1] - ground.y) / ground.cell)
+    from_x, from_y = (
+        position[k] + w.state.origin[k] - low for k, low in enumerate((ground.x, ground.y))
+    )
+    i, j = m.floor(from_x / ground.cell), m.floor(from_y / ground.cell)
     # In this order a NaN becomes a cell too.
     i = m.minimum(m.maximum(i, 0.0), ground.last_x)
     j = m.minimum(m.maximum(j, 0.0), ground.last_y)
     cell = i * (ground.last_y + 1.0) + j
     top, slope_x, slope_y = (m.gather(ground.cell_bound, cell * 3.0 + float(k)) for k in range(3))
-    x = position[0] - ground.x - (i + 0.5) * ground.cell
-    y = position[1] - ground.y - (j + 0.5) * ground.cell
+    x, y = from_x - (i + 0.5) * ground.cell, from_y - (j + 0.5) * ground.cell
     above = position[2] - top - slope_x * x - slope_y * y
     if half is not None:
         above = above - m.absolute(half[2] - slope_x * half[0] - slope_y * half[1])
@@ -151,9 +152,13 @@ def _box(m: Machine, w: Workspace, lists: object, place: Number) -> Box:
     """The box at a place of the cells' lists."""
     number = m.gather(lists, place)
     exists: Mask = number >= 0.0
-    start = m.maximum(number, 0.0) * 6.0
-    numbers = [m.gather(w.ground.boxes, start + float(i)) for i in range(6)]
-    return Box(exists, numbers[:3], numbers[3:])
+    start = m.maximum(number, 0.0) * 8.0
+    metres_x, metres_y, x, y, z, *size = (
+        m.gather(w.ground.boxes, start + float(i)) for i in range(8)
+    )
+    # In this order nothing is rounded: origins are near, and whole numbers or halves.
+    x, y = metres_x - w.state.origin[0] + x, metres_y - w.state.origin[1] + y
+    return Box(exists, [x, y, z], size)
 
 
 def _field(
@@ -163,5 +168,6 @@ def _field(
     exists: Mask = number >= 0.0
     for _ in m.when(m.any(exists)):
         start = m.maximum(number, 0.0) * 6.0
-        numbers = [m.gather(w.ground.fields, start + float(i)) for i in range(6)]
-        field_touches(m, Field(exists, *numbers), w.ground.heights, span, geom, touches)
+        x, y, *others = (m.gather(w.ground.fields, start + float(i)) for i in range(6))
+        field = Field(exists, x - w.state.origin[0], y - w.state.origin[1], *others)
+        field_touches(m, field, w.ground.heights, span, geom, touches)

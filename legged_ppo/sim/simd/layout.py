@@ -67,6 +67,8 @@ def state_layout(robot: Robot) -> Layout:
             "foot_vel": 3 * feet,
             "foot_force": 3 * feet,
             "touch": colliders,
+            # (x, y) from which this robot's positions count: near it, so that float32 resolves them.
+            "origin": 2,
             "warmstart": 6 + joints,
             "target": joints,
             "previous_target": joints,
