@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+import wandb
 
 from legged_ppo.config.loading import load_config
 from legged_ppo.errors import UsageError
@@ -23,7 +24,10 @@ def test_train_returns_the_run_directory_and_resume_continues_it(tmp_path: Path)
     tiny = ["+preset=debug", "training.num_envs=4", "training.report=false", *SHORT]
     config = load_config(RECIPE, [*tiny, f"training.log_dir={tmp_path}"])
     config.training.total_timesteps = 4 * config.ppo.rollout_length
+    config.training.wandb = "offline"
     run = train(config, device="cpu", name="tiny")
+    assert wandb.run is None and list(run.glob("wandb/offline-run-*/*.wandb"))
+    config.training.wandb = "disabled"
     assert run.parent == tmp_path and run.name.startswith("tiny_go2")
     config.training.total_timesteps *= 2
     assert train(config, device="cpu", resume="latest") == run
