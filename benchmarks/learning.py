@@ -46,20 +46,25 @@ class Task:
     observe: list[int] = field(default_factory=list)
 
 
+_ZOO_CARTPOLE: dict[str, Any] = {
+    "n_steps": 32,
+    "batch_size": 256,
+    "gae_lambda": 0.8,
+    "gamma": 0.98,
+    "n_epochs": 20,
+    "ent_coef": 0.0,
+    "learning_rate": lambda left: left * 0.001,
+    "clip_range": lambda left: left * 0.2,
+}
+
+
 def sb3_cartpole_novel(task: Task, seed: int) -> Any:
     from sb3_contrib import RecurrentPPO
 
     return RecurrentPPO(
         "MlpLstmPolicy",
         _normalized(task, 8, seed),
-        n_steps=32,
-        batch_size=256,
-        gae_lambda=0.8,
-        gamma=0.98,
-        n_epochs=20,
-        ent_coef=0.0,
-        learning_rate=lambda left: left * 0.001,
-        clip_range=lambda left: left * 0.2,
+        **_ZOO_CARTPOLE,
         policy_kwargs={
             "ortho_init": False,
             "activation_fn": torch.nn.ReLU,
@@ -77,14 +82,7 @@ def sb3_cartpole(task: Task, seed: int) -> Any:
         task,
         seed,
         num_envs=8,
-        n_steps=32,
-        batch_size=256,
-        gae_lambda=0.8,
-        gamma=0.98,
-        n_epochs=20,
-        ent_coef=0.0,
-        learning_rate=lambda left: left * 0.001,
-        clip_range=lambda left: left * 0.2,
+        **_ZOO_CARTPOLE,
     )
 
 

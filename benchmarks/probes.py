@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from peers import load_subjects
 from peers.resume import difference_after_resume
-from peers.script import ROBOTS, STEPS, NotApplicableError, Script, Subject
+from peers.script import PROBE, NotApplicableError, Script, Subject
 
 Probe = Callable[[Subject], tuple[bool, str]]
 _SAME = 1e-5
@@ -73,7 +73,7 @@ def nothing_is_dropped(subject: Subject) -> tuple[bool, str]:
     """Every sample is in some minibatch of each epoch, when the number of them does not divide."""
     epochs = subject.uneven()
     used = min(len(frozenset().union(*epoch)) for epoch in epochs)
-    return used == STEPS * ROBOTS, f"{used} of {STEPS * ROBOTS}"
+    return used == PROBE.steps * PROBE.robots, f"{used} of {PROBE.steps * PROBE.robots}"
 
 
 def shuffled(subject: Subject) -> tuple[bool, str]:

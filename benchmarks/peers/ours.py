@@ -20,34 +20,19 @@ from legged_ppo.runs.checkpoint import checkpoint_config, load_checkpoint
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.training.trainer import Trainer
 
-from .script import (
-    ACTIONS,
-    EPOCHS,
-    GAMMA,
-    HIDDEN,
-    INPUTS,
-    ITERATIONS,
-    MINIBATCHES,
-    ROBOTS,
-    SAVED_AFTER,
-    STEPS,
-    Findings,
-    Minibatches,
-    Script,
-    flat,
-)
+from .script import PROBE, Findings, Minibatches, Script, flat
 
-_POLICY = PolicyConfig(gru_hidden=HIDDEN, actor_hidden=[8], scandots_latent=0)
+_POLICY = PolicyConfig(gru_hidden=PROBE.hidden, actor_hidden=[8], scandots_latent=0)
 _PPO = PPOConfig(
-    rollout_length=STEPS,
-    bptt_length=STEPS,
-    num_epochs=EPOCHS,
-    num_minibatches=MINIBATCHES,
-    gamma=GAMMA,
+    rollout_length=PROBE.steps,
+    bptt_length=PROBE.steps,
+    num_epochs=PROBE.epochs,
+    num_minibatches=PROBE.minibatches,
+    gamma=PROBE.gamma,
     normalize_advantages=False,
     schedule="adaptive",
 )
-_SAMPLES = STEPS * ROBOTS
+_SAMPLES = PROBE.steps * PROBE.robots
 _RUN = "probe"
 
 
@@ -56,22 +41,25 @@ class Ours:
 
     def play(self, script: Script) -> Findings:
         torch.manual_seed(0)
-        policy = ActorCritic({"observation": INPUTS}, ACTIONS, _POLICY)
+        policy = ActorCritic({"observation": PROBE.inputs}, PROBE.actions, _POLICY)
         generator = torch.Generator().manual_seed(0)
         ppo = PPO(policy, _PPO, generator)
         collector = Collector(_Env(script), policy, generator, contextlib.nullcontext)
-        buffer = RolloutBuffer(STEPS, STEPS, ROBOTS, ACTIONS, torch.device("cpu"))
-        probe = {"observation": torch.ones(1, INPUTS)}
+        buffer = RolloutBuffer(
+            PROBE.steps, PROBE.steps, PROBE.robots, PROBE.actions, torch.device("cpu")
+        )
+        probe = {"observation": torch.ones(1, PROBE.inputs)}
         before = policy.normalize(probe)["observation"]
         next_value, _ = collector.collect(buffer)
         moved = (policy.normalize(probe)["observation"] - before).abs().max()
-        every = buffer.gather(torch.arange(ROBOTS))
+        every = buffer.gather(torch.arange(PROBE.robots))
         distribution, values = ppo.evaluate(every)
         error = (distribution.log_prob(every.actions) - every.log_probs).abs().max().detach()
         ppo.estimate_advantages(buffer, next_value)
         count = ppo.minibatches_per_epoch(buffer)
         epochs = [
-            [_columns(ids) for ids in buffer.minibatch_ids(count, generator)] for _ in range(EPOCHS)
+            [_columns(ids) for ids in buffer.minibatch_ids(count, generator)]
+            for _ in range(PROBE.epochs)
         ]
         return Findings(
             float(error), values.detach(), buffer.advantages.clone(), epochs, float(moved)
@@ -84,9 +72,9 @@ class Ours:
         self, script: Script, folder: Path, saved: Callable[[], None]
     ) -> torch.Tensor:
         training = TrainingConfig(
-            num_envs=ROBOTS,
-            total_timesteps=ITERATIONS * _SAMPLES,
-            checkpoint_freq=SAVED_AFTER * _SAMPLES,
+            num_envs=PROBE.robots,
+            total_timesteps=PROBE.iterations * _SAMPLES,
+            checkpoint_freq=PROBE.saved_after * _SAMPLES,
             log_dir=str(folder),
             run_name=_RUN,
             wandb="disabled",
@@ -98,7 +86,7 @@ class Ours:
     def load_and_train(
         self, script: Script, folder: Path, loaded: Callable[[], None]
     ) -> torch.Tensor:
-        path = folder / _RUN / "checkpoints" / f"phase1_step_{SAVED_AFTER * _SAMPLES}.pth"
+        path = folder / _RUN / "checkpoints" / f"phase1_step_{PROBE.saved_after * _SAMPLES}.pth"
         checkpoint = load_checkpoint(path)
         config = checkpoint_config(checkpoint, path)
         run = RunDirectory.of_checkpoint(path)
@@ -111,8 +99,8 @@ class Ours:
 class _Env(Environment):
     """The script as an `Environment`, over and over."""
 
-    device, num_envs, num_actions = torch.device("cpu"), ROBOTS, ACTIONS
-    obs_dims = {"observation": INPUTS}  # noqa: RUF012
+    device, num_envs, num_actions = torch.device("cpu"), PROBE.robots, PROBE.actions
+    obs_dims = {"observation": PROBE.inputs}  # noqa: RUF012
     episode_metrics, step_metrics = ["count", "return", "length"], ["reward"]
 
     def __init__(self, script: Script) -> None:
@@ -123,7 +111,7 @@ class _Env(Environment):
 
     def step(self, actions: torch.Tensor) -> StepResult:
         s, t = self.script, self.t
-        self.t = (t + 1) % STEPS
+        self.t = (t + 1) % PROBE.steps
         obs = s.obs[t + 1]
         final = torch.where(s.ended[t][:, None], s.final_obs[t], obs)
         return StepResult(
@@ -150,7 +138,9 @@ def _trained(trainer: Trainer) -> torch.Tensor:
 
 def _columns(robots: torch.Tensor) -> frozenset[int]:
     """All samples of these robots."""
-    return frozenset((torch.arange(STEPS)[:, None] * ROBOTS + robots).flatten().tolist())
+    return frozenset(
+        (torch.arange(PROBE.steps)[:, None] * PROBE.robots + robots).flatten().tolist()
+    )
 
 
 SUBJECT = Ours()

@@ -20,17 +20,7 @@ from rl_games.common.ivecenv import IVecEnv
 from rl_games.torch_runner import Runner
 
 from .script import (
-    ACTIONS,
-    EPOCHS,
-    GAMMA,
-    HIDDEN,
-    INPUTS,
-    ITERATIONS,
-    MINIBATCHES,
-    ROBOTS,
-    SAVED_AFTER,
-    SEQUENCE,
-    STEPS,
+    PROBE,
     Findings,
     Minibatches,
     NotApplicableError,
@@ -52,7 +42,7 @@ class RlGames:
 
     def uneven(self) -> Minibatches:
         try:
-            return _played(Script.random(), normalize=False, sequence=STEPS).minibatches
+            return _played(Script.random(), normalize=False, sequence=PROBE.steps).minibatches
         except ValueError as error:
             if "must be divisible" not in str(error):
                 raise
@@ -61,12 +51,12 @@ class RlGames:
     def train_and_save(
         self, script: Script, folder: Path, saved: Callable[[], None]
     ) -> torch.Tensor:
-        agent = _agent(script, folder, save_frequency=SAVED_AFTER, **_LEARNING)
+        agent = _agent(script, folder, save_frequency=PROBE.saved_after, **_LEARNING)
         save = agent.save
 
         def heard_save(path: str) -> None:
             save(path)
-            if agent.epoch_num == SAVED_AFTER:
+            if agent.epoch_num == PROBE.saved_after:
                 saved()
 
         agent.save = heard_save
@@ -77,7 +67,7 @@ class RlGames:
         self, script: Script, folder: Path, loaded: Callable[[], None]
     ) -> torch.Tensor:
         agent = _agent(script, folder, **_LEARNING)
-        (path,) = (folder / _RUN / "nn").glob(f"last_*_ep_{SAVED_AFTER}_*.pth")
+        (path,) = (folder / _RUN / "nn").glob(f"last_*_ep_{PROBE.saved_after}_*.pth")
         with contextlib.redirect_stdout(io.StringIO()):
             agent.restore(str(path))
         loaded()
@@ -96,7 +86,7 @@ class _Env(IVecEnv):
 
     def step(self, actions: torch.Tensor) -> Any:
         s, t = self.script, self.t
-        self.t = (t + 1) % STEPS
+        self.t = (t + 1) % PROBE.steps
         infos = {"time_outs": s.truncated[t]}
         return s.obs[t + 1], s.rewards[t].clone(), s.ended[t], infos
 
@@ -106,12 +96,12 @@ _LEARNING: dict[str, Any] = {
     "learning_rate": 1e-3,
     "lr_schedule": "adaptive",
     "kl_threshold": 0.008,
-    "max_epochs": ITERATIONS,
+    "max_epochs": PROBE.iterations,
 }
 
 
 def _agent(
-    script: Script, folder: Path, normalize: bool, sequence: int = SEQUENCE, **settings: Any
+    script: Script, folder: Path, normalize: bool, sequence: int = PROBE.sequence, **settings: Any
 ) -> A2CAgent:
     """As its Runner makes it, without compiling the network."""
     initializer = {"name": "default"}
@@ -127,11 +117,11 @@ def _agent(
         "separate": False,
         "space": {"continuous": gaussian},
         "mlp": {"units": [8], "activation": "elu", "initializer": initializer},
-        "rnn": {"name": "gru", "units": HIDDEN, "layers": 1},
+        "rnn": {"name": "gru", "units": PROBE.hidden, "layers": 1},
     }
     spaces = {
-        "observation_space": gymnasium.spaces.Box(-np.inf, np.inf, (INPUTS,), np.float32),
-        "action_space": gymnasium.spaces.Box(-1.0, 1.0, (ACTIONS,), np.float32),
+        "observation_space": gymnasium.spaces.Box(-np.inf, np.inf, (PROBE.inputs,), np.float32),
+        "action_space": gymnasium.spaces.Box(-1.0, 1.0, (PROBE.actions,), np.float32),
     }
     config = {
         "name": _RUN,
@@ -141,12 +131,12 @@ def _agent(
         "env_info": spaces,
         "vec_env": _Env(script),
         "device": "cpu",
-        "num_actors": ROBOTS,
-        "horizon_length": STEPS,
+        "num_actors": PROBE.robots,
+        "horizon_length": PROBE.steps,
         "seq_length": sequence,
-        "minibatch_size": STEPS * ROBOTS // MINIBATCHES,
-        "mini_epochs": EPOCHS,
-        "gamma": GAMMA,
+        "minibatch_size": PROBE.steps * PROBE.robots // PROBE.minibatches,
+        "mini_epochs": PROBE.epochs,
+        "gamma": PROBE.gamma,
         "tau": 0.95,
         "value_bootstrap": True,
         "normalize_input": normalize,
@@ -183,14 +173,14 @@ def _train(agent: A2CAgent) -> None:
         agent.train()
 
 
-def _played(script: Script, normalize: bool, sequence: int = SEQUENCE) -> Findings:
+def _played(script: Script, normalize: bool, sequence: int = PROBE.sequence) -> Findings:
     """One iteration with a learning rate of 0, so that all of it is before the first optimizer step."""
     constant = {"learning_rate": 0.0, "lr_schedule": None, "max_epochs": 1}
     passes: list[TrainingPass] = []
     rollouts: list[tuple[dict[str, torch.Tensor], float]] = []
     with tempfile.TemporaryDirectory() as folder:
         agent = _agent(script, Path(folder), normalize, sequence, **constant)
-        play_steps, probe = agent.play_steps_rnn, torch.ones(1, INPUTS)
+        play_steps, probe = agent.play_steps_rnn, torch.ones(1, PROBE.inputs)
 
         def heard_play_steps() -> dict[str, Any]:
             before = agent.model.norm_obs(probe)
@@ -211,7 +201,7 @@ def _played(script: Script, normalize: bool, sequence: int = SEQUENCE) -> Findin
         _train(agent)
     batch, moved = rollouts[0]
     by_step = {
-        name: batch[name].view(ROBOTS, STEPS, -1).transpose(0, 1).contiguous()
+        name: batch[name].view(PROBE.robots, PROBE.steps, -1).transpose(0, 1).contiguous()
         for name in ("actions", "neglogpacs", "values", "returns")
     }
     rollout = Rollout(

@@ -14,22 +14,7 @@ from rsl_rl.env import VecEnv
 from rsl_rl.runners import OnPolicyRunner
 from tensordict import TensorDict
 
-from .script import (
-    ACTIONS,
-    EPOCHS,
-    GAMMA,
-    HIDDEN,
-    INPUTS,
-    ITERATIONS,
-    MINIBATCHES,
-    ROBOTS,
-    SAVED_AFTER,
-    STEPS,
-    Findings,
-    Minibatches,
-    Script,
-    flat,
-)
+from .script import PROBE, Findings, Minibatches, Script, flat
 
 
 class RslRl:
@@ -37,12 +22,12 @@ class RslRl:
 
     def play(self, script: Script) -> Findings:
         algorithm = _runner(script).alg
-        probe = torch.ones(1, INPUTS)
+        probe = torch.ones(1, PROBE.inputs)
         before = algorithm.actor.obs_normalizer(probe).clone()
         _collect(algorithm, script)
         moved = (algorithm.actor.obs_normalizer(probe) - before).abs().max()
         storage = algorithm.storage
-        ids = torch.arange(STEPS * ROBOTS).view(STEPS, ROBOTS, 1)
+        ids = torch.arange(PROBE.steps * PROBE.robots).view(PROBE.steps, PROBE.robots, 1)
         advantages = storage.advantages.squeeze(-1).clone()
         (whole,) = storage.recurrent_mini_batch_generator(1, 1)
         with torch.no_grad():
@@ -58,9 +43,11 @@ class RslRl:
             )
         error = (new - whole.old_actions_log_prob.squeeze(-1)).abs().max()
         storage.returns = ids.float()  # so that a minibatch tells which samples it holds
-        batches = list(storage.recurrent_mini_batch_generator(MINIBATCHES, EPOCHS))
+        batches = list(storage.recurrent_mini_batch_generator(PROBE.minibatches, PROBE.epochs))
         named = [frozenset(b.returns.long().flatten().tolist()) for b in batches]
-        epochs = [named[i * MINIBATCHES : (i + 1) * MINIBATCHES] for i in range(EPOCHS)]
+        epochs = [
+            named[i * PROBE.minibatches : (i + 1) * PROBE.minibatches] for i in range(PROBE.epochs)
+        ]
         return Findings(float(error), values.squeeze(-1), advantages, epochs, float(moved))
 
     def uneven(self) -> Minibatches:
@@ -70,10 +57,10 @@ class RslRl:
         self, script: Script, folder: Path, saved: Callable[[], None]
     ) -> torch.Tensor:
         runner = _runner(script)
-        runner.learn(SAVED_AFTER)
+        runner.learn(PROBE.saved_after)
         runner.save(str(folder / "model.pt"))
         saved()
-        runner.learn(ITERATIONS - SAVED_AFTER)
+        runner.learn(PROBE.iterations - PROBE.saved_after)
         return flat(runner.alg.actor)
 
     def load_and_train(
@@ -82,27 +69,27 @@ class RslRl:
         runner = _runner(script)
         runner.load(str(folder / "model.pt"))
         loaded()
-        runner.learn(ITERATIONS - SAVED_AFTER)
+        runner.learn(PROBE.iterations - PROBE.saved_after)
         return flat(runner.alg.actor)
 
 
 class _Env(VecEnv):
     """The script as a VecEnv, over and over."""
 
-    num_envs, num_actions, device = ROBOTS, ACTIONS, "cpu"
-    max_episode_length = STEPS
+    num_envs, num_actions, device = PROBE.robots, PROBE.actions, "cpu"
+    max_episode_length = PROBE.steps
     cfg: dict[str, Any] = {}  # noqa: RUF012
 
     def __init__(self, script: Script) -> None:
         self.script, self.t = script, 0
-        self.episode_length_buf = torch.zeros(ROBOTS, dtype=torch.long)
+        self.episode_length_buf = torch.zeros(PROBE.robots, dtype=torch.long)
 
     def get_observations(self) -> TensorDict:
         return _packed(self.script.obs[self.t])
 
     def step(self, actions: torch.Tensor) -> tuple[TensorDict, torch.Tensor, torch.Tensor, dict]:
         s, t = self.script, self.t
-        self.t = (t + 1) % STEPS
+        self.t = (t + 1) % PROBE.steps
         time_outs = {"time_outs": s.truncated[t]}
         return _packed(s.obs[t + 1]), s.rewards[t].clone(), s.ended[t].long(), time_outs
 
@@ -113,21 +100,21 @@ def _runner(script: Script) -> OnPolicyRunner:
         "class_name": "RNNModel",
         "hidden_dims": [8],
         "rnn_type": "gru",
-        "rnn_hidden_dim": HIDDEN,
+        "rnn_hidden_dim": PROBE.hidden,
         "obs_normalization": True,
     }
     gaussian = {"class_name": "GaussianDistribution", "init_std": 1.0}
     settings = {
-        "num_steps_per_env": STEPS,
+        "num_steps_per_env": PROBE.steps,
         "save_interval": 100,
         "obs_groups": {"actor": ["policy"], "critic": ["policy"]},
         "actor": {**network, "distribution_cfg": gaussian},
         "critic": dict(network),
         "algorithm": {
             "class_name": "PPO",
-            "num_learning_epochs": EPOCHS,
-            "num_mini_batches": MINIBATCHES,
-            "gamma": GAMMA,
+            "num_learning_epochs": PROBE.epochs,
+            "num_mini_batches": PROBE.minibatches,
+            "gamma": PROBE.gamma,
             "schedule": "adaptive",
             "normalize_advantage_per_mini_batch": True,  # leaves the stored ones as they are
         },
@@ -139,7 +126,7 @@ def _runner(script: Script) -> OnPolicyRunner:
 def _collect(algorithm: Any, script: Script) -> None:
     """As the runner does."""
     with torch.inference_mode():
-        for t in range(STEPS):
+        for t in range(PROBE.steps):
             algorithm.act(_packed(script.obs[t]))
             algorithm.process_env_step(
                 _packed(script.obs[t + 1]),

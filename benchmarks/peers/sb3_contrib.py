@@ -15,22 +15,7 @@ from sb3_contrib import RecurrentPPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
-from .script import (
-    ACTIONS,
-    EPOCHS,
-    GAMMA,
-    HIDDEN,
-    INPUTS,
-    ITERATIONS,
-    MINIBATCHES,
-    ROBOTS,
-    SAVED_AFTER,
-    STEPS,
-    Findings,
-    Minibatches,
-    Script,
-    flat,
-)
+from .script import PROBE, Findings, Minibatches, Script, flat
 
 
 class Sb3Contrib:
@@ -41,13 +26,14 @@ class Sb3Contrib:
         return RecurrentPPO(
             "MlpLstmPolicy",
             env,
-            n_steps=STEPS,
-            batch_size=STEPS * ROBOTS // MINIBATCHES - 1,  # which does not divide the rollout
-            n_epochs=EPOCHS,
-            gamma=GAMMA,
+            n_steps=PROBE.steps,
+            batch_size=PROBE.steps * PROBE.robots // PROBE.minibatches
+            - 1,  # which does not divide the rollout
+            n_epochs=PROBE.epochs,
+            gamma=PROBE.gamma,
             seed=0,
             device="cpu",
-            policy_kwargs={"lstm_hidden_size": HIDDEN, "net_arch": [8]},
+            policy_kwargs={"lstm_hidden_size": PROBE.hidden, "net_arch": [8]},
         )
 
     def play(self, script: Script) -> Findings:
@@ -58,7 +44,7 @@ class Sb3Contrib:
         env.training = (
             False  # or a changed observation would reach all later ones through the statistics
         )
-        model.collect_rollouts(model.env, callback, model.rollout_buffer, STEPS)
+        model.collect_rollouts(model.env, callback, model.rollout_buffer, PROBE.steps)
         buffer = model.rollout_buffer
         advantages = torch.as_tensor(buffer.advantages).clone()
         with _unrotated():
@@ -69,16 +55,16 @@ class Sb3Contrib:
                 whole.observations, whole.actions, whole.lstm_states, whole.episode_starts
             )
         error = (new - whole.old_log_prob)[mask].abs().max()
-        ids = np.arange(STEPS * ROBOTS).reshape(STEPS, ROBOTS, 1)
+        ids = np.arange(PROBE.steps * PROBE.robots).reshape(PROBE.steps, PROBE.robots, 1)
         buffer.returns = buffer.swap_and_flatten(ids.astype(np.float32))
         epochs = [
             [
                 frozenset(b.returns[b.mask > 0.5].long().tolist())
                 for b in buffer.get(model.batch_size)
             ]
-            for _ in range(EPOCHS)
+            for _ in range(PROBE.epochs)
         ]
-        by_robot = values.flatten()[mask].view(ROBOTS, STEPS)
+        by_robot = values.flatten()[mask].view(PROBE.robots, PROBE.steps)
         moved = self._normalizer_movement(script)
         return Findings(float(error), by_robot.T, advantages, epochs, moved)
 
@@ -87,9 +73,9 @@ class Sb3Contrib:
         _, callback = model._setup_learn(10**6, _Silent())
         env = model.get_vec_normalize_env()
         assert env is not None
-        probe = np.ones((1, INPUTS), dtype=np.float32)
+        probe = np.ones((1, PROBE.inputs), dtype=np.float32)
         before = env.normalize_obs(probe)
-        model.collect_rollouts(model.env, callback, model.rollout_buffer, STEPS)
+        model.collect_rollouts(model.env, callback, model.rollout_buffer, PROBE.steps)
         return float(np.abs(env.normalize_obs(probe) - before).max())
 
     def uneven(self) -> Minibatches:
@@ -99,13 +85,16 @@ class Sb3Contrib:
         self, script: Script, folder: Path, saved: Callable[[], None]
     ) -> torch.Tensor:
         model = self._make(script)
-        model.learn(SAVED_AFTER * STEPS * ROBOTS)
+        model.learn(PROBE.saved_after * PROBE.steps * PROBE.robots)
         model.save(folder / "model.zip")
         env = model.get_vec_normalize_env()
         assert env is not None
         env.save(str(folder / "statistics.pkl"))
         saved()
-        model.learn((ITERATIONS - SAVED_AFTER) * STEPS * ROBOTS, reset_num_timesteps=False)
+        model.learn(
+            (PROBE.iterations - PROBE.saved_after) * PROBE.steps * PROBE.robots,
+            reset_num_timesteps=False,
+        )
         return flat(model.policy)
 
     def load_and_train(
@@ -114,7 +103,10 @@ class Sb3Contrib:
         env = VecNormalize.load(str(folder / "statistics.pkl"), _Env(script))
         model = RecurrentPPO.load(folder / "model.zip", env=env, device="cpu")
         loaded()
-        model.learn((ITERATIONS - SAVED_AFTER) * STEPS * ROBOTS, reset_num_timesteps=False)
+        model.learn(
+            (PROBE.iterations - PROBE.saved_after) * PROBE.steps * PROBE.robots,
+            reset_num_timesteps=False,
+        )
         return flat(model.policy)
 
 
@@ -122,9 +114,9 @@ class _Env(VecEnv):
     """The script as a VecEnv, over and over."""
 
     def __init__(self, script: Script) -> None:
-        box = gymnasium.spaces.Box(-np.inf, np.inf, (INPUTS,), np.float32)
-        actions = gymnasium.spaces.Box(-1.0, 1.0, (ACTIONS,), np.float32)
-        super().__init__(ROBOTS, box, actions)
+        box = gymnasium.spaces.Box(-np.inf, np.inf, (PROBE.inputs,), np.float32)
+        actions = gymnasium.spaces.Box(-1.0, 1.0, (PROBE.actions,), np.float32)
+        super().__init__(PROBE.robots, box, actions)
         self.script, self.t = script, 0
 
     def reset(self) -> np.ndarray:
@@ -135,8 +127,8 @@ class _Env(VecEnv):
 
     def step_wait(self) -> Any:
         s, t = self.script, self.t
-        self.t = (t + 1) % STEPS
-        infos: list[dict[str, Any]] = [{} for _ in range(ROBOTS)]
+        self.t = (t + 1) % PROBE.steps
+        infos: list[dict[str, Any]] = [{} for _ in range(PROBE.robots)]
         for i in s.ended[t].nonzero().flatten().tolist():
             infos[i] = {
                 "terminal_observation": s.final_obs[t, i].numpy().copy(),
@@ -147,15 +139,15 @@ class _Env(VecEnv):
     def close(self) -> None: ...
 
     def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        return [None] * ROBOTS
+        return [None] * PROBE.robots
 
     def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None: ...
 
     def env_method(self, method_name: str, *args: Any, indices: Any = None, **kwargs: Any) -> Any:
-        return [None] * ROBOTS
+        return [None] * PROBE.robots
 
     def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        return [False] * ROBOTS
+        return [False] * PROBE.robots
 
 
 class _Silent(BaseCallback):

@@ -9,14 +9,28 @@ from typing import Any, Protocol
 
 import torch
 
-STEPS, ROBOTS, INPUTS, ACTIONS, HIDDEN = 12, 5, 4, 2, 16
-SEQUENCE = 6
-"""Steps of a training sequence, where an implementation cuts the rollout into equal ones"""
-EPOCHS, MINIBATCHES = 2, 2
-GAMMA = 0.99
-ITERATIONS, SAVED_AFTER = 4, 2
-"""Of the training that is resumed"""
 
+@dataclass(frozen=True)
+class ProbeSettings:
+    """The same for every implementation."""
+
+    steps: int = 12
+    robots: int = 5
+    inputs: int = 4
+    actions: int = 2
+    hidden: int = 16
+    sequence: int = 6
+    """Steps of a training sequence, where an implementation cuts the rollout into equal ones."""
+    epochs: int = 2
+    minibatches: int = 2
+    gamma: float = 0.99
+    iterations: int = 4
+    """Of the training that is resumed."""
+    saved_after: int = 2
+    """Iterations before its checkpoint."""
+
+
+PROBE = ProbeSettings()
 Minibatches = list[list[frozenset[int]]]
 """Samples (t N + n) of every minibatch, by epoch"""
 
@@ -43,14 +57,14 @@ class Script:
     @classmethod
     def random(cls, seed: int = 0) -> Script:
         g = torch.Generator().manual_seed(seed)
-        ends = torch.rand(STEPS, ROBOTS, generator=g) < 0.15
-        limits = torch.rand(STEPS, ROBOTS, generator=g) < 0.5
+        ends = torch.rand(PROBE.steps, PROBE.robots, generator=g) < 0.15
+        limits = torch.rand(PROBE.steps, PROBE.robots, generator=g) < 0.5
         return cls(
-            obs=torch.randn(STEPS + 1, ROBOTS, INPUTS, generator=g),
-            rewards=torch.randn(STEPS, ROBOTS, generator=g),
+            obs=torch.randn(PROBE.steps + 1, PROBE.robots, PROBE.inputs, generator=g),
+            rewards=torch.randn(PROBE.steps, PROBE.robots, generator=g),
             terminated=ends & ~limits,
             truncated=ends & limits,
-            final_obs=torch.randn(STEPS, ROBOTS, INPUTS, generator=g),
+            final_obs=torch.randn(PROBE.steps, PROBE.robots, PROBE.inputs, generator=g),
         )
 
     @property
@@ -170,14 +184,14 @@ class Rollout:
         their actions."""
         ids = [self._samples(p.actions) for p in passes]
         log_probs, values = torch.full_like(self.values, torch.nan), self.values.clone()
-        for i, p in zip(ids[:MINIBATCHES], passes[:MINIBATCHES], strict=True):
+        for i, p in zip(ids[: PROBE.minibatches], passes[: PROBE.minibatches], strict=True):
             log_probs.view(-1)[i], values.view(-1)[i] = p.log_probs, p.values
         named = [frozenset(i.tolist()) for i in ids]
         return Findings(
             float((log_probs - self.log_probs).abs().max()),
             values,
             self.returns - self.values,
-            [named[i : i + MINIBATCHES] for i in range(0, len(named), MINIBATCHES)],
+            [named[i : i + PROBE.minibatches] for i in range(0, len(named), PROBE.minibatches)],
             normalizer_moved,
         )
 

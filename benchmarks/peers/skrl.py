@@ -27,17 +27,7 @@ from skrl.trainers.torch import SequentialTrainer
 from torch import nn
 
 from .script import (
-    ACTIONS,
-    EPOCHS,
-    GAMMA,
-    HIDDEN,
-    INPUTS,
-    ITERATIONS,
-    MINIBATCHES,
-    ROBOTS,
-    SAVED_AFTER,
-    SEQUENCE,
-    STEPS,
+    PROBE,
     Findings,
     Minibatches,
     NotApplicableError,
@@ -48,8 +38,8 @@ from .script import (
     played_both_ways,
 )
 
-_OBSERVATIONS = gymnasium.spaces.Box(-np.inf, np.inf, (INPUTS,), np.float32)
-_ACTIONS = gymnasium.spaces.Box(-1.0, 1.0, (ACTIONS,), np.float32)
+_OBSERVATIONS = gymnasium.spaces.Box(-np.inf, np.inf, (PROBE.inputs,), np.float32)
+_ACTIONS = gymnasium.spaces.Box(-1.0, 1.0, (PROBE.actions,), np.float32)
 
 
 class Skrl:
@@ -60,7 +50,7 @@ class Skrl:
 
     def uneven(self) -> Minibatches:
         try:
-            return _played(Script.random(), normalize=False, sequence=STEPS).minibatches
+            return _played(Script.random(), normalize=False, sequence=PROBE.steps).minibatches
         except RuntimeError as error:
             if "invalid for input of size" not in str(error):
                 raise
@@ -71,26 +61,26 @@ class Skrl:
     def train_and_save(
         self, script: Script, folder: Path, saved: Callable[[], None]
     ) -> torch.Tensor:
-        agent = _agent(folder, checkpoint_interval=SAVED_AFTER * STEPS, **_LEARNING)
+        agent = _agent(folder, checkpoint_interval=PROBE.saved_after * PROBE.steps, **_LEARNING)
         write = agent.write_checkpoint
 
         def write_checkpoint(*, timestep: int, timesteps: int) -> None:
             write(timestep=timestep, timesteps=timesteps)
-            if timestep == SAVED_AFTER * STEPS:
+            if timestep == PROBE.saved_after * PROBE.steps:
                 saved()
 
         agent.write_checkpoint = write_checkpoint
-        _train(agent, script, ITERATIONS)
+        _train(agent, script, PROBE.iterations)
         return flat(agent.policy)
 
     def load_and_train(
         self, script: Script, folder: Path, loaded: Callable[[], None]
     ) -> torch.Tensor:
         agent = _agent(folder, **_LEARNING)
-        (path,) = folder.glob(f"*/checkpoints/agent_{SAVED_AFTER * STEPS}.pt")
+        (path,) = folder.glob(f"*/checkpoints/agent_{PROBE.saved_after * PROBE.steps}.pt")
         agent.load(str(path))
         loaded()
-        _train(agent, script, ITERATIONS - SAVED_AFTER)
+        _train(agent, script, PROBE.iterations - PROBE.saved_after)
         return flat(agent.policy)
 
 
@@ -100,10 +90,12 @@ class _Memory(Model):
     def __init__(self, outputs: int, sequence: int) -> None:
         Model.__init__(self, observation_space=_OBSERVATIONS, action_space=_ACTIONS, device="cpu")
         self.sequence = sequence
-        self.gru, self.head = nn.GRU(INPUTS, HIDDEN), nn.Linear(HIDDEN, outputs)
+        self.gru, self.head = nn.GRU(PROBE.inputs, PROBE.hidden), nn.Linear(PROBE.hidden, outputs)
 
     def get_specification(self) -> dict[str, Any]:
-        return {"rnn": {"sequence_length": self.sequence, "sizes": [(1, ROBOTS, HIDDEN)]}}
+        return {
+            "rnn": {"sequence_length": self.sequence, "sizes": [(1, PROBE.robots, PROBE.hidden)]}
+        }
 
     def remember(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs [B, outputs] and the state after them; what comes in is one step of all environments,
@@ -113,9 +105,9 @@ class _Memory(Model):
             hidden, state = self.gru(obs[None], state)
             return self.head(hidden[0]), state
         ended = (inputs["terminated"] | inputs["truncated"]).view(-1, self.sequence)
-        state = state.view(1, -1, self.sequence, HIDDEN)[:, :, 0].contiguous()
+        state = state.view(1, -1, self.sequence, PROBE.hidden)[:, :, 0].contiguous()
         outputs = []
-        for t, step in enumerate(obs.view(-1, self.sequence, INPUTS).unbind(1)):
+        for t, step in enumerate(obs.view(-1, self.sequence, PROBE.inputs).unbind(1)):
             hidden, state = self.gru(step[None], state)
             outputs.append(hidden[0])
             state = state * ~ended[:, t, None]
@@ -124,9 +116,9 @@ class _Memory(Model):
 
 class _Policy(GaussianMixin, _Memory):
     def __init__(self, sequence: int) -> None:
-        _Memory.__init__(self, ACTIONS, sequence)
+        _Memory.__init__(self, PROBE.actions, sequence)
         GaussianMixin.__init__(self)
-        self.log_std = nn.Parameter(torch.zeros(ACTIONS))
+        self.log_std = nn.Parameter(torch.zeros(PROBE.actions))
 
     def compute(self, inputs: dict[str, Any], role: str) -> tuple[torch.Tensor, dict[str, Any]]:
         mean, state = self.remember(inputs)
@@ -147,10 +139,10 @@ class _Env(gymnasium.vector.VectorEnv):
     """The script as a Gymnasium VectorEnv, over and over."""
 
     metadata = {"autoreset_mode": gymnasium.vector.AutoresetMode.SAME_STEP}  # noqa: RUF012
-    num_envs = ROBOTS
+    num_envs = PROBE.robots
     single_observation_space, single_action_space = _OBSERVATIONS, _ACTIONS
-    observation_space = gymnasium.vector.utils.batch_space(_OBSERVATIONS, ROBOTS)
-    action_space = gymnasium.vector.utils.batch_space(_ACTIONS, ROBOTS)
+    observation_space = gymnasium.vector.utils.batch_space(_OBSERVATIONS, PROBE.robots)
+    action_space = gymnasium.vector.utils.batch_space(_ACTIONS, PROBE.robots)
 
     def __init__(self, script: Script) -> None:
         self.script, self.t = script, 0
@@ -160,8 +152,8 @@ class _Env(gymnasium.vector.VectorEnv):
 
     def step(self, actions: np.ndarray) -> Any:
         s, t = self.script, self.t
-        self.t = (t + 1) % STEPS
-        final = np.full(ROBOTS, None, dtype=object)
+        self.t = (t + 1) % PROBE.steps
+        final = np.full(PROBE.robots, None, dtype=object)
         for i in s.ended[t].nonzero().flatten().tolist():
             final[i] = s.final_obs[t, i].numpy()
         info = {"final_obs": final, "_final_obs": s.ended[t].numpy()}
@@ -180,7 +172,7 @@ _LEARNING: dict[str, Any] = {
 def _agent(
     folder: Path,
     normalize: bool,
-    sequence: int = SEQUENCE,
+    sequence: int = PROBE.sequence,
     checkpoint_interval: int = 0,
     **settings: Any,
 ) -> PPO_RNN:
@@ -188,7 +180,7 @@ def _agent(
     torch.manual_seed(0)
     if normalize:
         settings["observation_preprocessor"] = RunningStandardScaler
-        settings["observation_preprocessor_kwargs"] = {"size": INPUTS, "device": "cpu"}
+        settings["observation_preprocessor_kwargs"] = {"size": PROBE.inputs, "device": "cpu"}
     experiment = {
         "directory": str(folder),
         "write_interval": 0,
@@ -196,15 +188,15 @@ def _agent(
     }
     return PPO_RNN(
         models={"policy": _Policy(sequence), "value": _Value(sequence)},
-        memory=RandomMemory(memory_size=STEPS, num_envs=ROBOTS, device="cpu"),
+        memory=RandomMemory(memory_size=PROBE.steps, num_envs=PROBE.robots, device="cpu"),
         observation_space=_OBSERVATIONS,
         action_space=_ACTIONS,
         device="cpu",
         cfg=PPO_CFG(
-            rollouts=STEPS,
-            learning_epochs=EPOCHS,
-            mini_batches=MINIBATCHES,
-            discount_factor=GAMMA,
+            rollouts=PROBE.steps,
+            learning_epochs=PROBE.epochs,
+            mini_batches=PROBE.minibatches,
+            discount_factor=PROBE.gamma,
             time_limit_bootstrap=True,
             experiment=experiment,
             **settings,
@@ -215,7 +207,7 @@ def _agent(
 def _train(agent: PPO_RNN, script: Script, iterations: int) -> None:
     env = wrap_env(_Env(script), wrapper="gymnasium", verbose=False)
     settings = {
-        "timesteps": iterations * STEPS,
+        "timesteps": iterations * PROBE.steps,
         "headless": True,
         "disable_progressbar": True,
         "close_environment_at_exit": False,
@@ -223,12 +215,12 @@ def _train(agent: PPO_RNN, script: Script, iterations: int) -> None:
     SequentialTrainer(env=env, agents=agent, cfg=settings).train()
 
 
-def _played(script: Script, normalize: bool, sequence: int = SEQUENCE) -> Findings:
+def _played(script: Script, normalize: bool, sequence: int = PROBE.sequence) -> Findings:
     """One iteration with a learning rate of 0, so that all of it is before the first optimizer step."""
     with tempfile.TemporaryDirectory() as folder:
         agent = _agent(Path(folder), normalize, sequence, learning_rate=0.0)
         policy_passes, value_passes = _listen(agent.policy), _listen(agent.value)
-        probe = torch.ones(1, INPUTS)
+        probe = torch.ones(1, PROBE.inputs)
         before = agent._observation_preprocessor(probe)
         moved, update = [], agent.update
 
