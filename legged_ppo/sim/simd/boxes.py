@@ -13,7 +13,7 @@ from typing import Any
 from legged_ppo.sim.simd.contacts import TINY
 from legged_ppo.sim.simd.machine import Machine, Mask, Number, Vector
 from legged_ppo.sim.simd.spatial import add, dot, scale, subtract
-from legged_ppo.sim.simd.touches import Touches
+from legged_ppo.sim.simd.touches import Geom, Touches
 
 _INSIDE = 1e-15
 """m, distance below which a centre is inside (mjMINVAL)."""
@@ -33,21 +33,21 @@ class Box:
 
 
 def sphere_box(
-    m: Machine, box: Box, centre: Vector, radius: Number, where: Mask, touches: Touches
+    m: Machine, box: Box, geom: Geom, along: Number, where: Mask, touches: Touches
 ) -> None:
-    """Add the touch of a sphere, if there is one (mjraw_SphereBox)."""
-    at = subtract(centre, box.centre)
+    """Add the touch of a sphere about a point of the geom's segment, if there is one (mjraw_SphereBox)."""
+    at = subtract(geom.point(along), box.centre)
     nearest = [m.maximum(m.minimum(x, s), -s) for x, s in zip(at, box.size, strict=True)]
     away = subtract(at, nearest)
     square = dot(away, away)
     outside = square > _INSIDE**2
     inverse = m.reciprocal(m.sqrt(m.maximum(square, TINY)))
     depth, face = _nearest_face(m, at, box.size)
-    distance = m.select(outside, square * inverse, -depth) - radius
+    distance = m.select(outside, square * inverse, -depth) - geom.radius
     touch = where & box.exists & (distance < 0.0)
     for _ in m.when(m.any(touch)):
         normal = [m.select(outside, a * inverse, f) for a, f in zip(away, face, strict=True)]
-        touches.add(touch, distance, normal, centre, None)
+        touches.add(touch, distance, normal, along)
 
 
 def _nearest_face(m: Machine, at: Vector, size: Vector) -> tuple[Number, Vector]:
@@ -64,20 +64,12 @@ def _nearest_face(m: Machine, at: Vector, size: Vector) -> tuple[Number, Vector]
     return best, normal
 
 
-def capsule_box(
-    m: Machine,
-    box: Box,
-    centre: Vector,
-    half: Vector,
-    radius: Number,
-    where: Mask,
-    touches: Touches,
-) -> None:
+def capsule_box(m: Machine, box: Box, geom: Geom, half: Vector, touches: Touches) -> None:
     """Add the touches of a capsule with this half axis (mjraw_CapsuleBox)."""
-    at = subtract(centre, box.centre)
-    near = where & box.exists
-    for x, h, s in zip(at, half, box.size, strict=True):
-        near = near & (m.absolute(x) < m.absolute(h) + s + radius)
+    at = subtract(geom.centre, box.centre)
+    near = box.exists
+    for axis in range(3):
+        near = near & (m.absolute(at[axis]) < geom.extent(m, axis) + box.size[axis])
     for _ in m.when(m.any(near)):
         nearest = _nearest_end(m, at, half, box.size)
         for axis in range(3):
@@ -85,10 +77,8 @@ def capsule_box(
                 if not corner & (1 << axis):
                     _try_edge(m, nearest, at, half, box.size, axis, corner)
         second, exists = _second_point(m, nearest, at, half, box.size)
-        first = nearest.along
-        sphere_box(m, box, add(centre, scale(half, first)), radius, near, touches)
-        both = add(centre, scale(half, first + second))
-        sphere_box(m, box, both, radius, near & exists, touches)
+        sphere_box(m, box, geom, nearest.along, near, touches)
+        sphere_box(m, box, geom, nearest.along + second, near & exists, touches)
 
 
 @dataclass

@@ -42,8 +42,8 @@ class Ground:
     cell_plane: np.ndarray = field(default_factory=_no_entries)
     """[cells] height of the plane there"""
     cell_bound: np.ndarray = field(default_factory=_no_entries)
-    """[cells, 3] a plane that no ground rises above which a collider with its middle there can reach sideways:
-    its height at the cell's middle, and its slopes along x and y"""
+    """[cells, 4] a plane that no ground rises above which a collider with its middle there can reach sideways:
+    its height at the cell's middle, its slopes along x and y; 0"""
     cell_field: np.ndarray = field(default_factory=_no_entries)
     """[cells]"""
     near_boxes: np.ndarray = field(default_factory=_no_entries)
@@ -53,9 +53,9 @@ class Ground:
     boxes: np.ndarray = field(default_factory=_no_entries)
     """[boxes, 8] centre (whole metres of x and y, the rest of x and y, z), half edges"""
     fields: np.ndarray = field(default_factory=_no_entries)
-    """[fields, 6] see `height_fields.Field`"""
-    heights: np.ndarray = field(default_factory=_no_entries)
-    """of all fields, row by row"""
+    """[fields, 8] see `height_fields.Field`; 0, 0"""
+    cell_heights: np.ndarray = field(default_factory=_no_entries)
+    """[cells of all fields, 4] row by row: heights at the low corner, one on along x, along y, along both"""
 
     def packed(self) -> tuple[np.ndarray, list[np.ndarray]]:
         """Addresses [numbers, indices, tables...] as `EmittedGround` reads them, and their arrays."""

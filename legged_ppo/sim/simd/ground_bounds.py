@@ -43,7 +43,7 @@ class Cells:
 
 
 def bounding_planes(columns: list[Column], cells: Cells, reach: float) -> np.ndarray:
-    """[nx, ny, 3], height at the cell's middle and slopes along x and y, valid within `reach` of the cell."""
+    """[nx, ny, 4], height at the cell's middle, slopes along x and y, 0; valid within `reach` of the cell."""
     around = int(np.ceil(reach / _SQUARE))
     highest = np.pad(_squares(columns, cells), around, mode="edge")
     width = _FINE + 2 * around
@@ -58,7 +58,7 @@ def bounding_planes(columns: list[Column], cells: Cells, reach: float) -> np.nda
             rest = _window(highest, i, j, cells) - slopes[..., 0] * x - slopes[..., 1] * y
             top = np.maximum(top, rest)
     top += np.abs(slopes).sum(-1) * _SQUARE / 2  # a square's height holds for all of it
-    return np.concatenate([top[..., None], slopes], axis=-1)
+    return np.concatenate([top[..., None], slopes, 0 * top[..., None]], axis=-1)
 
 
 def _window(squares: np.ndarray, i: int, j: int, cells: Cells) -> np.ndarray:

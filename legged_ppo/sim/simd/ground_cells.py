@@ -61,7 +61,7 @@ def read_ground(terrain: Terrain, reach: Reach) -> Ground:
     _add_boxes(ground, cells, columns, reach)
     _add_fields(ground, cells, columns, reach)
     ground.cell_bound = bounding_planes(columns, cells, max(reach.sphere, reach.capsule))
-    for name in ("near_boxes", "far_boxes", "heights"):
+    for name in ("near_boxes", "far_boxes", "cell_heights"):
         if getattr(ground, name).size > _LARGEST_INDEX:
             raise ConfigError("sim.engine", "simd", f"mujoco_c, or fewer tiles: too many {name}")
     return ground
@@ -119,14 +119,16 @@ def _add_fields(ground: Ground, cells: Cells, columns: list[Column], reach: Reac
             across, along = cells.span(field.low + CELL / 2, field.high - CELL / 2)
             own = at[across, along]
             own[cells.owner[across] == owner] = len(rows)
-            shape = field.heights.shape
-            rows.append([*field.low, field.spacing, shape[1], shape[0], start])
-            heights.append(field.heights.ravel())
-            start += field.heights.size
+            h = field.heights
+            corners = np.stack([h[:-1, :-1], h[:-1, 1:], h[1:, :-1], h[1:, 1:]], axis=-1)
+            rows_of, columns_of, _ = corners.shape
+            rows.append([*field.low, field.spacing, columns_of, rows_of, start, 0.0, 0.0])
+            heights.append(corners.reshape(-1, 4))
+            start += rows_of * columns_of
     ground.cell_field = at
     finest = min((f.spacing for column in columns for f in column.fields), default=1.0)
     ground.sphere_span, ground.capsule_span = (
         int(2 * length / finest) + 2 for length in (reach.sphere, reach.capsule)
     )
     ground.fields = np.array(rows)
-    ground.heights = np.concatenate(heights) if heights else np.zeros(0)
+    ground.cell_heights = np.concatenate(heights) if heights else np.zeros(0)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from legged_ppo.sim.simd.boxes import Box, capsule_box, sphere_box
 from legged_ppo.sim.simd.contacts import Colliders, rotation_of
-from legged_ppo.sim.simd.height_fields import Field, Segment, field_touches
-from legged_ppo.sim.simd.machine import Index, Machine, Mask, Number, Vector
-from legged_ppo.sim.simd.spatial import add, scale, subtract, times
-from legged_ppo.sim.simd.touches import Touches
+from legged_ppo.sim.simd.height_fields import Field, field_touches
+from legged_ppo.sim.simd.machine import Index, Machine, Mask, Number
+from legged_ppo.sim.simd.spatial import add, scale, times
+from legged_ppo.sim.simd.touches import Geom, Touches
 from legged_ppo.sim.simd.workspace import Workspace
 
 ROOM = 6
@@ -46,26 +46,30 @@ def _contacts(m: Machine, w: Workspace, kind: Kind) -> None:
     rotation, base = rotation_of(w), w.state.qpos.read(0, 3)
     for i in m.loop(spheres):
         centre = add(base, times(rotation, w.work.collider_centre.read(3 * i, 3)))
-        cell, clearance = _cell(m, w, centre, None)
-        for _ in m.when(m.any(clearance < table.radius[i])):
-            touches = Touches(m, ROOM)
-            _sphere(m, w, kind, table, i, centre, cell, touches)
-            touches.add_contacts(w, table, i)
+        _collider(m, w, kind, table, i, Geom(centre, None, table.radius[i]))
     for k in m.loop(len(w.robot.colliders) - spheres):
         i = k + spheres
         centre = add(base, times(rotation, w.work.collider_centre.read(3 * i, 3)))
         axis = times(rotation, w.work.collider_axis.read(3 * i, 3))
-        half = scale(axis, table.half_length[i])
-        cell, clearance = _cell(m, w, centre, half)
-        for _ in m.when(m.any(clearance < table.radius[i])):
-            touches = Touches(m, ROOM)
-            _capsule(m, w, kind, table, i, centre, axis, half, cell, touches)
-            touches.add_contacts(w, table, i)
+        geom = Geom(centre, scale(axis, table.half_length[i]), table.radius[i])
+        _collider(m, w, kind, table, i, geom)
 
 
-def _cell(m: Machine, w: Workspace, position: Vector, half: Vector | None) -> tuple[Number, Number]:
-    """Number of the cell at a position (the nearest one outside), and a bound of a segment's distance there."""
-    ground = w.ground
+def _collider(m: Machine, w: Workspace, kind: Kind, table: Colliders, i: Index, geom: Geom) -> None:
+    cell, clearance = _cell(m, w, geom)
+    for _ in m.when(m.any(clearance < geom.radius)):
+        touches = Touches(m, geom, ROOM)
+        _plane(m, w, geom, cell, touches)
+        if kind.boxes:
+            _boxes(m, w, geom, cell, touches)
+        if kind.fields:
+            _field(m, w, geom, cell, touches)
+        touches.add_contacts(w, table, i)
+
+
+def _cell(m: Machine, w: Workspace, geom: Geom) -> tuple[Number, Number]:
+    """Number of the cell at a geom's centre (the nearest one outside); a lower bound of its distance there."""
+    ground, position, half = w.ground, geom.centre, geom.half
     from_x, from_y = (
         position[k] + w.state.origin[k] - low for k, low in enumerate((ground.x, ground.y))
     )
@@ -74,7 +78,7 @@ def _cell(m: Machine, w: Workspace, position: Vector, half: Vector | None) -> tu
     i = m.minimum(m.maximum(i, 0.0), ground.last_x)
     j = m.minimum(m.maximum(j, 0.0), ground.last_y)
     cell = i * (ground.last_y + 1.0) + j
-    top, slope_x, slope_y = (m.gather(ground.cell_bound, cell * 3.0 + float(k)) for k in range(3))
+    top, slope_x, slope_y = m.record(ground.cell_bound, cell * 4.0, 3)
     x, y = from_x - (i + 0.5) * ground.cell, from_y - (j + 0.5) * ground.cell
     above = position[2] - top - slope_x * x - slope_y * y
     if half is not None:
@@ -83,91 +87,47 @@ def _cell(m: Machine, w: Workspace, position: Vector, half: Vector | None) -> tu
     return cell, above * m.reciprocal(m.sqrt(slope_x * slope_x + slope_y * slope_y + 1.0))
 
 
-def _sphere(
-    m: Machine,
-    w: Workspace,
-    kind: Kind,
-    table: Colliders,
-    i: Index,
-    centre: Vector,
-    cell: Number,
-    touches: Touches,
-) -> None:
-    radius = table.radius[i]
-    _plane(m, w, centre, radius, None, cell, touches)
-    if kind.boxes:
-        room = w.ground.near_room
-        for k in m.loop(room):
-            box = _box(m, w, w.ground.near_boxes, cell * m.broadcast(room) + m.broadcast(k))
-            if m.leave(m.none(box.exists)):
-                break
-            sphere_box(m, box, centre, radius, m.mask(True), touches)
-    if kind.fields:
-        _field(m, w, Segment(centre, None, radius), cell, w.ground.sphere_span, touches)
+def _plane(m: Machine, w: Workspace, geom: Geom, cell: Number, touches: Touches) -> None:
+    height = m.gather(w.ground.cell_plane, cell) + geom.radius
+    for along in (0.0,) if geom.half is None else (1.0, -1.0):
+        distance = geom.point(along)[2] - height
+        touch = distance < 0.0
+        for _ in m.when(m.any(touch)):
+            touches.add(touch, distance, [0.0, 0.0, 1.0], along, tangent_is_axis=True)
 
 
-def _capsule(
-    m: Machine,
-    w: Workspace,
-    kind: Kind,
-    table: Colliders,
-    i: Index,
-    centre: Vector,
-    axis: Vector,
-    half: Vector,
-    cell: Number,
-    touches: Touches,
-) -> None:
-    radius = table.radius[i]
-    ends = [add(centre, half), subtract(centre, half)]
-    for end in ends:
-        _plane(m, w, end, radius, axis, cell, touches)
-    if kind.boxes:
-        room = w.ground.far_room
-        for k in m.loop(room):
-            box = _box(m, w, w.ground.far_boxes, cell * m.broadcast(room) + m.broadcast(k))
-            if m.leave(m.none(box.exists)):
-                break
-            capsule_box(m, box, centre, half, radius, m.mask(True), touches)
-    if kind.fields:
-        _field(m, w, Segment(centre, half, radius), cell, w.ground.capsule_span, touches)
-
-
-def _plane(
-    m: Machine,
-    w: Workspace,
-    centre: Vector,
-    radius: Number,
-    axis: Vector | None,
-    cell: Number,
-    touches: Touches,
-) -> None:
-    distance = centre[2] - m.gather(w.ground.cell_plane, cell) - radius
-    touch = distance < 0.0
-    for _ in m.when(m.any(touch)):
-        touches.add(touch, distance, [0.0, 0.0, 1.0], centre, axis)
+def _boxes(m: Machine, w: Workspace, geom: Geom, cell: Number, touches: Touches) -> None:
+    ground = w.ground
+    near = geom.half is None
+    room, lists = (
+        (ground.near_room, ground.near_boxes) if near else (ground.far_room, ground.far_boxes)
+    )
+    for k in m.loop(room):
+        box = _box(m, w, lists, cell * m.broadcast(room) + m.broadcast(k))
+        if m.leave(m.none(box.exists)):
+            break
+        if geom.half is None:
+            sphere_box(m, box, geom, 0.0, box.exists, touches)
+        else:
+            capsule_box(m, box, geom, geom.half, touches)
 
 
 def _box(m: Machine, w: Workspace, lists: object, place: Number) -> Box:
     """The box at a place of the cells' lists."""
     number = m.gather(lists, place)
     exists: Mask = number >= 0.0
-    start = m.maximum(number, 0.0) * 8.0
-    metres_x, metres_y, x, y, z, *size = (
-        m.gather(w.ground.boxes, start + float(i)) for i in range(8)
-    )
+    record = m.record(w.ground.boxes, m.maximum(number, 0.0) * 8.0, 8)
+    metres_x, metres_y, x, y, z, *size = record
     # In this order nothing is rounded: origins are near, and whole numbers or halves.
     x, y = metres_x - w.state.origin[0] + x, metres_y - w.state.origin[1] + y
     return Box(exists, [x, y, z], size)
 
 
-def _field(
-    m: Machine, w: Workspace, geom: Segment, cell: Number, span: Index, touches: Touches
-) -> None:
+def _field(m: Machine, w: Workspace, geom: Geom, cell: Number, touches: Touches) -> None:
+    span = w.ground.sphere_span if geom.half is None else w.ground.capsule_span
     number = m.gather(w.ground.cell_field, cell)
     exists: Mask = number >= 0.0
     for _ in m.when(m.any(exists)):
-        start = m.maximum(number, 0.0) * 6.0
-        x, y, *others = (m.gather(w.ground.fields, start + float(i)) for i in range(6))
+        x, y, *others = m.record(w.ground.fields, m.maximum(number, 0.0) * 8.0, 6)
         field = Field(exists, x - w.state.origin[0], y - w.state.origin[1], *others)
-        field_touches(m, field, w.ground.heights, span, geom, touches)
+        field_touches(m, field, w.ground.cell_heights, span, geom, touches)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from legged_ppo.sim.simd.contacts import TINY
 from legged_ppo.sim.simd.machine import Index, Machine, Mask, Number, Vector
 from legged_ppo.sim.simd.spatial import add, cross, dot, scale, subtract
-from legged_ppo.sim.simd.touches import Touches
+from legged_ppo.sim.simd.touches import Geom, Touches
 
 _FAR = 1e6
 _PARALLEL = 1e-7
@@ -30,29 +30,15 @@ class Field:
     spacing: Number
     """m, between vertices"""
     columns: Number
-    """vertices along x"""
+    """cells along x"""
     rows: Number
-    """vertices along y"""
+    """cells along y"""
     start: Number
-    """of its heights in the table of all, row by row"""
-
-
-@dataclass
-class Segment:
-    """A capsule's segment, or a sphere's centre, in the world."""
-
-    centre: Vector
-    half: Vector | None
-    """from the centre to an end; None for a sphere"""
-    radius: Number
-
-    def extent(self, m: Machine, axis: int) -> Number:
-        """Half of the geom's size along an axis."""
-        return self.radius if self.half is None else m.absolute(self.half[axis]) + self.radius
+    """its first cell in the table of all"""
 
 
 def field_touches(
-    m: Machine, field: Field, heights: object, span: Index, geom: Segment, touches: Touches
+    m: Machine, field: Field, heights: object, span: Index, geom: Geom, touches: Touches
 ) -> None:
     """Add the touches of a geom that reaches over at most `span` cells along each axis."""
     spacing, reach = field.spacing, [geom.extent(m, axis) for axis in range(3)]
@@ -73,9 +59,9 @@ def field_touches(
             _cell_touches(m, field, heights, place, [x, y], reach, geom, touches)
 
 
-def _first_cell(m: Machine, low: Number, spacing: Number, vertices: Number, span: Index) -> Number:
+def _first_cell(m: Machine, low: Number, spacing: Number, cells: Number, span: Index) -> Number:
     """The first of `span` cells from a distance into the field on; all are cells of the field."""
-    most = vertices - 1.0 - m.broadcast(span)
+    most = cells - m.broadcast(span)
     return m.minimum(m.maximum(m.floor(low / spacing), 0.0), most)
 
 
@@ -86,18 +72,15 @@ def _cell_touches(
     place: Number,
     low: Vector,
     reach: Vector,
-    geom: Segment,
+    geom: Geom,
     touches: Touches,
 ) -> None:
     """Both triangles of a cell, either side of the diagonal from its low corner; corners are from the centre."""
     high = [low[0] + field.spacing, low[1] + field.spacing]
 
-    def vertex(x: Number, y: Number, offset: Number) -> Vector:
-        return [x, y, m.gather(heights, place + offset) - geom.centre[2]]
-
-    corner = vertex(low[0], low[1], 0.0)
-    opposite = vertex(high[0], high[1], field.columns + 1.0)
-    between = [vertex(high[0], low[1], 1.0), vertex(low[0], high[1], field.columns)]
+    z = [height - geom.centre[2] for height in m.record(heights, place * 4.0, 4)]
+    corner, opposite = [low[0], low[1], z[0]], [high[0], high[1], z[3]]
+    between = [[high[0], low[1], z[1]], [low[0], high[1], z[2]]]
     top = m.maximum(m.maximum(corner[2], opposite[2]), m.maximum(between[0][2], between[1][2]))
     near = field.exists & (top > -reach[2])
     for i in range(2):
@@ -127,7 +110,7 @@ class _Nearest:
 
 
 def _prism_touch(
-    m: Machine, where: Mask, triangle: list[Vector], geom: Segment, touches: Touches
+    m: Machine, where: Mask, triangle: list[Vector], geom: Geom, touches: Touches
 ) -> None:
     """The touch of a prism under a triangle whose corners are from the geom's centre."""
     normal = _normal(m, *triangle)
@@ -148,10 +131,7 @@ def _prism_touch(
         distance = nearest.distance - geom.radius
         touch = near & (distance < 0.0)
         for _ in m.when(m.any(touch)):
-            centre = geom.centre
-            if geom.half is not None:
-                centre = add(centre, scale(geom.half, nearest.along))
-            touches.add(touch, distance, nearest.normal, centre, None)
+            touches.add(touch, distance, nearest.normal, nearest.along)
 
 
 def _try_point(

@@ -131,6 +131,46 @@ class LlvmMachine(Emitter):
         nothing = ir.Constant(self.float_type, [0.0] * lanes)
         return Value(self, builder.call(function, [addresses, I32(4), everywhere, nothing]))
 
+    def record(self, table: Any, position: Value, count: int) -> list[Any]:
+        """Loads of four entries a lane, transposed: several times as fast as a gather of each entry."""
+        builder = self.builder
+        four, places = ir.VectorType(F32, 4), builder.fptosi(position.code, self.int_type)
+        lanes = [builder.extract_element(places, I32(lane)) for lane in range(self.lanes)]
+        entries: list[Any] = []
+        for start in range(0, count, 4):
+            rows = []
+            for place in lanes:
+                address = builder.gep(table, [builder.add(place, I32(start))], source_etype=F32)
+                rows.append(builder.load(address, typ=four, align=4))
+            entries += self._transposed(rows)
+        return entries[:count]
+
+    def _transposed(self, rows: list[Any]) -> list[Value]:
+        """Four vectors with an entry of each row of four."""
+        while len(rows) > max(self.lanes // 4, 1):  # to vectors of four rows each
+            rows = [self._joined(a, b) for a, b in zip(rows[::2], rows[1::2], strict=True)]
+        entries = []
+        for k in range(4):
+            parts = list(rows)
+            if len(parts) == 1:
+                parts = [self._picked(parts[0], parts[0], [k, k + 4, k + 8, k + 12])]
+            else:
+                mask = [k + 4 * i for i in range(8)]
+                parts = [
+                    self._picked(a, b, mask) for a, b in zip(parts[::2], parts[1::2], strict=True)
+                ]
+            while len(parts) > 1:
+                parts = [self._joined(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+            entries.append(Value(self, parts[0]))
+        return entries
+
+    def _joined(self, a: Any, b: Any) -> Any:
+        return self._picked(a, b, list(range(2 * a.type.count)))
+
+    def _picked(self, a: Any, b: Any, lanes: list[int]) -> Any:
+        mask = ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
+        return self.builder.shuffle_vector(a, b, mask)
+
     def variable(self, value: Any) -> StackVariable:
         return StackVariable(self, value)
 

@@ -90,6 +90,10 @@ class Machine(Protocol):
         """Entries of a table in memory at positions that differ between robots (whole numbers in range)."""
         ...
 
+    def record(self, table: Any, position: Number, count: int) -> Vector:
+        """`count` entries in a row of a table in memory, from positions that differ between robots on."""
+        ...
+
     def variable(self, value: Any) -> Variable: ...
 
     def constants(self, values: Sequence[float]) -> Any:

@@ -86,6 +86,9 @@ class NumpyMachine:
     def gather(self, table: np.ndarray, position: Any) -> Any:
         return np.ravel(table)[np.asarray(position).astype(np.int64)]
 
+    def record(self, table: np.ndarray, position: Any, count: int) -> list[Any]:
+        return [self.gather(table, position + float(i)) for i in range(count)]
+
     def variable(self, value: Any) -> Cell:
         return Cell(value)
 
