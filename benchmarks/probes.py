@@ -1,4 +1,4 @@
-"""What recurrent PPO implementations do at the places where they go wrong, as observed.
+"""Checks of recurrent PPO implementations at the places where they commonly go wrong.
 
     pip install -c constraints.txt -e ".[rsl-rl,gym]" sb3-contrib==2.9.2 skrl==2.1.1 rl-games==1.6.5
     python benchmarks/probes.py [--json FILE]
@@ -37,7 +37,7 @@ def ratio_is_one(subject: Subject) -> tuple[bool, str]:
 
 
 def reset_in_place(subject: Subject) -> tuple[bool, str]:
-    """What was seen before an episode's start does not reach its values in training; after it does."""
+    """Observations before an episode's start do not affect its values in training; observations after it do."""
     script, step, robot = _with_end()
     base = subject.play(script).values
     other = subject.play(script.changed(obs=((slice(1, step + 1), robot), 1.0))).values
@@ -46,7 +46,7 @@ def reset_in_place(subject: Subject) -> tuple[bool, str]:
 
 
 def no_leak_over_a_limit(subject: Subject) -> tuple[bool, str]:
-    """Rewards after a time limit do not reach the advantages before it."""
+    """Rewards after a time limit do not affect the advantages before it."""
     script, step, robot = _with_end()
     base = subject.play(script).advantages
     other = subject.play(script.changed(rewards=((slice(step + 1, None), robot), 5.0))).advantages
@@ -55,14 +55,14 @@ def no_leak_over_a_limit(subject: Subject) -> tuple[bool, str]:
 
 
 def limit_uses_the_last_observation(subject: Subject) -> tuple[bool, str]:
-    """The advantage at a time limit depends on the observation that the episode ended with."""
+    """The advantage at a time limit depends on the last observation of the episode."""
     script, step, robot = _with_end()
     change = _effect_of_final_obs(subject, script, step, robot)
     return change > 1e-4, f"{change:.0e}"
 
 
 def fall_does_not(subject: Subject) -> tuple[bool, str]:
-    """At a true end it does not."""
+    """At a termination it does not."""
     script, step, robot = _with_end()
     script.terminated[step, robot], script.truncated[step, robot] = True, False
     change = _effect_of_final_obs(subject, script, step, robot)
@@ -114,8 +114,8 @@ PROBES: list[Probe] = [
 
 
 def _with_end() -> tuple[Script, int, int]:
-    """A script with one time limit and no other end, and where it is: not where a sequence of training
-    ends."""
+    """A script with one time limit and no other end, and the step and robot of the limit, which is not at the
+    end of a training sequence."""
     script, step, robot = Script.random(), 3, 2
     script.terminated[:], script.truncated[:] = False, False
     script.truncated[step, robot] = True
@@ -129,7 +129,7 @@ def _effect_of_final_obs(subject: Subject, script: Script, step: int, robot: int
 
 
 def _put(probe: Probe, subject: Subject) -> tuple[bool | None, str]:
-    """What the probe says of the subject; None where it cannot be put to it."""
+    """The outcome of the probe; None if it is not applicable to the implementation."""
     try:
         return probe(subject)
     except NotApplicableError as reason:

@@ -1,6 +1,6 @@
 """Recurrent PPO implementations behind one interface, for probes.py; one file each.
 
-Each plays a script (the same observations, rewards and ends whatever it does) and shows what it makes of it.
+Each runs a script (observations, rewards and ends that do not depend on the actions) and returns the resulting update.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class RslRl:
                 whole.observations, masks=whole.masks, hidden_state=whole.hidden_states[1]
             )
         error = (new - whole.old_actions_log_prob.squeeze(-1)).abs().max()
-        storage.returns = ids.float()  # so that a minibatch tells which samples it holds
+        storage.returns = ids.float()  # so that a minibatch holds the ids of its samples
         batches = list(storage.recurrent_mini_batch_generator(PROBE.minibatches, PROBE.epochs))
         named = [frozenset(b.returns.long().flatten().tolist()) for b in batches]
         epochs = [

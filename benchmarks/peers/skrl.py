@@ -1,7 +1,7 @@
 """skrl's PPO_RNN with GRUs.
 
 A user of skrl writes the networks, and with them the reset inside a training sequence. The ones here reset at
-every end that the agent tells them of; so what fails is the agent's.
+every end that the agent passes to them; a failed probe is therefore the agent's.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class _Memory(Model):
             "rnn": {"sequence_length": self.sequence, "sizes": [(1, PROBE.robots, PROBE.hidden)]}
         }
 
-    def remember(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    def advance(self, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs [B, outputs] and the state after them; what comes in is one step of all environments,
         or in training whole sequences, each with its states of every step."""
         obs, state = inputs["observations"], inputs["rnn"][0]
@@ -121,7 +121,7 @@ class _Policy(GaussianMixin, _Memory):
         self.log_std = nn.Parameter(torch.zeros(PROBE.actions))
 
     def compute(self, inputs: dict[str, Any], role: str) -> tuple[torch.Tensor, dict[str, Any]]:
-        mean, state = self.remember(inputs)
+        mean, state = self.advance(inputs)
         return mean, {"log_std": self.log_std, "rnn": [state]}
 
 
@@ -131,7 +131,7 @@ class _Value(DeterministicMixin, _Memory):
         DeterministicMixin.__init__(self)
 
     def compute(self, inputs: dict[str, Any], role: str) -> tuple[torch.Tensor, dict[str, Any]]:
-        value, state = self.remember(inputs)
+        value, state = self.advance(inputs)
         return value, {"rnn": [state]}
 
 
