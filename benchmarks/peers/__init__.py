@@ -1,6 +1,7 @@
 """Recurrent PPO implementations behind one interface, for probes.py; one file each.
 
-Each runs a script (observations, rewards and ends that do not depend on the actions) and returns the resulting update.
+Each runs a script, whose observations, rewards and ends do not depend on the actions, and returns the resulting
+update.
 """
 
 from __future__ import annotations
