@@ -11,7 +11,9 @@ import torch
 from simulators import MASKED, Engine, assert_same_state, hold, nominal, pose, rows, targets, walk
 
 from legged_ppo.config.schema import RobotConfig, SimConfig, TerrainConfig
+from legged_ppo.errors import ConfigError
 from legged_ppo.robots.spec import RobotSpec, load_robot
+from legged_ppo.sim.factory import make_simulator
 from legged_ppo.sim.mujoco_c import MujocoC
 from legged_ppo.sim.simd.engine import Simd
 from legged_ppo.terrain.grid import build_terrain
@@ -264,3 +266,20 @@ def test_a_failure_lasts_until_the_robots_own_reset(build: Build) -> None:
     assert simulator.state.failed.tolist() == [True, False, False, False]
     simulator.reset(~MASKED, *pose(simulator))
     assert not simulator.state.failed.any()
+
+
+def test_the_cpu_engines_refuse_a_gpu(robot: RobotSpec, engine: type[Engine]) -> None:
+    name = "simd" if engine is Simd else "mujoco_c"
+    with pytest.raises(
+        ConfigError, match=f"sim.engine: got '{name}', expected mujoco_warp on cuda"
+    ):
+        make_simulator(
+            SimConfig(engine=name), robot, build_terrain(TerrainConfig()), 1, torch.device("cuda")
+        )
+
+
+def test_the_recipe_chooses_the_engine(robot: RobotSpec, engine: type[Engine]) -> None:
+    name = "simd" if engine is Simd else "auto"
+    config, cpu = SimConfig(engine=name, threads=1), torch.device("cpu")
+    simulator = make_simulator(config, robot, build_terrain(TerrainConfig()), 1, cpu)
+    assert isinstance(simulator, engine)

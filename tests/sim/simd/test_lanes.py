@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable
 from functools import partial
 
@@ -14,7 +15,10 @@ from simulators import nominal, pose, rows, targets, walk
 from legged_ppo.config.schema import RobotConfig, SimConfig, TerrainConfig
 from legged_ppo.robots.spec import RobotSpec, load_robot
 from legged_ppo.sim.model import build_model
+from legged_ppo.sim.mujoco_c import MujocoC
+from legged_ppo.sim.simd import engine
 from legged_ppo.sim.simd.engine import Simd
+from legged_ppo.sim.simd.program import Target, host
 from legged_ppo.terrain.grid import Terrain, build_terrain
 
 
@@ -41,7 +45,7 @@ def test_velocities_are_mujocos_to_float32(
     start = moment(model, go2.default_joint_pos, motion, np.tile([0.0, 0.0, 0.33], (count, 1)))
     simulator = Simd(go2, plane, config, count)
     everyone = torch.ones(count, dtype=torch.bool)
-    simulator.reset(everyone, torch.tensor(start.qpos), torch.tensor(start.qvel))
+    simulator.reset(everyone, torch.tensor(start.qpos).float(), torch.tensor(start.qvel).float())
     simulator.step(torch.tensor(start.targets).float())
     qpos, qvel = stepped(model, start, 1)
     ours = simulator._groups.read("qvel").numpy()
@@ -96,3 +100,41 @@ def test_a_reset_measures_without_a_step(go2: RobotSpec, plane: Terrain) -> None
     touching = simulator.state.foot_force.gt(0).any(1)
     assert touching.tolist() == [False, True, False]
     torch.testing.assert_close(simulator.state.base_pos[1], qpos[1, :3])
+
+
+def test_parameters_of_each_robot_are_mujocos(go2: RobotSpec, plane: Terrain) -> None:
+    config, count = SimConfig(threads=1, tolerance=1e-10), 16
+    ours, theirs = Simd(go2, plane, config, count), MujocoC(go2, plane, config, count)
+    generator = torch.Generator().manual_seed(0)
+    parameters = nominal(count)
+    for name, value in vars(parameters).items():
+        noise = torch.rand(value.shape, generator=generator)
+        spread = {"com_shift": 0.1 * noise, "added_mass": 3.0 * noise}.get(name, value * noise)
+        setattr(parameters, name, value + spread)
+    start = moment(
+        theirs.groups[0].model, go2.default_joint_pos, "walk", np.tile([0.0, 0.0, 0.33], (count, 1))
+    )
+    for each in (ours, theirs):
+        each.randomize(torch.ones(count, dtype=torch.bool), parameters)
+        each.reset(
+            torch.ones(count, dtype=torch.bool),
+            torch.tensor(start.qpos).float(),
+            torch.tensor(start.qvel).float(),
+        )
+        each.step(torch.tensor(start.targets).float())
+    assert (ours.state.foot_force > 0).any(1).all()
+    for name, value in vars(ours.state).items():
+        torch.testing.assert_close(value, getattr(theirs.state, name), atol=2e-3, rtol=1e-3)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names of x86 CPUs")
+@pytest.mark.parametrize(("cpu", "lanes"), [("x86-64", 4), ("x86-64-v3", 8)])
+def test_older_cpus_get_narrower_code_that_is_right_too(
+    go2: RobotSpec, plane: Terrain, monkeypatch: pytest.MonkeyPatch, cpu: str, lanes: int
+) -> None:
+    wide = walk(Simd(go2, plane, SimConfig(threads=1), 4), range(10))
+    features = "+avx,+avx2,+fma" if lanes == 8 else ""
+    monkeypatch.setattr(engine, "host", lambda: Target(cpu, features, host().triple))
+    narrow = walk(Simd(go2, plane, SimConfig(threads=1), 4), range(10))
+    assert narrow._groups.lanes == lanes
+    torch.testing.assert_close(narrow.state.base_pos, wide.state.base_pos, atol=1e-3, rtol=0)
