@@ -330,7 +330,11 @@ def through_a_file(state: dict[str, Any]) -> dict[str, Any]:
     return torch.load(buffer, weights_only=True)
 
 
-def test_a_loaded_state_continues_bit_for_bit_in_a_fresh_environment(busy: Config) -> None:
+@pytest.mark.parametrize("engine", ["mujoco_c", "simd"])
+def test_a_loaded_state_continues_bit_for_bit_in_a_fresh_environment(
+    busy: Config, engine: str
+) -> None:
+    busy.sim.engine = engine
     env = make_locomotion_env(busy, 6, seed=0)
     env.reset()
     rollout(env, range(35))
