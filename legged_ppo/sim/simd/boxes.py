@@ -15,8 +15,8 @@ from legged_ppo.sim.simd.machine import Machine, Mask, Number, Vector
 from legged_ppo.sim.simd.spatial import add, dot, scale, subtract
 from legged_ppo.sim.simd.touches import Geom, Touches
 
-_INSIDE = 1e-15
-"""m, distance below which a centre is inside (mjMINVAL)."""
+_NEARER = 1e-15
+"""m^2 by which an edge must be nearer than what was found before (mjMINVAL)."""
 _PARALLEL = 1e-7
 """sin^2 of the angle below which an edge and a segment are parallel."""
 _FAR = 1e6
@@ -40,7 +40,7 @@ def sphere_box(
     nearest = [m.maximum(m.minimum(x, s), -s) for x, s in zip(at, box.size, strict=True)]
     away = subtract(at, nearest)
     square = dot(away, away)
-    outside = square > _INSIDE**2
+    outside = square > TINY
     inverse = m.reciprocal(m.sqrt(m.maximum(square, TINY)))
     depth, face = _nearest_face(m, at, box.size)
     distance = m.select(outside, square * inverse, -depth) - geom.radius
@@ -196,7 +196,7 @@ def _try_edge(
         edge=[always if i == axis else never for i in range(3)],
         along_edge=x,
     )
-    nearest.take(m, crossing & (square < nearest.square - _INSIDE), candidate)
+    nearest.take(m, crossing & (square < nearest.square - _NEARER), candidate)
 
 
 def _second_point(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from legged_ppo.sim.simd.contact_parameters import SMALLEST, Softness
 from legged_ppo.sim.simd.layout import Fields
-from legged_ppo.sim.simd.machine import Index, Machine, Mask, Number, Vector
+from legged_ppo.sim.simd.machine import Index, Machine, Mask, Memory, Number, Vector
 from legged_ppo.sim.simd.robot import Link
 from legged_ppo.sim.simd.spatial import add, cross, dot, scale, subtract
 from legged_ppo.sim.simd.workspace import Workspace
@@ -121,6 +121,7 @@ def _soften(
 ) -> None:
     """Weight (1/R of an edge) and reference acceleration."""
     stiffness, damping, low, high, width, middle, _ = (each[collider] for each in table.softness)
+    # `checks.check_model` demands one power of all colliders.
     power = round(w.robot.colliders[0].contact.softness.impedance[4])
     d = impedance(m, [low, high, width, middle], power, distance)
     square = c.friction[0] * c.friction[0]
@@ -138,12 +139,12 @@ def _soften(
     )
 
 
-def contact_rate(w: Workspace, c: Fields, x: object, leg: Index) -> Vector:
+def contact_rate(w: Workspace, c: Fields, x: Memory, leg: Index) -> Vector:
     """J x of a contact: along its normal and its two tangents."""
     joints = w.robot.joints_per_leg
-    base = x.read(0, 6)  # type: ignore[attr-defined]
+    base = x.read(0, 6)
     rate = add(base[:3], cross(base[3:], c.point.read(0, 3)))
-    q = x.read(leg * joints + 6, joints)  # type: ignore[attr-defined]
+    q = x.read(leg * joints + 6, joints)
     for j in range(joints):
         rate = add(rate, scale(c.joint_columns.read(3 * j, 3), q[j]))
     return [

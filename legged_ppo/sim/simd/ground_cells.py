@@ -78,35 +78,40 @@ def _add_boxes(ground: Ground, cells: Cells, columns: list[Column], reach: Reach
 
 
 def _listed(boxes: np.ndarray, owners: np.ndarray, cells: Cells, reach: float) -> np.ndarray:
-    """[nx, ny, room], boxes within `reach` of each cell; not those that a larger one buries there."""
-    lists: list[list[int]] = [[] for _ in range(cells.nx * cells.ny)]
-    for index, (box, owner) in enumerate(zip(boxes, owners, strict=True)):
-        low, high = box[:2] - box[3:5] - reach, box[:2] + box[3:5] + reach
-        across, along = cells.span(low, high)
-        for i in range(across.start, across.stop):
-            if cells.owner[i] == owner:
-                for j in range(along.start, along.stop):
-                    lists[i * cells.ny + j].append(index)
-    lists = [_unburied(boxes, each, place, cells, reach) for place, each in enumerate(lists)]
-    table = np.full((len(lists), max(map(len, lists))), -1.0)
-    for row, each in zip(table, lists, strict=True):
-        row[: len(each)] = each
+    """[nx, ny, room], boxes within `reach` of each cell, but for those that others bury."""
+    cell, box = _pairs(boxes, owners, cells, reach)
+    kept = ~_buried(boxes[box], cell, cells, reach)
+    order = np.argsort(cell[kept], kind="stable")
+    cell, box = cell[kept][order], box[kept][order]
+    counts = np.bincount(cell, minlength=cells.nx * cells.ny)
+    place = np.arange(len(cell)) - np.repeat(np.cumsum(counts) - counts, counts)
+    table = np.full((len(counts), counts.max()), -1.0)
+    table[cell, place] = box
     return table.reshape(cells.nx, cells.ny, -1)
 
 
-def _unburied(
-    boxes: np.ndarray, found: list[int], place: int, cells: Cells, reach: float
-) -> list[int]:
-    """Without boxes that lie deep under one that covers all of the cell's surroundings."""
-    if len(found) < 2:
-        return found
-    low = np.array([cells.x, cells.y]) + CELL * np.array(divmod(place, cells.ny)) - 2 * reach
-    high = low + CELL + 4 * reach
-    chosen = boxes[found]
-    covers = (chosen[:, :2] - chosen[:, 3:5] <= low) & (chosen[:, :2] + chosen[:, 3:5] >= high)
-    tops = chosen[:, 2] + chosen[:, 5]
-    highest = tops[covers.all(1)].max(initial=-np.inf)
-    return [box for box, top in zip(found, tops, strict=True) if top >= highest - _BURIED]
+def _pairs(
+    boxes: np.ndarray, owners: np.ndarray, cells: Cells, reach: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """[pairs] each: a cell and the number of a box of its column within `reach` of it."""
+    found = []
+    for box, owner in zip(boxes, owners, strict=True):
+        across, along = cells.span(box[:2] - box[3:5] - reach, box[:2] + box[3:5] + reach)
+        i, j = np.arange(across.start, across.stop), np.arange(along.start, along.stop)
+        found.append((i[cells.owner[i] == owner][:, None] * cells.ny + j).ravel())
+    numbers = np.repeat(np.arange(len(boxes)), [len(each) for each in found])
+    return np.concatenate([*found, np.zeros(0, dtype=int)]), numbers
+
+
+def _buried(boxes: np.ndarray, cell: np.ndarray, cells: Cells, reach: float) -> np.ndarray:
+    """[pairs] bool, the box lies deep under another that covers all of the cell's surroundings."""
+    corner = np.stack(np.divmod(cell, cells.ny), axis=1) * CELL + [cells.x, cells.y]
+    low, high = corner - 2 * reach, corner + CELL + 2 * reach
+    inside = (boxes[:, :2] - boxes[:, 3:5] <= low) & (boxes[:, :2] + boxes[:, 3:5] >= high)
+    covers, tops = inside.all(1), boxes[:, 2] + boxes[:, 5]
+    highest = np.full(cells.nx * cells.ny, -np.inf)
+    np.maximum.at(highest, cell[covers], tops[covers])
+    return tops < highest[cell] - _BURIED
 
 
 def _add_fields(ground: Ground, cells: Cells, columns: list[Column], reach: Reach) -> None:

@@ -1,9 +1,12 @@
-"""Contacts of all colliders with boxes, height fields and the plane of the cell that each robot's collider is
-in."""
+"""Contacts of all colliders with the plane, boxes and height field of the cell that each collider is in.
+
+Positions count from the robot's origin (`layout.state_layout`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from legged_ppo.sim.simd.boxes import Box, capsule_box, sphere_box
 from legged_ppo.sim.simd.contacts import Colliders, rotation_of
@@ -112,13 +115,13 @@ def _boxes(m: Machine, w: Workspace, geom: Geom, cell: Number, touches: Touches)
             capsule_box(m, box, geom, geom.half, touches)
 
 
-def _box(m: Machine, w: Workspace, lists: object, place: Number) -> Box:
+def _box(m: Machine, w: Workspace, lists: Any, place: Number) -> Box:
     """The box at a place of the cells' lists."""
     number = m.gather(lists, place)
     exists: Mask = number >= 0.0
     record = m.record(w.ground.boxes, m.maximum(number, 0.0) * 8.0, 8)
     metres_x, metres_y, x, y, z, *size = record
-    # In this order nothing is rounded: origins are near, and whole numbers or halves.
+    # In this order the whole metres cancel before anything is rounded.
     x, y = metres_x - w.state.origin[0] + x, metres_y - w.state.origin[1] + y
     return Box(exists, [x, y, z], size)
 

@@ -8,6 +8,7 @@ lower.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from legged_ppo.sim.simd.contacts import TINY
 from legged_ppo.sim.simd.machine import Index, Machine, Mask, Number, Vector
@@ -38,7 +39,7 @@ class Field:
 
 
 def field_touches(
-    m: Machine, field: Field, heights: object, span: Index, geom: Geom, touches: Touches
+    m: Machine, field: Field, heights: Any, span: Index, geom: Geom, touches: Touches
 ) -> None:
     """Add the touches of a geom that reaches over at most `span` cells along each axis."""
     spacing, reach = field.spacing, [geom.extent(m, axis) for axis in range(3)]
@@ -68,7 +69,7 @@ def _first_cell(m: Machine, low: Number, spacing: Number, cells: Number, span: I
 def _cell_touches(
     m: Machine,
     field: Field,
-    heights: object,
+    heights: Any,
     place: Number,
     low: Vector,
     reach: Vector,
