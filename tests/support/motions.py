@@ -17,7 +17,7 @@ WARM_UP = {"stand": 30, "walk": 30, "fall": 15, "jam": 25}
 
 @dataclass
 class Moment:
-    """States of N robots in MuJoCo's order, and the targets [N, J] that apply next."""
+    """States of N robots in MuJoCo's order, and the targets [N, J] that apply next, in the task's order."""
 
     qpos: np.ndarray
     qvel: np.ndarray
@@ -31,7 +31,7 @@ def moment(
     """Robots that stand, trot open loop, tumble with random targets, or fold up until joints hit their limits.
 
     Args:
-        default: [J] rad.
+        default: [J] rad, in MuJoCo's order, which must be the task's too unless the robot stands or falls.
         starts: [N, 3] m, base positions of robots that stand there.
     """
     rng = np.random.default_rng(seed)

@@ -25,17 +25,18 @@ def constants(model: mujoco.MjModel, spec: RobotSpec) -> Robot:
 
 
 def reference(model: mujoco.MjModel, spec: RobotSpec, start: Moment, ground: Ground) -> Workspace:
-    """Robots in these states; joints of the model and of the task must have the same order."""
+    """Robots in these states."""
     robot, count = constants(model, spec), len(start.qpos)
     w = numpy_workspace(robot, count, ground, ROOM * len(robot.colliders))
-    for name, values in Parameters(model, robot, spec).nominal(count).items():
+    parameters = Parameters(model, robot, spec)
+    for name, values in parameters.nominal(count).items():
         getattr(w.state, name).write(0, list(values.T))
     columns = robot.columns(list(range(1, model.njnt)))
     base = list(range(6))
     rows(w, "qpos")[[*base, 6, *(7 + c for c in columns)]] = start.qpos.T
     rows(w, "qvel")[[*base, *(6 + c for c in columns)]] = start.qvel.T
     rows(w, "warmstart")[[*base, *(6 + c for c in columns)]] = start.warmstart.T
-    rows(w, "target")[columns] = start.targets.T
+    rows(w, "target")[parameters.columns] = start.targets.T
     return w
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from motions import MOTIONS, moment, stepped
+from odd_robot import odd_robot
 from simulators import nominal, pose, rows, targets, walk
 
 from legged_ppo.config.schema import RobotConfig, SimConfig, TerrainConfig
@@ -138,3 +140,19 @@ def test_older_cpus_get_narrower_code_that_is_right_too(
     narrow = walk(Simd(go2, plane, SimConfig(threads=1), 4), range(10))
     assert narrow._groups.lanes == lanes
     torch.testing.assert_close(narrow.state.base_pos, wide.state.base_pos, atol=1e-3, rtol=0)
+
+
+def test_an_odd_robot_moves_as_in_mujoco(
+    robot_config: Callable[[str], RobotConfig], plane: Terrain, tmp_path: Path
+) -> None:
+    robot, config = odd_robot(robot_config("go2"), tmp_path), SimConfig(threads=1)
+    ours, theirs = (kind(robot, plane, config, 5) for kind in (Simd, MujocoC))
+    qpos = torch.tensor([0.0, 0.0, 0.45, 1.0, 0.0, 0.0, 0.0, *robot.default_joint_pos]).float()
+    qpos = qpos.repeat(5, 1) + 0.05 * torch.arange(5)[:, None] * torch.eye(11)[7 + 3]
+    for each in (ours, theirs):
+        each.reset(torch.ones(5, dtype=torch.bool), qpos, torch.zeros(5, 10))
+        for step in range(12):
+            each.step(qpos[:, 7:] + 0.1 * torch.tensor([1.0, -1.0, 0.5, 0.2]) * (step % 3))
+    assert (ours.state.foot_force > 0).any()
+    for name, value in vars(ours.state).items():
+        torch.testing.assert_close(value, getattr(theirs.state, name), atol=1e-2, rtol=1e-3)

@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 import pytest
 from motions import MOTIONS, contacts, moment
+from odd_robot import odd_robot
 from reference_physics import constants, differences
 
 from legged_ppo.config.schema import RobotConfig, SimConfig, TerrainConfig
@@ -54,65 +55,15 @@ def test_inverse_weights_equal_mujocos(go2: RobotSpec) -> None:
     np.testing.assert_allclose(nominal["joint_invweight"][0], model.dof_invweight0[6:], rtol=1e-10)
 
 
-ODD = """
-<mujoco>
-  <compiler angle="radian" autolimits="true"/>
-  <default><geom contype="0" conaffinity="1" solimp="0.8 0.97 0.002 0.4 2" solref="0.03 0.9"/></default>
-  <worldbody>
-    <body name="base" pos="0 0 0.4">
-      <freejoint/>
-      <inertial mass="4" pos="0.01 0.02 0.03" fullinertia="0.05 0.07 0.09 0.001 0.002 0.003"/>
-      <geom name="trunk" type="capsule" size="0.05" fromto="-0.15 0 0 0.15 0 0.02"/>
-      <body name="pack" pos="0.05 0 0.08" euler="0.2 0.1 0.4">
-        <geom type="sphere" size="0.04" mass="0.7"/>
-      </body>
-      <body name="front" pos="0.2 0 0" euler="0.1 0.2 0.3">
-        <joint name="front_hip" axis="0.6 0.8 0" pos="0.01 0.02 0.03" range="-0.5 0.5" ref="0.1"
-               damping="0.3" armature="0.02" solreflimit="0.04 1" solimplimit="0.7 0.9 0.01 0.5 1"/>
-        <geom type="capsule" size="0.03" fromto="0 0 0 0 0 -0.2" mass="0.5"/>
-        <body name="front_shank" pos="0 0 -0.2">
-          <joint name="front_knee" axis="0 1 0" range="-0.1 1.2" armature="0.01"/>
-          <geom type="capsule" size="0.02" fromto="0 0 0 0 0.02 -0.2" mass="0.3" friction="1.1"/>
-          <body name="front_toe" pos="0 0.02 -0.22" euler="0 0.3 0">
-            <geom name="front_foot" type="sphere" size="0.03" pos="0.01 0 0" mass="0.1"/>
-          </body>
-        </body>
-      </body>
-      <body name="left" pos="-0.15 0.12 0">
-        <joint name="left_hip" axis="0 1 0" armature="0.01"/>
-        <geom name="left_foot" type="capsule" size="0.03" fromto="0 0 0 0 0.05 -0.4" mass="0.8"/>
-      </body>
-      <body name="right" pos="-0.15 -0.12 0">
-        <joint name="right_hip" axis="0 1 0" armature="0.01"/>
-        <geom name="right_foot" type="sphere" size="0.03" pos="0 -0.05 -0.4" mass="0.8"/>
-      </body>
-    </body>
-  </worldbody>
-</mujoco>
-"""
-"""Unequal legs, tilted axes and frames, welded bodies, an anchor and a reference angle, damping, softness."""
-
-
-@pytest.fixture
-def odd(robot_config: Callable[[str], RobotConfig], tmp_path: Path) -> RobotSpec:
-    path = tmp_path / "odd.xml"
-    path.write_text(ODD)
-    config = robot_config("go2")
-    config.mjcf = str(path)
-    config.joints = ["front_hip", "front_knee", "left_hip", "right_hip"]
-    config.default_joint_pos = [0.1, 0.3, 0.0, 0.0]
-    config.foot_geoms = ["front_foot", "left_foot", "right_foot"]
-    config.penalized_bodies, config.termination_bodies = ["front_shank"], ["base", "pack"]
-    return load_robot(config)
-
-
 @pytest.mark.parametrize("integrator", ["euler", "implicitfast"])
 @pytest.mark.parametrize("motion", ["stand", "fall"])
 def test_a_robot_of_unequal_legs_and_odd_frames_equals_mujocos(
-    odd: RobotSpec, motion: str, integrator: str
+    robot_config: Callable[[str], RobotConfig], tmp_path: Path, motion: str, integrator: str
 ) -> None:
+    odd = odd_robot(robot_config("go2"), tmp_path)
     model = exact_model(odd, integrator)
-    start = moment(model, odd.default_joint_pos, motion, STANDING + np.array([0.0, 0.0, 0.1]))
+    pose = np.array([0.1, 0.3, 0.1, 0.0])  # in the model's order
+    start = moment(model, pose, motion, STANDING + np.array([0.0, 0.0, 0.1]))
     assert (contacts(model, start) > 0).any()
     for substeps in (1, 20):
         assert differences(model, odd, start, substeps).max() < 1e-9
