@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,8 @@ import legged_ppo
 from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
+from legged_ppo.evaluation import task
+from legged_ppo.evaluation.evaluator import evaluate_policy
 from legged_ppo.evaluation.task import task_of
 from legged_ppo.models.actor_critic import ActorCritic
 
@@ -58,3 +61,19 @@ def test_robots_are_evaluated_on_the_terrain_asked_for(
         assert set(result["terrain"]["rough"]["levels"]) == wanted and len(result["terrain"]) == 1
     with pytest.raises(ConfigError, match="level: got 1, expected a terrain type beside it"):
         task_of(config).evaluate(policy, 4, seed=0, level=1)
+
+
+def test_policies_trained_in_lanes_are_scored_on_mujoco_c(
+    config: Config, make_policy: Callable[..., ActorCritic], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.task.episode_length_s = 0.1
+    config.sim.engine, seen = "simd", []
+
+    def noting(policy: ActorCritic, used: Config, *rest: int) -> dict[str, Any]:
+        seen.append(used.sim.engine)
+        return evaluate_policy(policy, used, *rest)
+
+    monkeypatch.setattr(task, "evaluate_policy", noting)
+    score = task_of(config).score(make_policy(config), 4, seed=0)
+    assert seen == ["mujoco_c"] and config.sim.engine == "simd"
+    assert set(score.metrics)
