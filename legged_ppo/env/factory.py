@@ -34,9 +34,17 @@ def make_extension_env(
 
 
 def make_locomotion_env(
-    config: Config, num_envs: int, seed: int, device: torch.device | str = "cpu"
+    config: Config,
+    num_envs: int,
+    seed: int,
+    device: torch.device | str = "cpu",
+    *,
+    training: bool = False,
 ) -> LocomotionEnv:
     """Robot, terrain, physics and task of `config`, with `num_envs` robots.
+
+    Args:
+        training: what `sim.engine=auto` means on a CPU: see `make_simulator`.
 
     Raises:
         ConfigError: the robot or the terrain cannot be built, the engine does not run on the device, or
@@ -46,7 +54,9 @@ def make_locomotion_env(
         raise ConfigError("environment", config.environment, "a subclass of LocomotionEnv here")
     robot = load_robot(config.robot)
     terrain = build_terrain(config.terrain, load_extensions(config.extensions).terrains)
-    simulator = make_simulator(config.sim, robot, terrain, num_envs, torch.device(device))
+    simulator = make_simulator(
+        config.sim, robot, terrain, num_envs, torch.device(device), training=training
+    )
     generator = torch.Generator(device=simulator.device)
     generator.manual_seed(seed)
     kind: type[LocomotionEnv] = _environment(config)  # type: ignore[assignment]

@@ -116,7 +116,7 @@ class RobotTask(Task):
     def _training_env(self, num_envs: int, seed: int, device: torch.device | str) -> Environment:
         check_curriculum(self.config.terrain, load_extensions(self.config.extensions).terrains)
         _check_distance(self.config)
-        return factory.make_locomotion_env(self.config, num_envs, seed, device)
+        return factory.make_locomotion_env(self.config, num_envs, seed, device, training=True)
 
     def inputs(self) -> dict[str, Any]:
         robot, scandots = self.config.robot, self.config.task.observations.scandots

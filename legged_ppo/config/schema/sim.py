@@ -13,7 +13,8 @@ class SimConfig:
 
     engine: str = one_of("auto", "mujoco_c", "simd", "mujoco_warp")
     """mujoco_c (on a CPU), simd (on a CPU, one robot in each SIMD lane), mujoco_warp (on a GPU; also on a CPU,
-    slowly), or auto: mujoco_c or mujoco_warp, by the device."""
+    slowly), or auto: mujoco_warp on a GPU; on a CPU simd in training, if it can simulate the robot, and mujoco_c
+    in evaluation."""
     simd_width: int = one_of(0, 4, 8, 16)
     """simd: robots per vector; 0 takes as many float32 numbers as the CPU's registers hold."""
     dt: float = between(0.005, 1e-5, 0.1)
