@@ -17,8 +17,9 @@ $(READY): pyproject.toml constraints.txt
 train: $(READY)
 	$(BIN)/python train_phase1.py --config $(CONFIG) --device auto $(ARGS)
 
+# One process a core, one thread each: threads of several processes would wait for each other.
 test: $(READY)
-	$(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

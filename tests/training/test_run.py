@@ -48,6 +48,7 @@ def test_physics_that_blows_up_is_a_line_for_each_kind_and_a_file_of_the_run(
     text = re.sub(r'actuatorfrcrange="[^"]*"', "", mjcf_path("go2").read_text())
     (tmp_path / "strong.xml").write_text(text)
     stiff = [f"robot.mjcf={tmp_path}/strong.xml", "robot.kp=1e6", "sim.integrator=euler"]
+    stiff.append("sim.engine=mujoco_c")
     tiny = ["+preset=debug", "training.num_envs=16", "training.report=false", *stiff]
     config = load_config(RECIPE, [*tiny, "training.log_dir=logs", *SHORT])
     config.training.total_timesteps = 16 * config.ppo.rollout_length
