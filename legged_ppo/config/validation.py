@@ -104,7 +104,20 @@ def _check_task(task: TaskConfig, control_dt: float) -> None:
     if not any(tracking) and not any(rewards.extra.values()):
         expected = "a tracking weight other than 0; nothing to learn"
         raise ConfigError("task.rewards.tracking_lin_vel", 0.0, expected)
+    _check_gait(task, control_dt)
     latency = task.randomization.latency_s
     if latency and latency[1] > control_dt:
         expected = f"a range within one control step, 0 to {control_dt:g} s"
         raise ConfigError("task.randomization.latency_s", latency, expected)
+
+
+def _check_gait(task: TaskConfig, control_dt: float) -> None:
+    """The clock is slow enough to be observed, and reward terms that follow it have one."""
+    frequency = task.gait.frequency
+    if frequency * control_dt >= 0.5:
+        expected = f"below {0.5 / control_dt:g} Hz, two control steps a stride"
+        raise ConfigError("task.gait.frequency", frequency, expected)
+    for name in ("gait_phase", "swing_height"):
+        weight = getattr(task.rewards, name)
+        if weight and not frequency:
+            raise ConfigError(f"task.rewards.{name}", weight, "0 without task.gait.frequency")

@@ -15,6 +15,7 @@ from legged_ppo.env.commands import VelocityCommands
 from legged_ppo.env.episode_statistics import EpisodeStatistics
 from legged_ppo.env.extension_groups import ExtensionGroups
 from legged_ppo.env.extension_terms import ExtensionTerms
+from legged_ppo.env.gait_clock import GaitClock
 from legged_ppo.env.observations import ObservationBuilder, ObservationInputs
 from legged_ppo.env.placement import Placement
 from legged_ppo.env.randomization import Randomization
@@ -73,9 +74,12 @@ class LocomotionEnv(OwnedState, Environment):
         self.randomization = Randomization(
             task.randomization, robot, self.num_envs, self.dt, config.sim.dt, generator
         )
+        self.clock = GaitClock(task.gait, self.num_envs, robot.num_feet, self.dt, generator)
         sight = task.observations
         self.scandots = Scandots(sight.scandots, self.num_envs, self.dt, generator, sight.noise)
-        self.observations = ObservationBuilder(sight, robot, self.scandots.size, self.device)
+        self.observations = ObservationBuilder(
+            sight, robot, self.scandots.size, self.clock.size, self.device
+        )
         self.extension_groups = ExtensionGroups(config, robot, self.num_envs, self.device)
         self.obs_dims = self.extension_groups.dims(self.observations.dims)
         self.extension_terms = ExtensionTerms(config, self.num_envs, self.device)
@@ -96,6 +100,9 @@ class LocomotionEnv(OwnedState, Environment):
         self._weights = (weights * self.dt).to(self.device)
         default = torch.as_tensor(self.robot.default_joint_pos, dtype=torch.float32)
         self._default = default.to(self.device)
+        self._foot_radius = torch.tensor(
+            self.robot.foot_radius, dtype=torch.float32, device=self.device
+        )
         share = self.config.task.rewards.soft_joint_limit
         self._soft_limits = rewards.soft_limits(self.robot, share).to(self.device)
 
@@ -124,7 +131,9 @@ class LocomotionEnv(OwnedState, Environment):
             ConfigError: joints, their axes, the default pose, feet or the scandots' grid have no mirror
                 image, or an extension's observation group has none.
         """
-        found = make_symmetry(self.robot, self.scandots.grid.cpu(), self.device)
+        found = make_symmetry(
+            self.robot, self.scandots.grid.cpu(), self.config.task.gait, self.device
+        )
         return self.extension_groups.mirrored(found)
 
     @property
@@ -202,6 +211,7 @@ class LocomotionEnv(OwnedState, Environment):
         self.statistics.add(inputs, reward, terms, terminated, self.failed)
 
         self.commands.step(self.yaw)
+        self.clock.step()
         self.last_joint_vel.copy_(state.joint_vel)
         self.last_foot_force.copy_(state.foot_force)
         final_obs = obs = {k: _zero_rows(v, self.failed) for k, v in self._observe().items()}
@@ -218,23 +228,30 @@ class LocomotionEnv(OwnedState, Environment):
 
     def state_dict(self) -> dict[str, Any]:
         extra = self.extension_terms.state_dict() | self.extension_groups.state_dict()
-        return ({"extensions": extra} if extra else {}) | {
-            "simulator": self.simulator.state_dict(),
-            "commands": self.commands.state_dict(),
-            "randomization": self.randomization.state_dict(),
-            "scandots": self.scandots.state_dict(),
-            "curriculum": self.placement.curriculum.state_dict(),
-            "buffers": super().state_dict()
-            | self.placement.state_dict()
-            | self.statistics.state_dict(),
-            "generator": self.generator.get_state(),
-        }
+        clock = {"clock": self.clock.state_dict()} if self.clock.size else {}
+        return (
+            ({"extensions": extra} if extra else {})
+            | clock
+            | {
+                "simulator": self.simulator.state_dict(),
+                "commands": self.commands.state_dict(),
+                "randomization": self.randomization.state_dict(),
+                "scandots": self.scandots.state_dict(),
+                "curriculum": self.placement.curriculum.state_dict(),
+                "buffers": super().state_dict()
+                | self.placement.state_dict()
+                | self.statistics.state_dict(),
+                "generator": self.generator.get_state(),
+            }
+        )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.placement.curriculum.load_state_dict(state["curriculum"])
         self.placement.find_tiles()  # first: the engine rebuilds itself when robots change columns
         self.simulator.load_state_dict(state["simulator"])
         self.commands.load_state_dict(state["commands"])
+        if self.clock.size:
+            self.clock.load_state_dict(state["clock"])
         self.randomization.load_state_dict(state["randomization"])
         self.scandots.load_state_dict(state["scandots"])
         self.extension_terms.load_state_dict(state.get("extensions", {}))
@@ -334,6 +351,8 @@ class LocomotionEnv(OwnedState, Environment):
             foot_height=self.foot_height,
             default_joint_pos=self._default,
             soft_limits=self._soft_limits,
+            gait=self.clock,
+            foot_radius=self._foot_radius,
             fell=fell,
             dt=self.dt,
         )
@@ -364,6 +383,7 @@ class LocomotionEnv(OwnedState, Environment):
             state=self.simulator.state,
             config=self.config.task.observations,
             command=self.commands.command,
+            clock=self.clock.observation(rewards.moving(self.commands.command)),
             projected_gravity=self.projected_gravity,
             yaw=self.yaw,
             action=self.action,
@@ -393,6 +413,8 @@ class LocomotionEnv(OwnedState, Environment):
             tensor.masked_fill_(chosen, 0.0)  # a product keeps NaN
         self.episode_length *= keep
         self.commands.resample(mask)
+        if self.clock.size:
+            self.clock.reset(mask)
         state = self.simulator.state
         torch.where(chosen, state.joint_vel, self.last_joint_vel, out=self.last_joint_vel)
         torch.where(chosen, state.foot_force, self.last_foot_force, out=self.last_foot_force)

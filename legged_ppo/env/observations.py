@@ -25,6 +25,8 @@ class ObservationInputs:
     config: ObservationConfig
     command: torch.Tensor
     """[N, 3] forward, lateral velocity [m/s] and yaw rate [rad/s]"""
+    clock: torch.Tensor
+    """[N, 0 or 2] sine and cosine of the gait clock's phase"""
     projected_gravity: torch.Tensor
     """[N, 3] unit vector of gravity in the base frame"""
     yaw: torch.Tensor
@@ -67,6 +69,7 @@ class ObservationBuilder:
         config: ObservationConfig,
         robot: RobotSpec,
         num_scandots: int,
+        num_clock: int,
         device: torch.device,
     ) -> None:
         self.config = config
@@ -84,7 +87,7 @@ class ObservationBuilder:
         self._noise = torch.cat([torch.full((n,), std) for n, std in parts]).to(device)
         self.dims = {
             "proprioception": len(self._noise),
-            "commands": 3,
+            "commands": 3 + num_clock,
             "scandots": num_scandots,
             "extrinsics": NUM_PRIVILEGED,
             "privileged": 3 + NUM_PRIVILEGED + 1 + f,
@@ -121,7 +124,7 @@ class ObservationBuilder:
         )
         return {
             "proprioception": proprioception,
-            "commands": x.command.clone(),
+            "commands": torch.cat([x.command, x.clock], dim=1),
             "scandots": x.scandots * c.height_scale,
             "extrinsics": x.parameters,
             "privileged": privileged,

@@ -13,8 +13,12 @@ from dataclasses import dataclass
 import torch
 
 from legged_ppo.config.schema import RewardConfig
+from legged_ppo.env.gait_clock import GaitClock
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim.simulator import SimState
+
+_STANDING = 0.1
+"""Sum of the absolute values of a command [m/s, rad/s] up to which it counts as standing."""
 
 
 @dataclass
@@ -53,6 +57,9 @@ class RewardInputs:
     """[J] rad"""
     soft_limits: torch.Tensor
     """[J, 2] rad"""
+    gait: GaitClock
+    foot_radius: torch.Tensor
+    """[F] m"""
     fell: torch.Tensor
     """[N] bool, the episode ended by a fall in this step; for terminations, by one of those before it"""
     dt: float
@@ -61,7 +68,12 @@ class RewardInputs:
     @property
     def moving(self) -> torch.Tensor:
         """[N] bool, the command is not to stand still."""
-        return self.command.abs().sum(1) > 0.1
+        return moving(self.command)
+
+
+def moving(command: torch.Tensor) -> torch.Tensor:
+    """[N] bool, whether the commands [N, 3] ask for motion."""
+    return command.abs().sum(1) > _STANDING
 
 
 def tracking(x: RewardInputs) -> torch.Tensor:
@@ -200,6 +212,29 @@ def stand_contact(x: RewardInputs) -> torch.Tensor:
     return (~x.contact).float().sum(1) * ~x.moving
 
 
+def gait_phase(x: RewardInputs) -> torch.Tensor:
+    """Share of the feet that are in contact in stance and off the ground in swing, by the gait clock, under a
+    command to move; smooth over the change from one to the other."""
+    swing = x.gait.swing()
+    up = torch.sin(torch.pi * swing.clamp(min=0.0)).sqrt()
+    agreement = torch.where(x.contact, 1.0 - up, (swing >= 0.0).float())
+    return agreement.mean(1) * x.moving
+
+
+def swing_height(x: RewardInputs) -> torch.Tensor:
+    """Squared error of the height of swinging feet from a half sine over the swing, as a share of its height,
+    summed over feet, under a command to move."""
+    swing, height = x.gait.swing(), x.gait.config.swing_height
+    target = height * torch.sin(torch.pi * swing.clamp(min=0.0))
+    error = (x.foot_height - x.foot_radius - target) / height
+    return (error.square() * (swing >= 0.0)).sum(1) * x.moving
+
+
+def landing(x: RewardInputs) -> torch.Tensor:
+    """Squared velocity of feet that land."""
+    return (x.state.foot_vel.square().sum(-1) * x.landed).sum(1)
+
+
 TERMS: dict[str, Callable[[RewardInputs], torch.Tensor]] = {
     term.__name__: term
     for term in (
@@ -227,6 +262,9 @@ TERMS: dict[str, Callable[[RewardInputs], torch.Tensor]] = {
         posture,
         stand_still,
         stand_contact,
+        gait_phase,
+        swing_height,
+        landing,
     )
 }
 

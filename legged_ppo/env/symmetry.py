@@ -6,6 +6,7 @@ import mujoco
 import numpy as np
 import torch
 
+from legged_ppo.config.schema import GaitConfig
 from legged_ppo.errors import ConfigError
 from legged_ppo.interface import (
     ROTATION,
@@ -81,7 +82,26 @@ def _counterparts(robot: RobotSpec, key: str, names: list[str]) -> list[int]:
     return found
 
 
-def make_symmetry(robot: RobotSpec, grid: torch.Tensor, device: torch.device) -> Symmetry:
+def clock_reflection(gait: GaitConfig, feet: SignedPermutation) -> list[SignedPermutation]:
+    """Reflection of the observed sine and cosine of the gait clock; empty without a clock.
+
+    Raises:
+        ConfigError: the mirrored gait is neither the same one nor the same half a stride later.
+    """
+    if gait.frequency == 0.0:
+        return []
+    offsets = torch.tensor(gait.offsets)
+    shift = (feet(offsets) - offsets).remainder(1.0)
+    for later, sign in ((0.0, 1.0), (0.5, -1.0)):
+        if torch.allclose(shift, torch.full_like(shift, later), atol=1e-6):
+            return [SignedPermutation.of_signs(sign, sign)]
+    expected = "phases that are the same, or half a stride later, on the other side"
+    raise ConfigError("task.gait.offsets", gait.offsets, expected)
+
+
+def make_symmetry(
+    robot: RobotSpec, grid: torch.Tensor, gait: GaitConfig, device: torch.device
+) -> Symmetry:
     """The reflection of the observations of `ObservationBuilder`, with scandots at `grid` [D, 2] m.
 
     Raises:
@@ -104,7 +124,7 @@ def make_symmetry(robot: RobotSpec, grid: torch.Tensor, device: torch.device) ->
     parameters = SignedPermutation.joined([one, one, VECTOR, one, one, one])
     groups = {
         "proprioception": [ROTATION, VECTOR, joints, joints, joints, feet],
-        "commands": [SignedPermutation.of_signs(1.0, -1.0, -1.0)],
+        "commands": [SignedPermutation.of_signs(1.0, -1.0, -1.0), *clock_reflection(gait, feet)],
         "scandots": [grid_permutation(grid)],
         "extrinsics": [parameters],
         "privileged": [VECTOR, parameters, one, feet],

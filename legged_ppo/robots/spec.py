@@ -40,6 +40,8 @@ class RobotSpec:
     """kg"""
     foot_friction: float
     """[-], sliding, of the first foot"""
+    foot_radius: np.ndarray
+    """[F] m"""
 
     @property
     def num_joints(self) -> int:
@@ -108,6 +110,7 @@ def load_robot(config: RobotConfig) -> RobotSpec:
         kd=_per_joint("robot.kd", config.kd, len(joints)),
         total_mass=float(model.body_mass.sum()),
         foot_friction=float(model.geom(config.foot_geoms[0]).friction[0]),
+        foot_radius=np.array([model.geom(name).size[0] for name in config.foot_geoms]),
     )
 
 

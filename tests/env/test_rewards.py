@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -10,8 +11,9 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from legged_ppo.config.schema import Config, RewardConfig
+from legged_ppo.config.schema import Config, GaitConfig, RewardConfig
 from legged_ppo.env import locomotion, rewards
+from legged_ppo.env.gait_clock import GaitClock
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.env.rewards import TERMS, RewardInputs
 
@@ -35,6 +37,8 @@ def nominal(quiet: Config, kinematic: Kinematic) -> RewardInputs:
     """One robot at rest on its feet, asked to walk forward at 0.5 m/s."""
     env = kinematic(quiet, 1)
     default = torch.tensor(env.robot.default_joint_pos).float()
+    clock = GaitClock(GaitConfig(frequency=2.0), 1, 4, 0.02, torch.Generator())
+    clock.phase.fill_(0.25)  # FL and RR in the middle of their swing
     return RewardInputs(
         state=env.simulator.state,
         config=only(),
@@ -53,6 +57,8 @@ def nominal(quiet: Config, kinematic: Kinematic) -> RewardInputs:
         foot_height=torch.full((1, 4), 0.08),
         default_joint_pos=default,
         soft_limits=torch.stack([default - 0.5, default + 0.5], dim=1),
+        gait=clock,
+        foot_radius=torch.full((4,), 0.02),
         fell=torch.zeros(1, dtype=torch.bool),
         dt=0.02,
     )
@@ -71,6 +77,11 @@ def track(x: RewardInputs) -> None:
 def slide(x: RewardInputs) -> None:
     x.state.foot_vel[0, 0] = torch.tensor([0.3, 0.4, 9.0])
     x.state.foot_vel[0, 1], x.contact[0, 1] = 1.0, False
+
+
+def touch_down(x: RewardInputs) -> None:
+    x.landed[0, 0] = True
+    x.state.foot_vel[0, :2] = torch.tensor([0.3, 0.0, -math.sqrt(0.41)])
 
 
 def lift(x: RewardInputs) -> None:
@@ -137,6 +148,9 @@ CASES: dict[str, tuple[Callable[[RewardInputs], object], float]] = {
     "posture": (bend, 1.0),
     "stand_still": (stop_and_bend, 1.4),
     "stand_contact": (stop_and_step, 2.0),
+    "gait_phase": (lambda x: x.contact.copy_(torch.tensor([[False, True, True, False]])), 1.0),
+    "swing_height": (lambda x: x.foot_height.fill_(0.055), 0.5),  # 2 (0.035 - 0.07)^2 / 0.07^2
+    "landing": (touch_down, 0.5),
 }
 
 

@@ -11,6 +11,7 @@ from legged_ppo.config.schema.robot import RobotConfig
 from legged_ppo.config.schema.sim import SimConfig
 from legged_ppo.config.schema.task import (
     CommandConfig,
+    GaitConfig,
     ObservationConfig,
     RandomizationConfig,
     RewardConfig,
@@ -24,6 +25,7 @@ __all__ = [
     "CommandConfig",
     "Config",
     "CurriculumConfig",
+    "GaitConfig",
     "GymConfig",
     "ObservationConfig",
     "PPOConfig",

@@ -128,6 +128,9 @@ class RewardConfig:
     posture: float = number(0.0)
     stand_still: float = number(0.0)
     stand_contact: float = number(0.0)
+    gait_phase: float = number(0.0)
+    swing_height: float = number(0.0)
+    landing: float = number(0.0)
     extra: dict[str, float] = weights({})
     """Weights of reward terms of the extensions, by name; a term of weight 0 is not computed."""
     termination: float = number(0.0)
@@ -144,6 +147,21 @@ class RewardConfig:
     """Height [m] of the base above the ground."""
     soft_joint_limit: float = open_share(0.9)
     """Share of the joint range that is free of cost."""
+
+
+@dataclass
+class GaitConfig:
+    """A clock that asks for a periodic gait (`env/gait_clock.py`); the reward terms `gait_phase` and
+    `swing_height` follow it."""
+
+    frequency: float = not_negative(0.0)
+    """Strides per second [Hz]; 0: no clock, and nothing of it is observed."""
+    swing_share: float = open_share(0.5)
+    """Share of a stride in which a foot swings."""
+    swing_height: float = positive(0.07)
+    """Height [m] of the middle of a swing, of a foot's lowest point above the ground."""
+    offsets: list[float] = coordinates([0.0, 0.5, 0.5, 0.0])
+    """Phase of each foot, in the order of `robot.foot_geoms`; the default is a trot."""
 
 
 @dataclass
@@ -191,4 +209,5 @@ class TaskConfig:
     commands: CommandConfig = field(default_factory=CommandConfig)
     observations: ObservationConfig = field(default_factory=ObservationConfig)
     rewards: RewardConfig = field(default_factory=RewardConfig)
+    gait: GaitConfig = field(default_factory=GaitConfig)
     randomization: RandomizationConfig = field(default_factory=RandomizationConfig)
