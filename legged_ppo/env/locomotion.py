@@ -226,6 +226,11 @@ class LocomotionEnv(OwnedState, Environment):
             obs = {k: torch.where(done[:, None], first[k], last) for k, last in final_obs.items()}
         return StepResult(obs, reward, terminated, truncated, final_obs, info)
 
+    def observed_commands(self) -> torch.Tensor:
+        """[N, 3 or 5], the observation group `commands`."""
+        command = self.commands.command
+        return torch.cat([command, self.clock.observation(rewards.moving(command))], dim=1)
+
     def state_dict(self) -> dict[str, Any]:
         extra = self.extension_terms.state_dict() | self.extension_groups.state_dict()
         clock = {"clock": self.clock.state_dict()} if self.clock.size else {}
@@ -383,7 +388,7 @@ class LocomotionEnv(OwnedState, Environment):
             state=self.simulator.state,
             config=self.config.task.observations,
             command=self.commands.command,
-            clock=self.clock.observation(rewards.moving(self.commands.command)),
+            observed_commands=self.observed_commands(),
             projected_gravity=self.projected_gravity,
             yaw=self.yaw,
             action=self.action,

@@ -25,8 +25,8 @@ class ObservationInputs:
     config: ObservationConfig
     command: torch.Tensor
     """[N, 3] forward, lateral velocity [m/s] and yaw rate [rad/s]"""
-    clock: torch.Tensor
-    """[N, 0 or 2] sine and cosine of the gait clock's phase"""
+    observed_commands: torch.Tensor
+    """[N, 3 or 5] the command and, where there is one, sine and cosine of the gait clock's phase"""
     projected_gravity: torch.Tensor
     """[N, 3] unit vector of gravity in the base frame"""
     yaw: torch.Tensor
@@ -58,7 +58,7 @@ class ObservationBuilder:
 
     - `proprioception`: angular velocity 3, projected gravity 3, joint angles about the default pose J,
       joint velocities J, last action J, foot contacts F;
-    - `commands`: forward, lateral velocity, yaw rate;
+    - `commands`: forward, lateral velocity, yaw rate; sine and cosine of the gait clock, where there is one;
     - `scandots`: readings of the height sensor D;
     - `extrinsics` (the RMA architecture only): physical parameters 8;
     - `privileged` (critic only, without noise): base velocity 3, physical parameters 8, height 1, foot forces F.
@@ -124,7 +124,7 @@ class ObservationBuilder:
         )
         return {
             "proprioception": proprioception,
-            "commands": torch.cat([x.command, x.clock], dim=1),
+            "commands": x.observed_commands,
             "scandots": x.scandots * c.height_scale,
             "extrinsics": x.parameters,
             "privileged": privileged,

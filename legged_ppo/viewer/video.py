@@ -143,7 +143,7 @@ def _record(
                 actor.restart()
                 results = rollout(actor, env, obs)
                 recorder.move()
-        obs["commands"] = env.commands.command.clone()  # read by the step that `next` makes
+        obs["commands"] = env.observed_commands()  # read by the step that `next` makes
         obs = next(results).obs
         recorder.add(step, ended=bool(actor.starts.any()))
 

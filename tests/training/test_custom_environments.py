@@ -70,7 +70,8 @@ RECIPE = """
 defaults: [phase1_quickstart, _self_]
 extensions: [my_point]
 environment: point
-ppo: {rollout_length: 16, bptt_length: 16, num_epochs: 1, num_minibatches: 1, sequences_per_minibatch: 0}
+ppo: {rollout_length: 16, bptt_length: 16, num_epochs: 1, num_minibatches: 1, sequences_per_minibatch: 0,
+  symmetry: none}
 policy: {gru_hidden: 8, actor_hidden: [8], critic_hidden: [8], critic_privileged: false}
 training:
   {callbacks: [note_age], num_envs: 8, evaluation_episodes: 4, report_episodes: 4, checkpoint_freq: 256,
