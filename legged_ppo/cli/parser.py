@@ -20,7 +20,7 @@ from types import FrameType
 from typing import NoReturn
 
 from legged_ppo.errors import ConfigError, UsageError, is_out_of_memory
-from legged_ppo.runtime.cpu import keep_freed_memory, sleep_soon_when_waiting
+from legged_ppo.runtime.cpu import keep_freed_memory
 from legged_ppo.training.divergence import TrainingDiverged
 
 EXIT_BAD_INPUT, EXIT_FAILURE, EXIT_INTERRUPTED = 2, 1, 130
@@ -74,7 +74,6 @@ def run_command(
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _interrupt)
     keep_freed_memory()
-    sleep_soon_when_waiting()
     show_log_lines()
     try:
         return body(arguments)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from legged_ppo.cli.parser import OneLineParser, run_command
+from legged_ppo.runtime.cpu import busy_cores, sleep_soon_when_waiting
 
 if TYPE_CHECKING:
     from legged_ppo.config.schema import Config
@@ -51,12 +52,18 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+_NEIGHBOUR = 0.5
+"""Cores that other processes keep busy, from which on spinning threads would lose more than they gain."""
+
+
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Parse, train, report; returns the exit code."""
     return run_command(make_parser(), _run, argv, prog)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if not arguments.print_config and busy_cores() > _NEIGHBOUR:
+        sleep_soon_when_waiting()  # before torch is imported
     from legged_ppo.config.loading import config_to_yaml
 
     config = _config_of(arguments)

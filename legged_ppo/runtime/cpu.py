@@ -5,11 +5,14 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+import time
 from pathlib import Path
 
 _BFLOAT16 = {"avx512_bf16", "amx_bf16", "bf16"}  # AMD and Intel; Intel's tiles; ARM
 _SPINS = "1000"
 """Rounds of GNU OpenMP's waiting loop before a thread sleeps: some microseconds."""
+_SAMPLE_S = 0.2
+"""Time [s] over which the load of the machine is measured."""
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 """Parameters of glibc's mallopt"""
 
@@ -47,8 +50,28 @@ def keep_freed_memory() -> None:
 def sleep_soon_when_waiting() -> None:
     """Let torch's OpenMP threads sleep soon when they wait for each other, unless the environment decides.
 
-    By default they spin for milliseconds, also where another process needs the core: an update takes ten times
-    as long then. Call it before torch is imported, because GNU OpenMP reads its environment once.
+    By default they spin for milliseconds, which is faster on a quiet machine, but takes the core from a busy
+    neighbour that the waiting thread itself depends on. Call it before torch is imported, because GNU OpenMP
+    reads its environment once.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+
+
+def busy_cores() -> float:
+    """Number of cores that other processes keep busy at present; 0.0 where there is no /proc/stat."""
+    try:
+        before = _core_times()
+        time.sleep(_SAMPLE_S)
+        after = _core_times()
+    except OSError:
+        return 0.0
+    busy, total = (b - a for a, b in zip(before, after, strict=True))
+    return (os.cpu_count() or 1) * busy / total if total > 0 else 0.0
+
+
+def _core_times() -> tuple[int, int]:
+    """Busy time and all time of all cores since the start of the machine, in clock ticks."""
+    times = [int(x) for x in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    idle = times[3] + times[4]  # idle, and waiting for a disk
+    return sum(times) - idle, sum(times)

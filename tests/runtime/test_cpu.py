@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from legged_ppo.runtime import cpu
 
 _PROGRAM = """
 import resource, sys, torch
@@ -65,3 +68,25 @@ def test_threads_that_wait_sleep_unless_the_environment_says_otherwise() -> None
     spinning = cpu_seconds("default")
     assert cpu_seconds("sleep") < 0.7 * spinning
     assert cpu_seconds("sleep", OMP_WAIT_POLICY="active") > 0.7 * spinning
+
+
+@pytest.mark.parametrize(
+    "stat", [["cpu  100 0 100 800 0 0 0 0 0 0", "cpu  130 0 110 860 0 0 0 0 0 0"]]
+)
+def test_busy_cores_are_the_share_of_time_that_was_not_idle(
+    monkeypatch: pytest.MonkeyPatch, stat: list[str]
+) -> None:
+    lines = iter(stat)
+    monkeypatch.setattr(Path, "read_text", lambda path: next(lines) + "\ncpu0 1 2 3\n")
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert cpu.busy_cores() == pytest.approx(4 * 40 / 100)
+
+
+def test_without_figures_of_the_system_no_core_counts_as_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def missing(path: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert cpu.busy_cores() == 0.0
