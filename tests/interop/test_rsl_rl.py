@@ -54,7 +54,11 @@ RUNNER: dict[str, Any] = {
 
 
 # To stand still is learned at once.
-EASY = ["task.commands.standing_fraction=1.0", "task.randomization.push_interval_s=0"]
+EASY = [
+    "task.commands.standing_fraction=1.0",
+    "task.randomization.push_interval_s=0",
+    "ppo.symmetry=none",  # no environment of rsl_rl defines one
+]
 
 
 def make_config(*more: str) -> Config:

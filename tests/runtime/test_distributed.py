@@ -133,7 +133,8 @@ def test_two_processes_train_resume_and_hand_over_to_one(tmp_path: Path) -> None
     assert len(rows(parted)) == 8
     saved = torch.load(checkpoint, weights_only=True)["ranks"]
     assert [len(rank["env"]["curriculum"]["levels"]) for rank in saved] == [ROBOTS // 2] * 2
-    assert torch.equal(robots_by_level(parted), before)  # shared out; nobody's episode ended
+    moved = (robots_by_level(parted) - before).abs().sum()
+    assert moved <= 4, "levels are divided over the ranks; two robots at most have fallen since"
 
 
 def test_gathered_states_come_to_the_cpu_whatever_gpu_they_were_on(

@@ -40,6 +40,7 @@ OVERRIDES = [
 """Episodes end, commands are drawn and robots change their tiles within every rollout."""
 SMALL = [
     "training.cuda_graphs=true",
+    "ppo.symmetry=none",
     "ppo.rollout_length=8",
     "ppo.bptt_length=4",
     "ppo.num_epochs=2",
