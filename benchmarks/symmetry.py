@@ -43,7 +43,7 @@ def train(variant: str, seed: int, overrides: list[str]) -> dict[str, Any]:
         own = [f"ppo.symmetry={variant}", f"training.seed={seed}", f"training.log_dir={folder}"]
         recipe = CONFIG_DIR / "phase1_quickstart.yaml"
         config = load_config(recipe, [*_SETTINGS, *own, *overrides])
-        env = make_locomotion_env(config, config.training.num_envs, seed)
+        env = make_locomotion_env(config, config.training.num_envs, seed, training=True)
         run = RunDirectory.create(config, "symmetry")
         trainer = Trainer(config, env, run)
         begin = time.perf_counter()

@@ -45,7 +45,7 @@ def grounds(levels: int) -> dict[str, TerrainConfig]:
 
 def make_trainer(config: Config, terrain: TerrainConfig, folder: str, warmup: int) -> Trainer:
     config.terrain, config.training.log_dir = terrain, folder
-    env = make_locomotion_env(config, config.training.num_envs, config.training.seed)
+    env = make_locomotion_env(config, config.training.num_envs, config.training.seed, training=True)
     trainer = Trainer(config, env, RunDirectory.create(config, "terrain"))
     for _ in range(warmup):
         trainer.iterate()

@@ -152,9 +152,9 @@ def build(config: Config, device: torch.device) -> tuple[Environment, dict[str, 
         few = copy.deepcopy(config)
         few.sim.contacts, few.sim.constraints, few.sim.convex_pairs = 128, 400, 128
         with _timed_as("compile_s", times):
-            make_locomotion_env(few, 2, seed, device)
+            make_locomotion_env(few, 2, seed, device, training=True)
     with _timed_as("build_s", times), _plan_timed(device, times):
-        env = make_locomotion_env(config, robots, seed, device)
+        env = make_locomotion_env(config, robots, seed, device, training=True)
     times["build_s"] -= times.get("plan_s", 0.0)
     return env, times
 

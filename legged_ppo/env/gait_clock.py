@@ -48,16 +48,17 @@ class GaitClock(OwnedState):
 
     def reset(self, mask: torch.Tensor) -> None:
         """Start the masked robots [N] bool at a random half stride."""
-        half = (
-            torch.rand(self.phase.shape, generator=self._generator, device=mask.device).round() / 2
-        )
-        torch.where(mask, half, self.phase, out=self.phase)
+        if self.size:  # without a clock nothing is drawn
+            shape, device = self.phase.shape, mask.device
+            half = torch.rand(shape, generator=self._generator, device=device).round() / 2
+            torch.where(mask, half, self.phase, out=self.phase)
 
     def observation(self, moving: torch.Tensor) -> torch.Tensor:
         """[N, size] sine and cosine of the phase; 0 for robots that are commanded to stand."""
+        if not self.size:
+            return self.phase.new_empty(len(self.phase), 0)
         angle = 2 * math.pi * self.phase[:, None]
-        both = torch.cat([angle.sin(), angle.cos()], dim=1) * moving[:, None]
-        return both[:, : self.size]
+        return torch.cat([angle.sin(), angle.cos()], dim=1) * moving[:, None]
 
     def swing(self) -> torch.Tensor:
         """[N, F] progress of each foot's swing in [0, 1); negative in stance."""

@@ -232,23 +232,21 @@ class LocomotionEnv(OwnedState, Environment):
         return torch.cat([command, self.clock.observation(rewards.moving(command))], dim=1)
 
     def state_dict(self) -> dict[str, Any]:
-        extra = self.extension_terms.state_dict() | self.extension_groups.state_dict()
-        clock = {"clock": self.clock.state_dict()} if self.clock.size else {}
-        return (
-            ({"extensions": extra} if extra else {})
-            | clock
-            | {
-                "simulator": self.simulator.state_dict(),
-                "commands": self.commands.state_dict(),
-                "randomization": self.randomization.state_dict(),
-                "scandots": self.scandots.state_dict(),
-                "curriculum": self.placement.curriculum.state_dict(),
-                "buffers": super().state_dict()
-                | self.placement.state_dict()
-                | self.statistics.state_dict(),
-                "generator": self.generator.get_state(),
-            }
-        )
+        buffers = super().state_dict() | self.placement.state_dict() | self.statistics.state_dict()
+        state = {
+            "simulator": self.simulator.state_dict(),
+            "commands": self.commands.state_dict(),
+            "randomization": self.randomization.state_dict(),
+            "scandots": self.scandots.state_dict(),
+            "curriculum": self.placement.curriculum.state_dict(),
+            "buffers": buffers,
+            "generator": self.generator.get_state(),
+        }
+        if self.clock.size:
+            state["clock"] = self.clock.state_dict()
+        if extra := self.extension_terms.state_dict() | self.extension_groups.state_dict():
+            state["extensions"] = extra
+        return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.placement.curriculum.load_state_dict(state["curriculum"])
@@ -418,8 +416,7 @@ class LocomotionEnv(OwnedState, Environment):
             tensor.masked_fill_(chosen, 0.0)  # a product keeps NaN
         self.episode_length *= keep
         self.commands.resample(mask)
-        if self.clock.size:
-            self.clock.reset(mask)
+        self.clock.reset(mask)
         state = self.simulator.state
         torch.where(chosen, state.joint_vel, self.last_joint_vel, out=self.last_joint_vel)
         torch.where(chosen, state.foot_force, self.last_foot_force, out=self.last_foot_force)

@@ -127,7 +127,11 @@ class RobotTask(Task):
             "task.observations.scandots.y": scandots.y,
         }
         numbers: dict[str, Any] = {f"number of {key}": len(each) for key, each in lists.items()}
-        return numbers | {"task.observations.groups": self.config.task.observations.groups}
+        task = self.config.task
+        return numbers | {
+            "task.observations.groups": task.observations.groups,
+            "task.gait.frequency (above 0)": task.gait.frequency > 0.0,
+        }
 
     def evaluate(
         self,

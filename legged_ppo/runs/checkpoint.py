@@ -274,6 +274,7 @@ def _state_shapes(config: Config) -> dict[str, Any]:
         "task.rewards (terms that count)": list(active_terms(task.rewards)),
         "task.observations.groups": task.observations.groups,
         "task.terminations": task.terminations,
+        "task.gait.frequency (above 0)": task.gait.frequency > 0.0,
         "task.observations.scandots.x": sight.x,
         "task.observations.scandots.y": sight.y,
         "task.observations.scandots.latency_s": sight.latency_s,

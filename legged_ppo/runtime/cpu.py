@@ -1,4 +1,4 @@
-"""Features of this machine's CPU, and how malloc keeps memory."""
+"""The CPU of this machine: its features and its load, how malloc keeps memory, how threads wait."""
 
 from __future__ import annotations
 
@@ -50,9 +50,9 @@ def keep_freed_memory() -> None:
 def sleep_soon_when_waiting() -> None:
     """Let torch's OpenMP threads sleep soon when they wait for each other, unless the environment decides.
 
-    By default they spin for milliseconds, which is faster on a quiet machine, but takes the core from a busy
-    neighbour that the waiting thread itself depends on. Call it before torch is imported, because GNU OpenMP
-    reads its environment once.
+    By default they spin for milliseconds. That is faster on a quiet machine; where another process is busy, it
+    takes the core from the thread that is waited for. Call it before torch is imported, because GNU OpenMP reads
+    its environment once.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)

@@ -166,6 +166,7 @@ def test_a_type_alone_is_all_of_its_levels(
         (["policy.gru_hidden=8"], "a key of robot, terrain, sim, task"),
         (["gym.success_return=1"], "a key of robot, terrain, sim, task"),
         (["task.observations.scandots.x=[0.1]"], "as the policy of"),
+        (["task.gait.frequency=2"], "as the policy of"),
         (["terrain"], "key=value"),
         (["--json", "nowhere/figures.json"], "in a folder that exists"),
         (["--json", "figures.txt"], "ends in .json"),

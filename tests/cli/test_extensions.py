@@ -78,3 +78,10 @@ def test_a_run_is_resumed_with_the_extensions_that_it_was_started_with(config: C
     check_compatible(saved, replace(config, extensions=["my_ends"]), "policy.pth")
     with pytest.raises(ConfigError, match="environment: got 'mine', expected '', as in the"):
         check_compatible({"config": asdict(config)}, replace(config, environment="mine"), "a.pth")
+
+
+def test_a_run_is_resumed_with_or_without_a_gait_clock_as_it_was_started(config: Config) -> None:
+    saved = {"config": asdict(config)}
+    clock = replace(config.task, gait=replace(config.task.gait, frequency=2.0))
+    with pytest.raises(ConfigError, match=r"task\.gait\.frequency .*expected False, as in the"):
+        check_compatible(saved, replace(config, task=clock), "policy.pth")

@@ -120,3 +120,16 @@ def test_a_clock_that_cannot_be_followed_is_refused(
     with pytest.raises(ConfigError) as error:
         validate(config)
     assert error.value.key == key
+
+
+def test_an_episode_that_ends_begins_at_half_strides_and_others_go_on(
+    quiet: Config, kinematic: Callable[..., LocomotionEnv]
+) -> None:
+    quiet.task.gait.frequency = 2.0
+    env = kinematic(quiet, 2)
+    env.start_episodes_together()
+    env.clock.phase.fill_(0.2)
+    env.simulator.state.termination_contact[0] = True
+    assert env.step(torch.zeros(2, 12)).terminated.tolist() == [True, False]
+    assert float(env.clock.phase[0]) in (0.0, 0.5)
+    assert float(env.clock.phase[1]) == pytest.approx(0.24)

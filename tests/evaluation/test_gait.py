@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
 
 from legged_ppo.config.schema import Config
+from legged_ppo.env.factory import make_locomotion_env
+from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.evaluation import gait
 from legged_ppo.evaluation.gait import GaitTrace
 from legged_ppo.models.actor_critic import ActorCritic
@@ -135,3 +138,20 @@ def test_a_policy_has_figures_for_every_speed_and_for_standing(
     assert list(report) == ["gait", "standing"]
     assert list(report["gait"]) == ["0.5"]
     assert report["standing"]["fall_rate"] in (0.0, 0.5, 1.0)
+
+
+def test_robots_that_tilt_too_far_have_fallen_and_each_group_has_its_command(
+    make_policy: Callable[..., ActorCritic], config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.task.max_tilt = 1e-4
+    built = []
+
+    def watch(*arguments: Any) -> LocomotionEnv:
+        built.append(make_locomotion_env(*arguments))
+        return built[0]
+
+    monkeypatch.setattr(gait, "make_locomotion_env", watch)
+    commands = [(0.5, 0.0, 0.0), (0.25, 0.0, 0.0)]
+    recorded = gait.record_gaits(make_policy(config), config, commands, robots=2, seed=0)
+    assert all(part.fell.all() for part in recorded)
+    assert built[0].commands.command[:, 0].tolist() == [0.5, 0.5, 0.25, 0.25]

@@ -12,11 +12,14 @@ import pytest
 import legged_ppo
 from legged_ppo.config.loading import load_config
 from legged_ppo.config.schema import Config
+from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.errors import ConfigError
 from legged_ppo.evaluation import task
-from legged_ppo.evaluation.evaluator import evaluate_policy
+from legged_ppo.evaluation.evaluator import evaluate_policy, evaluation_config
 from legged_ppo.evaluation.task import task_of
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.sim.mujoco_c import MujocoC
+from legged_ppo.sim.simd.engine import Simd
 
 PACKAGE = Path(legged_ppo.__file__).parent
 READERS = {
@@ -77,3 +80,11 @@ def test_policies_trained_in_lanes_are_scored_on_mujoco_c(
     score = task_of(config).score(make_policy(config), 4, seed=0)
     assert seen == ["mujoco_c"] and config.sim.engine == "simd"
     assert set(score.metrics)
+
+
+def test_robots_train_in_lanes_and_are_evaluated_on_mujoco_c(config: Config) -> None:
+    config.sim.engine = "auto"
+    env = task_of(config).make_env(2, seed=0)
+    assert isinstance(env.simulator, Simd)  # type: ignore[attr-defined]
+    evaluated = make_locomotion_env(evaluation_config(config), 1, seed=0)
+    assert isinstance(evaluated.simulator, MujocoC)

@@ -70,13 +70,10 @@ def test_threads_that_wait_sleep_unless_the_environment_says_otherwise() -> None
     assert cpu_seconds("sleep", OMP_WAIT_POLICY="active") > 0.7 * spinning
 
 
-@pytest.mark.parametrize(
-    "stat", [["cpu  100 0 100 800 0 0 0 0 0 0", "cpu  130 0 110 860 0 0 0 0 0 0"]]
-)
 def test_busy_cores_are_the_share_of_time_that_was_not_idle(
-    monkeypatch: pytest.MonkeyPatch, stat: list[str]
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lines = iter(stat)
+    lines = iter(["cpu  100 0 100 800 0 0 0 0 0 0", "cpu  130 0 110 860 0 0 0 0 0 0"])
     monkeypatch.setattr(Path, "read_text", lambda path: next(lines) + "\ncpu0 1 2 3\n")
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     assert cpu.busy_cores() == pytest.approx(4 * 40 / 100)

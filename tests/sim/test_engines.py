@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Protocol
 
@@ -276,6 +277,19 @@ def test_the_cpu_engines_refuse_a_gpu(robot: RobotSpec, engine: type[Engine]) ->
         make_simulator(
             SimConfig(engine=name), robot, build_terrain(TerrainConfig()), 1, torch.device("cuda")
         )
+
+
+def test_auto_trains_in_lanes_or_on_mujoco_where_they_cannot_simulate_the_robot(
+    robot: RobotSpec, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    plane, cpu = build_terrain(TerrainConfig()), torch.device("cpu")
+    config = SimConfig(engine="auto", threads=1)
+    assert isinstance(make_simulator(config, robot, plane, 1, cpu, training=True), Simd)
+    assert not caplog.messages
+    config = SimConfig(engine="auto", threads=1, cone="elliptic")
+    assert isinstance(make_simulator(config, robot, plane, 1, cpu, training=True), MujocoC)
+    assert "elliptic" in caplog.text
 
 
 def test_the_recipe_chooses_the_engine(robot: RobotSpec, engine: type[Engine]) -> None:

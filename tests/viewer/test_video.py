@@ -12,6 +12,7 @@ import pytest
 
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
+from legged_ppo.interface import Observations
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.reports.run_report import terrain_tour, write_report
 from legged_ppo.viewer import gl_backend
@@ -154,3 +155,26 @@ def test_mujoco_is_switched_over_after_its_import(backend: str) -> None:
 
     assert backend in gl_context.GLContext.__module__
     assert mujoco.Renderer is not None
+
+
+def test_the_policy_observes_a_scripts_command_from_its_first_step_on(
+    backend: str,
+    config: Config,
+    make_policy: Callable[..., ActorCritic],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config.task.gait.frequency = 2.0
+    policy, seen = make_policy(config), []
+    normalize = policy.normalize
+
+    def watch(obs: Observations) -> Observations:
+        seen.append(obs["commands"][0].tolist())
+        return normalize(obs)
+
+    monkeypatch.setattr(policy, "normalize", watch)
+    script = [Segment((0.5, 0.0, 0.0), 0.04), Segment((0.0, 0.0, 0.0), 0.04)]
+    render_episodes(policy, config, [tmp_path / "walk.mp4"], seconds=1.0, script=script)
+    assert [command[:3] for command in seen] == [[0.5, 0, 0]] * 2 + [[0.0, 0, 0]] * 2
+    clock = [any(command[3:]) for command in seen]
+    assert clock == [True, True, False, False], "hidden where the robot is to stand"
