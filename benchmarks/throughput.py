@@ -78,7 +78,7 @@ def physics_fps(trainer: Trainer, iterations: int) -> float:
     simulator = env.simulator
     state = simulator.state_dict()
     default = torch.as_tensor(env.robot.default_joint_pos, dtype=torch.float32, device=env.device)
-    targets = default + config.robot.action_scale * trainer.buffer.actions
+    targets = default + config.robot.action_scale * _actions(trainer)
     step = _engine_step(simulator, config.sim.decimation)
     seconds = _timed(trainer, lambda: [step(t) for t in targets.unbind()], iterations)
     simulator.load_state_dict(state)
@@ -87,10 +87,15 @@ def physics_fps(trainer: Trainer, iterations: int) -> float:
 
 def env_fps(trainer: Trainer, iterations: int) -> float:
     """Environment steps per second of `env.step`."""
-    actions = trainer.buffer.actions.unbind()
+    actions = _actions(trainer).unbind()
     seconds = _timed(trainer, lambda: [trainer.env.step(a) for a in actions], iterations)
     trainer.collector.restart()
     return iterations * trainer.steps_per_iteration / seconds
+
+
+def _actions(trainer: Trainer) -> torch.Tensor:
+    """[T, N, A] of the last rollout's robots, without their mirrored copies."""
+    return trainer.buffer.actions[:, : trainer.env.num_envs]
 
 
 def _engine_step(simulator: Simulator, decimation: int) -> Callable[[torch.Tensor], None]:

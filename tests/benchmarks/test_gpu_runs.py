@@ -62,7 +62,9 @@ def test_each_size_has_its_own_process_and_the_file_is_written_after_each(
     assert json.loads(rows.read_text()) == [measured, late, killed]
 
 
-def test_both_engines_are_driven_alone(throughput: ModuleType, tmp_path: Path) -> None:
+def test_every_engine_is_driven_alone_also_beside_mirrored_copies(
+    throughput: ModuleType, tmp_path: Path
+) -> None:
     rows, figures = tmp_path / "rows.json", []
     options = ["--config", str(ROOT / "configs" / "phase1_fast.yaml"), "--json", str(rows)]
     options += ["--rounds", "1", "--iterations", "1", "--warmup", "0"]
@@ -73,8 +75,13 @@ def test_both_engines_are_driven_alone(throughput: ModuleType, tmp_path: Path) -
         "terrain.num_levels=2",
     ]
     sizes = ["sim.contacts=48", "sim.constraints=160", "sim.convex_pairs=48"]
-    for engine in ("mujoco_c", "mujoco_warp"):
-        changes = ["+preset=debug", f"sim.engine={engine}", *small, *sizes]
+    for engine, symmetry in (
+        ("mujoco_c", "none"),
+        ("mujoco_warp", "none"),
+        ("simd", "augmentation"),
+    ):
+        chosen = [f"sim.engine={engine}", f"ppo.symmetry={symmetry}"]
+        changes = ["+preset=debug", *chosen, *small, *sizes]
         assert throughput.main([*options, *changes]) == 0
         figures.append(json.loads(rows.read_text()))
     for row in figures:
