@@ -27,6 +27,7 @@ from legged_ppo.config.schema import PPOConfig
 from legged_ppo.interface import SignedPermutation
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.distributions import ActionDistribution
+from legged_ppo.models.equivariance import Equivariance
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.cuda_graphs import Captured, Recorder, outside_graph
 from legged_ppo.runtime.owned_state import OwnedState
@@ -47,6 +48,7 @@ class PPO(OwnedState):
         mirror: reflection of actions; with it the second half of a buffer's environments are mirrored copies of
             the first, and `symmetry` selects what is learned from them.
         recorder: records optimizer steps as CUDA graphs, which are then replayed; None runs each eagerly.
+        equivariance: of the policy, which every gradient is to keep.
     """
 
     owned = ("learning_rate", "_entropy_coef", "_skip")
@@ -58,9 +60,10 @@ class PPO(OwnedState):
         generator: torch.Generator,
         mirror: SignedPermutation | None = None,
         recorder: Recorder | None = None,
+        equivariance: Equivariance | None = None,
     ) -> None:
         self.policy, self.config, self._generator = policy, config, generator
-        self._mirror, self.recorder = mirror, recorder
+        self._mirror, self.recorder, self._equivariance = mirror, recorder, equivariance
         self._metrics = _GRADIENT_METRICS if mirror is None else (*_GRADIENT_METRICS, _SYMMETRY)
         self.parameters = list(policy.parameters())
         weights, others = decayed_and_others(self.parameters)
@@ -218,11 +221,15 @@ class PPO(OwnedState):
             gradients = [p.grad for p in self.parameters if p.grad is not None]
             # The loss is averaged too, so that all ranks skip the same steps.
             outside_graph(partial(distributed.average_, [*gradients, loss_sum]))
+        if self._equivariance is not None:
+            self._equivariance.project_gradients()
         norm = nn.utils.clip_grad_norm_(self.parameters, c.max_grad_norm)
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate.to(_RATE_TYPE[self._skip.device.type], copy=True)
         self._skip.copy_(~(loss_sum[0].isfinite() & norm.isfinite()))
         self.optimizer.step()
+        if self._equivariance is not None:
+            self._equivariance.project()  # vector and scalar instructions round differently
         return torch.cat([metrics, torch.stack([norm.detach(), self._skip]), asymmetry])
 
     def _evaluate_losses(self, batch: Minibatch) -> tuple[ActionDistribution, Losses]:

@@ -10,11 +10,12 @@ import torch
 from torch import nn
 
 from legged_ppo.config.schema import PolicyConfig
-from legged_ppo.interface import Observations
+from legged_ppo.interface import Observations, Symmetry
 from legged_ppo.models.distributions import ActionDistribution, make_head
 from legged_ppo.models.linear import Linear
 from legged_ppo.models.mlp import mlp
 from legged_ppo.models.normalization import RunningNormalizer
+from legged_ppo.models.parameter_reflections import INVARIANT, ParameterReflections
 from legged_ppo.models.trunks import IMAGE, SCANDOTS, ObsDims, make_trunk
 
 
@@ -37,11 +38,11 @@ class ActorCritic(nn.Module):
         """Sizes of the groups that the network reads."""
         # Normalised scandots made learning slower (docs/rough_terrain.md). They share one unit as they are.
         self._unnormalized = [name for name in (SCANDOTS, IMAGE) if name in read]
-        self._columns, width = {}, 0
+        self.columns, width = {}, 0
         """Columns of each normalised group in the statistics."""
         for name, size in read.items():
             if isinstance(size, int) and name not in self._unnormalized:
-                self._columns[name] = slice(width, width + size)
+                self.columns[name] = slice(width, width + size)
                 width += size
         normalized = config.normalize_observations and width > 0
         self.normalizer = RunningNormalizer(width) if normalized else None
@@ -70,14 +71,26 @@ class ActorCritic(nn.Module):
         Args:
             observe: also collect these observations [N, width], of every group, for the next statistics.
         """
-        groups = {name: obs[name] for name in self._columns if name in obs}
+        groups = {name: obs[name] for name in self.columns if name in obs}
         unnormalized = {name: obs[name] for name in self._unnormalized}
         if self.normalizer is None:
             return groups | unnormalized
         if observe:
-            self.normalizer.observe(torch.cat([obs[name] for name in self._columns], dim=-1))
-        normalized = {n: self.normalizer(x, self._columns[n]) for n, x in groups.items()}
+            self.normalizer.observe(torch.cat([obs[name] for name in self.columns], dim=-1))
+        normalized = {n: self.normalizer(x, self.columns[n]) for n, x in groups.items()}
         return normalized | unnormalized
+
+    def reflections(self, symmetry: Symmetry) -> ParameterReflections:
+        """The parameters' reflections; parts without one (images, choices) are left out.
+
+        Raises:
+            ConfigError: a hidden layer has an odd width.
+        """
+        found = ParameterReflections()
+        actor, critic = self.trunk.reflect(found, symmetry.observations)
+        self.head.reflect(found, found.mlp(self.actor, actor), symmetry.actions)
+        found.linear(self.value, found.mlp(self.critic, critic), INVARIANT)
+        return found
 
     def apply_normalization(self) -> None:
         """Let what was collected take effect; call between an update and the next rollout."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,7 +11,9 @@ import torch
 from torch import nn
 
 from legged_ppo.config.schema import PolicyConfig
+from legged_ppo.interface import SignedPermutation
 from legged_ppo.models.linear import Linear
+from legged_ppo.models.parameter_reflections import ParameterReflections
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -165,7 +168,21 @@ class Categorical:
         return nn.functional.one_hot(choices, self.logits.shape[-1]).float()
 
 
-class GaussianHead(nn.Module):
+class ActionHead(nn.Module, ABC):
+    """The distribution of actions from features."""
+
+    @abstractmethod
+    def forward(self, features: torch.Tensor) -> ActionDistribution:
+        """The distribution for features [..., width]."""
+
+    @abstractmethod
+    def reflect(
+        self, found: ParameterReflections, inputs: SignedPermutation, actions: SignedPermutation
+    ) -> None:
+        """Add the parameters to `found`, from the reflections of features and actions."""
+
+
+class GaussianHead(ActionHead):
     """Gaussian with the mean computed from features and one std per action, learned or fixed."""
 
     fixed_log_std: torch.Tensor
@@ -181,6 +198,14 @@ class GaussianHead(nn.Module):
             self.register_buffer("fixed_log_std", torch.full((num_actions,), config.init_std).log())
         self._learned = learned
 
+    def reflect(
+        self, found: ParameterReflections, inputs: SignedPermutation, actions: SignedPermutation
+    ) -> None:
+        """See `ActionHead`."""
+        found.linear(self.mean, inputs, actions)
+        if self._learned:
+            found.add(self.raw_log_std, _unsigned(actions))
+
     def forward(self, features: torch.Tensor) -> Gaussian:
         """The distribution for features [..., width]."""
         mean = self.mean(features).float()
@@ -189,7 +214,7 @@ class GaussianHead(nn.Module):
         return Gaussian(mean, self.fixed_log_std)
 
 
-class StateGaussianHead(nn.Module):
+class StateGaussianHead(ActionHead):
     """Gaussian with mean and std computed from features."""
 
     def __init__(self, width: int, num_actions: int, config: PolicyConfig) -> None:
@@ -199,13 +224,20 @@ class StateGaussianHead(nn.Module):
         self._bounds = (config.min_std, config.max_std)
         nn.init.constant_(self.raw_log_std.bias, raw_log_std(config.init_std, self._bounds))
 
+    def reflect(
+        self, found: ParameterReflections, inputs: SignedPermutation, actions: SignedPermutation
+    ) -> None:
+        """See `ActionHead`."""
+        found.linear(self.mean, inputs, actions)
+        found.linear(self.raw_log_std, inputs, _unsigned(actions))
+
     def forward(self, features: torch.Tensor) -> Gaussian:
         """The distribution for features [..., width]."""
         raw = self.raw_log_std(features).float()
         return Gaussian(self.mean(features).float(), bounded_log_std(raw, self._bounds))
 
 
-class BetaHead(nn.Module):
+class BetaHead(ActionHead):
     """Beta distribution with alpha and beta = 1 + softplus: unimodal, actions within +- action_bound."""
 
     def __init__(self, width: int, num_actions: int, config: PolicyConfig) -> None:
@@ -217,6 +249,16 @@ class BetaHead(nn.Module):
         nn.init.constant_(self.parameters_layer.bias, bias)
         self._bound = config.action_bound
 
+    def reflect(
+        self, found: ParameterReflections, inputs: SignedPermutation, actions: SignedPermutation
+    ) -> None:
+        """See `ActionHead`. Where an action changes its sign, alpha becomes beta."""
+        alpha, beta = actions.order, actions.order + len(actions.order)
+        kept = actions.sign > 0
+        order = torch.cat([torch.where(kept, alpha, beta), torch.where(kept, beta, alpha)])
+        outputs = SignedPermutation(order, torch.ones(len(order)))
+        found.linear(self.parameters_layer, inputs, outputs)
+
     def forward(self, features: torch.Tensor) -> ScaledBeta:
         """The distribution for features [..., width]."""
         alpha, beta = (1.0 + nn.functional.softplus(self.parameters_layer(features).float())).chunk(
@@ -225,19 +267,24 @@ class BetaHead(nn.Module):
         return ScaledBeta(alpha, beta, self._bound)
 
 
-class CategoricalHead(nn.Module):
+class CategoricalHead(ActionHead):
     """Categorical distribution with logits computed from features."""
 
     def __init__(self, width: int, num_actions: int) -> None:
         super().__init__()
         self.logits = final_layer(width, num_actions)
 
+    def reflect(
+        self, found: ParameterReflections, inputs: SignedPermutation, actions: SignedPermutation
+    ) -> None:
+        """See `ActionHead`: choices have no reflection."""
+
     def forward(self, features: torch.Tensor) -> Categorical:
         """The distribution for features [..., width]."""
         return Categorical(self.logits(features).float())
 
 
-def make_head(width: int, num_actions: int, config: PolicyConfig) -> nn.Module:
+def make_head(width: int, num_actions: int, config: PolicyConfig) -> ActionHead:
     """The head that `config.distribution` names."""
     match config.distribution:
         case "gaussian":
@@ -251,6 +298,11 @@ def make_head(width: int, num_actions: int, config: PolicyConfig) -> nn.Module:
         case "categorical":
             return CategoricalHead(width, num_actions)
     raise ValueError(f"unknown distribution {config.distribution!r}")
+
+
+def _unsigned(reflection: SignedPermutation) -> SignedPermutation:
+    """Of quantities without a direction, such as a standard deviation."""
+    return SignedPermutation(reflection.order, reflection.sign.abs())
 
 
 def bounded_log_std(raw: torch.Tensor, bounds: tuple[float, float]) -> torch.Tensor:

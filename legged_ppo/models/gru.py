@@ -153,7 +153,7 @@ class GRU(nn.Module):
             dtype = torch.get_autocast_dtype(device)
         after = []
         for layer in range(self.num_layers):
-            weight_ih, weight_hh, bias_ih, bias_hh = self._parameters_of(layer)
+            weight_ih, weight_hh, bias_ih, bias_hh = self.parameters_of(layer)
             bias_gates, bias_n = bias_hh.split([2 * self.hidden_size, self.hidden_size])
             bias = bias_ih + nn.functional.pad(bias_gates, (0, self.hidden_size))
             arguments = (inputs, state[layer], keep, weight_ih, weight_hh, bias, bias_n)
@@ -162,7 +162,8 @@ class GRU(nn.Module):
             after.append(inputs[-1].float())
         return inputs, torch.stack(after)
 
-    def _parameters_of(self, layer: int) -> list[torch.Tensor]:
+    def parameters_of(self, layer: int) -> list[nn.Parameter]:
+        """weight_ih, weight_hh, bias_ih and bias_hh of a layer."""
         return [
             getattr(self, f"{name}_l{layer}")
             for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from legged_ppo.interface import SignedPermutation
 from legged_ppo.runtime import distributed
 
 
@@ -26,6 +27,8 @@ class RunningNormalizer(nn.Module):
     def __init__(self, width: int, clip: float = 10.0) -> None:
         super().__init__()
         self.clip = clip
+        self.reflection: SignedPermutation | None = None
+        """Of a row; with it, the statistics are those of every row and its mirrored copy."""
         self.register_buffer("mean", torch.zeros(width))
         self.register_buffer("var", torch.ones(width))
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
@@ -49,6 +52,9 @@ class RunningNormalizer(nn.Module):
         """Merge the moments of all ranks into the statistics (Chan et al., 1979)."""
         distributed.sum_(self.pending)
         new, total, squares = self.pending
+        if self.reflection is not None:
+            total = (total + self.reflection(total)) / 2
+            squares = (squares + squares[self.reflection.order]) / 2
         count = self.count + new
         shift = total / new.clamp(min=1.0)
         batch_var = squares / new.clamp(min=1.0) - shift.square()

@@ -13,10 +13,11 @@ from torch import nn
 
 from legged_ppo.config.schema import PolicyConfig
 from legged_ppo.errors import ConfigError
-from legged_ppo.interface import Observations
+from legged_ppo.interface import Observations, SignedPermutation
 from legged_ppo.models.gru import GRU
 from legged_ppo.models.image_encoder import ImageEncoder
 from legged_ppo.models.mlp import mlp
+from legged_ppo.models.parameter_reflections import ParameterReflections
 
 ObsDims = Mapping[str, int | tuple[int, int, int]]
 
@@ -52,6 +53,13 @@ class Trunk(Protocol):
         """The actor's features and its layers of the state alone; `obs` may lack the critic's groups."""
         ...
 
+    def reflect(
+        self, found: ParameterReflections, groups: Mapping[str, SignedPermutation]
+    ) -> tuple[SignedPermutation, SignedPermutation]:
+        """Add the parameters to `found`; returns the reflections of the actor's and the critic's features, from
+        those of the observation groups."""
+        ...
+
 
 class MonolithicTrunk(nn.Module):
     """One GRU over all observations of the actor; scandots and images pass through encoders first.
@@ -66,7 +74,7 @@ class MonolithicTrunk(nn.Module):
         self._direct = _direct_groups(obs_dims)
         self._critic_groups = [PRIVILEGED] if config.critic_privileged else []
         inputs = _total_width(obs_dims, self._direct)
-        self.scandots_encoder: nn.Module | None = None
+        self.scandots_encoder: nn.Sequential | None = None
         encoded = [SCANDOTS] if SCANDOTS in obs_dims and config.scandots_latent > 0 else []
         if encoded:
             self.scandots_encoder = mlp(
@@ -114,6 +122,24 @@ class MonolithicTrunk(nn.Module):
         inputs = self._inputs(obs)
         memory, after = self._actor_memory(inputs, state, starts)
         return self._features(memory, inputs), after
+
+    def reflect(
+        self, found: ParameterReflections, groups: Mapping[str, SignedPermutation]
+    ) -> tuple[SignedPermutation, SignedPermutation]:
+        """See `Trunk`."""
+        parts = [groups[name] for name in self._direct]
+        if self.scandots_encoder is not None:
+            parts.append(found.mlp(self.scandots_encoder, groups[SCANDOTS]))
+        inputs = SignedPermutation.joined(parts)
+        memory = found.gru(self.gru, inputs) if self.gru else inputs
+        critic_memory = inputs if self.config.critic_memory == "none" else memory
+        if self.critic_gru is not None:
+            critic_memory = found.gru(self.critic_gru, inputs)
+        critic = SignedPermutation.joined(
+            [critic_memory, *(groups[name] for name in self._critic_groups)]
+        )
+        actor = SignedPermutation.joined([memory, inputs]) if self.config.actor_skip else memory
+        return actor, critic
 
     def _inputs(self, obs: Observations) -> torch.Tensor:
         """[T, N, width] of every group that the actor reads, scandots and images encoded."""
@@ -175,6 +201,17 @@ class RMATrunk(nn.Module):
         memory, after = self.gru(obs[SCANDOTS], state, starts)
         latents = [self.terrain_latent(memory), self.extrinsics_encoder(obs[EXTRINSICS])]
         return torch.cat([*(obs[name] for name in self._direct), *latents], dim=-1), after
+
+    def reflect(
+        self, found: ParameterReflections, groups: Mapping[str, SignedPermutation]
+    ) -> tuple[SignedPermutation, SignedPermutation]:
+        """See `Trunk`."""
+        terrain = found.mlp(self.terrain_latent, found.gru(self.gru, groups[SCANDOTS]))
+        extrinsics = found.mlp(self.extrinsics_encoder, groups[EXTRINSICS])
+        direct = [groups[name] for name in self._direct]
+        actor = SignedPermutation.joined([*direct, terrain, extrinsics])
+        critic = [groups[name] for name in self._critic_groups]
+        return actor, SignedPermutation.joined([actor, *critic])
 
 
 def make_trunk(obs_dims: ObsDims, config: PolicyConfig) -> MonolithicTrunk | RMATrunk:

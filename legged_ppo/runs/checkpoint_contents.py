@@ -117,7 +117,7 @@ def check_state(checkpoint: dict[str, Any], env: Environment, config: Config, ra
     saved = checkpoint["ranks"]
     if checkpoint["device"] != env.device.type or len(saved) != ranks:
         return  # such a resume begins new episodes
-    rows = env.num_envs * (1 if config.ppo.symmetry == "none" else 2)
+    rows = env.num_envs * (2 if config.ppo.mirrored_copies else 1)
     wanted = env.state_dict() if env.fixed_state else {}
     for i, rank in enumerate(saved):
         if wanted and rank["env"]:

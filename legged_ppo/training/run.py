@@ -17,6 +17,7 @@ from legged_ppo.errors import ConfigError, UsageError, noting_sizes
 from legged_ppo.evaluation.task import task_of
 from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.equivariance import Equivariance
 from legged_ppo.runs import checkpoint as checkpoints
 from legged_ppo.runs.run_directory import BEST, LATEST, TO_RESUME, RunDirectory, find_checkpoint
 from legged_ppo.runtime import distributed
@@ -183,8 +184,10 @@ def _check_learner(config: Config, env: Environment) -> None:
         ConfigError: the policy or `ppo.symmetry` requires what the environment lacks.
     """
     with torch.device("meta"):
-        ActorCritic(env.obs_dims, env.num_actions, config.policy)
-    required_symmetry(config, env)
+        policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
+    symmetry = required_symmetry(config, env)
+    if symmetry is not None and config.ppo.symmetry == "equivariant":
+        Equivariance(policy, symmetry)
 
 
 def _on_main(make: Callable[[], RunDirectory]) -> RunDirectory:

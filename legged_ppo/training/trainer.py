@@ -20,8 +20,9 @@ from legged_ppo.algorithms.ppo import PPO
 from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
 from legged_ppo.config.schema import Config
 from legged_ppo.evaluation.task import PolicyScore, PolicyScorer, score_policy
-from legged_ppo.interface import Environment
+from legged_ppo.interface import Environment, Symmetry
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.equivariance import Equivariance
 from legged_ppo.runs.checkpoint import (
     global_rng_state,
     save_checkpoint,
@@ -105,9 +106,14 @@ class Trainer:
         self.policy = ActorCritic(self.env.obs_dims, self.env.num_actions, config.policy).to(device)
         if weights is not None:
             self.policy.load_state_dict(weights)
+        symmetry = required_symmetry(config, env)
+        self._equivariance: Equivariance | None = None
+        if symmetry is not None and config.ppo.symmetry == "equivariant":
+            self._equivariance = Equivariance(self.policy, symmetry)
+            self._equivariance.project() if weights else self._equivariance.initialize()
         # Averaged gradients keep the ranks' parameters equal only if they are at the start.
         distributed.broadcast_(self.policy.state_dict().values())
-        self._make_learner()
+        self._make_learner(symmetry)
         self.average: AveragedModel | None = None
         if decay := config.training.average_decay:
             self.average = AveragedModel(self.policy, multi_avg_fn=get_ema_multi_avg_fn(decay))
@@ -124,12 +130,13 @@ class Trainer:
         if checkpoint is not None:
             self._restore(checkpoint)
 
-    def _make_learner(self) -> None:
-        """PPO, its buffer and the collector; with `ppo.symmetry`, of the robots and their mirrored copies."""
+    def _make_learner(self, symmetry: Symmetry | None) -> None:
+        """PPO, its buffer and the collector, of the robots and where the recipe asks for them their mirrored
+        copies."""
         env, config = self.env, self.config.ppo
         acting: Environment = env
         mirror_actions, reflection = None, None
-        if (symmetry := required_symmetry(self.config, env)) is not None:
+        if symmetry is not None and config.mirrored_copies:
             acting = augmented = SymmetryAugmentedEnv(env, symmetry)
             mirror_actions = augmented.mirror_actions
             reflection = symmetry.actions
@@ -137,7 +144,9 @@ class Trainer:
         if self.config.training.cuda_graphs:
             generators = [self.generator, *([] if env.generator is None else [env.generator])]
             recorder = cuda_recorder(env.device, generators)
-        self.ppo = PPO(self.policy, config, self.generator, reflection, recorder)
+        self.ppo = PPO(
+            self.policy, config, self.generator, reflection, recorder, self._equivariance
+        )
         self.buffer = RolloutBuffer(
             config.rollout_length,
             config.bptt_length,

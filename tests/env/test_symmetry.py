@@ -13,7 +13,8 @@ from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.symmetry import joint_permutation
 from legged_ppo.errors import ConfigError
-from legged_ppo.interface import ROTATION, VECTOR, SignedPermutation
+from legged_ppo.interface import ROTATION, VECTOR, Environment, SignedPermutation
+from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.robots.spec import load_robot
 from legged_ppo.runs.checkpoint import load_checkpoint
 from legged_ppo.runs.run_directory import LATEST, RunDirectory
@@ -207,6 +208,28 @@ def test_augmentation_learns_from_robots_and_twins_alike(tmp_path: Path) -> None
     seen = [p.grad for p in ppo.parameters if p.grad is not None]
     expected = [(a + b) / 2 for a, b in zip(*halves, strict=True)]
     torch.testing.assert_close(seen, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_equivariant_policy_stays_so_through_training_and_resume(tmp_path: Path) -> None:
+    config = small(tmp_path, "ppo.symmetry=equivariant", "training.run_name=run")
+    trainer = make_trainer(config)
+    begun = {name: p.detach().clone() for name, p in trainer.policy.named_parameters()}
+    assert trainer.buffer.num_envs == 16 and trainer.train()
+    resumed = make_trainer(config, checkpoint=load_checkpoint(trainer.run.checkpoints / LATEST))
+    for policy in (trainer.policy, resumed.policy):
+        assert not torch.equal(policy.value.weight, begun["value.weight"])
+        assert_equivariant(policy, trainer.env)
+    weights = ActorCritic(trainer.env.obs_dims, 12, config.policy).state_dict()
+    assert_equivariant(make_trainer(config, weights=weights).policy, trainer.env)
+
+
+def assert_equivariant(policy: ActorCritic, env: Environment) -> None:
+    """Every bit of the parameters equals that of their reflections."""
+    assert env.symmetry is not None
+    found = policy.reflections(env.symmetry)
+    for parameter, reflect in zip(found.parameters, found.reflections, strict=True):
+        flat = parameter.detach().flatten()
+        assert torch.equal(reflect(flat), flat)
 
 
 @pytest.mark.parametrize("preset", ["legged_gym", "extreme_parkour", "sparse"])

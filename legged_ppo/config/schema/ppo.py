@@ -56,12 +56,17 @@ class PPOConfig:
     """AdamW's decoupled weight decay of the weight matrices."""
     normalize_advantages: bool = True
     """Advantages to mean 0 and standard deviation 1 over the whole rollout."""
-    symmetry: str = one_of("none", "augmentation", "loss")
-    """Use of left-right symmetry: none; loss (every robot has a mirrored twin with a memory of its own, and the
-    policy's actions for it are drawn to the mirrored ones for the robot); or augmentation (both are learned from
-    as well)."""
+    symmetry: str = one_of("none", "augmentation", "loss", "equivariant")
+    """Use of left-right symmetry: none; loss (every robot has a mirrored copy with a memory of its own, and the
+    policy's actions for it are drawn to the mirrored ones for the robot); augmentation (both are learned from
+    as well); or equivariant (the policy commutes with the mirror exactly, at no cost)."""
     symmetry_coef: float = not_negative(0.5)
-    """Weight of that loss, in either."""
+    """Weight of that loss, in loss and augmentation."""
     precision: str = one_of("float32", "tf32", "bfloat16")
     """Of the network, in rollout and update alike: float32, tf32 (float32 whose products a GPU rounds to 10
     bits first) or bfloat16."""
+
+    @property
+    def mirrored_copies(self) -> bool:
+        """Whether every robot has a mirrored copy that the policy sees and acts for."""
+        return self.symmetry in ("augmentation", "loss")

@@ -1,0 +1,79 @@
+"""Policies that commute with the mirror: the mirrored robot does the mirrored action."""
+
+from __future__ import annotations
+
+import torch
+
+from legged_ppo.errors import ConfigError
+from legged_ppo.interface import SignedPermutation, Symmetry
+from legged_ppo.models.actor_critic import ActorCritic
+
+_NEGLIGIBLE = 1e-4
+"""Singular values below this share of the largest belong to directions that the symmetry excludes."""
+
+
+class Equivariance:
+    """Keeps a policy's parameters equal to their reflections.
+
+    Parameters that equal their reflections go on to do so under gradients averaged with their own reflections;
+    such a gradient is that of a batch and its mirrored copy, for the price of the batch.
+
+    Raises:
+        ConfigError: the policy has parts that have no reflection: images, choices, hidden layers of odd width.
+    """
+
+    def __init__(self, policy: ActorCritic, symmetry: Symmetry) -> None:
+        found = policy.reflections(symmetry)
+        covered = {id(p) for p in found.parameters}
+        missing = [name for name, p in policy.named_parameters() if id(p) not in covered]
+        if missing:
+            raise ConfigError("ppo.symmetry", "equivariant", f"a policy without {missing[0]}")
+        device = symmetry.actions.sign.device
+        self._parameters, self._blocks = found.parameters, found.blocks
+        self._reflection = SignedPermutation.joined(found.reflections).to(device)
+        if policy.normalizer is not None:
+            columns = [symmetry.observations[name] for name in policy.columns]
+            policy.normalizer.reflection = SignedPermutation.joined(columns).to(device)
+
+    @torch.no_grad()
+    def initialize(self) -> None:
+        """Replace new parameters by equivariant ones of the same norm; blocks of weights have equal singular
+        values."""
+        norms = [[b.norm() for b in _blocks(p, n)] for p, n in self._with_blocks()]
+        self.project()
+        for (parameter, rows), old in zip(self._with_blocks(), norms, strict=True):
+            if parameter.dim() > 1:
+                for block, norm in zip(_blocks(parameter, rows), old, strict=True):
+                    block.copy_(_levelled(block) * norm)
+        self.project()  # removes rounding errors
+
+    @torch.no_grad()
+    def project(self) -> None:
+        """Replace the parameters by the closest equivariant ones."""
+        self._average([p.data for p in self._parameters])
+
+    @torch.no_grad()
+    def project_gradients(self) -> None:
+        """Average every gradient with its reflection, in place."""
+        self._average([p.grad for p in self._parameters if p.grad is not None])
+
+    def _average(self, tensors: list[torch.Tensor]) -> None:
+        sizes = [t.numel() for t in tensors]
+        flat = torch.cat([t.flatten() for t in tensors])
+        parts = (flat + self._reflection(flat)).mul_(0.5).split(sizes)
+        torch._foreach_copy_(tensors, [p.view_as(t) for p, t in zip(parts, tensors, strict=True)])
+
+    def _with_blocks(self) -> list[tuple[torch.Tensor, int]]:
+        return list(zip(self._parameters, self._blocks, strict=True))
+
+
+def _blocks(parameter: torch.Tensor, rows: int) -> tuple[torch.Tensor, ...]:
+    return parameter.split(rows)
+
+
+def _levelled(weight: torch.Tensor) -> torch.Tensor:
+    """`weight` [M, K] with its singular values made equal, norm 1."""
+    u, values, vh = torch.linalg.svd(weight, full_matrices=False)
+    kept = values > _NEGLIGIBLE * values[0]
+    level = u[:, kept] @ vh[kept]
+    return level / level.norm()

@@ -1,0 +1,190 @@
+"""A constrained policy commutes with the mirror, and its gradients are those of mirrored data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from legged_ppo.config.schema import PolicyConfig
+from legged_ppo.errors import ConfigError
+from legged_ppo.interface import SignedPermutation, Symmetry
+from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.equivariance import Equivariance
+
+T, N, ACTIONS = 5, 6, 6
+OBS_DIMS = {"proprioception": 9, "scandots": 7, "commands": 3, "extrinsics": 5, "privileged": 4}
+POLICIES: list[dict[str, Any]] = [
+    {"actor_skip": True, "critic_memory": "none", "critic_privileged": True, "critic_hidden": [8]},
+    {"gru_layers": 2, "critic_memory": "own", "distribution": "beta"},
+    {"gru_layers": 0, "distribution": "state_gaussian", "scandots_latent": 0},
+    {"architecture": "rma", "distribution": "fixed_gaussian", "critic_privileged": True},
+    {"normalize_observations": False},
+]
+
+
+def reflection(width: int, seed: int) -> SignedPermutation:
+    """Pairs that change places, half of them with another sign; the others stay, some with another sign."""
+    generator = torch.Generator().manual_seed(seed)
+    order, sign = torch.arange(width), torch.ones(width)
+    chosen = torch.randperm(width, generator=generator)[: width // 2 * 2].tolist()
+    for i, (a, b) in enumerate(zip(chosen[::2], chosen[1::2], strict=True)):
+        if i % 3 < 2:
+            order[a], order[b] = b, a
+        sign[a] = sign[b] = (-1.0) ** i
+    return SignedPermutation(order, sign)
+
+
+def make_symmetry() -> Symmetry:
+    groups = {name: reflection(width, seed) for seed, (name, width) in enumerate(OBS_DIMS.items())}
+    return Symmetry(reflection(ACTIONS, 9), groups)
+
+
+def make_policy(**changes: Any) -> tuple[ActorCritic, Equivariance, Symmetry]:
+    torch.manual_seed(0)
+    small: dict[str, Any] = {"gru_hidden": 8, "actor_hidden": [10], "scandots_hidden": [6]}
+    policy = ActorCritic(OBS_DIMS, ACTIONS, PolicyConfig(**small | changes))
+    symmetry = make_symmetry()
+    return policy, Equivariance(policy, symmetry), symmetry
+
+
+def make_obs(seed: int = 5) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {n: 3 * torch.randn(T, N, w, generator=generator) + 1 for n, w in OBS_DIMS.items()}
+
+
+def outputs(
+    policy: ActorCritic, obs: dict[str, torch.Tensor], starts: torch.Tensor
+) -> tuple[Any, torch.Tensor]:
+    state = policy.initial_state(N, torch.device("cpu"))
+    distribution, value, _ = policy.sequence(policy.normalize(obs), state, starts)
+    return distribution, value
+
+
+def learn(policy: ActorCritic, equivariance: Equivariance) -> None:
+    """Some steps of an optimizer towards arbitrary actions and values, after statistics of the observations."""
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=0.02, weight_decay=0.1)
+    obs = make_obs()
+    policy.normalize({name: group.flatten(0, 1) for name, group in obs.items()}, observe=True)
+    policy.apply_normalization()
+    for _ in range(20):
+        optimizer.zero_grad()
+        lopsided_loss(policy, obs).backward()
+        equivariance.project_gradients()
+        optimizer.step()
+
+
+def lopsided_loss(policy: ActorCritic, obs: dict[str, torch.Tensor]) -> torch.Tensor:
+    distribution, value = outputs(policy, obs, torch.zeros(T, N, dtype=torch.bool))
+    wanted = torch.linspace(-0.9, 0.8, ACTIONS)
+    likely = distribution.log_prob(wanted.expand(T, N, ACTIONS))
+    return (value - obs["commands"][..., 0]).square().mean() - likely.mean()
+
+
+@pytest.mark.parametrize("changes", POLICIES)
+def test_the_mirrored_robot_does_the_mirrored_action_after_learning(
+    changes: dict[str, Any],
+) -> None:
+    policy, equivariance, symmetry = make_policy(**changes)
+    equivariance.initialize()
+    learn(policy, equivariance)
+    obs = make_obs(seed=6)
+    starts = torch.rand(T, N, generator=torch.Generator().manual_seed(1)) < 0.3
+    with torch.no_grad():
+        distribution, value = outputs(policy, obs, starts)
+        mirrored, mirrored_value = outputs(policy, symmetry.reflect(obs), starts)
+    torch.testing.assert_close(
+        mirrored.mode, symmetry.actions(distribution.mode), rtol=1e-4, atol=1e-5
+    )
+    torch.testing.assert_close(mirrored_value, value, rtol=1e-4, atol=1e-5)
+    std = distribution.std
+    torch.testing.assert_close(mirrored.std, std[..., symmetry.actions.order], rtol=1e-4, atol=1e-5)
+    assert distribution.mode.std() > 0.01  # it has learned to do something
+
+
+@pytest.mark.parametrize("changes", POLICIES)
+def test_a_projected_gradient_is_that_of_the_batch_and_its_mirrored_copy(
+    changes: dict[str, Any],
+) -> None:
+    policy, equivariance, symmetry = make_policy(**changes)
+    equivariance.initialize()
+    obs = make_obs()
+    starts = torch.zeros(T, N, dtype=torch.bool)
+    actions, weights = torch.rand(T, N, ACTIONS) - 0.5, torch.randn(T, N)
+
+    def gradients(mirror: bool) -> list[torch.Tensor]:
+        policy.zero_grad()
+        seen = symmetry.reflect(obs) if mirror else obs
+        distribution, value = outputs(policy, seen, starts)
+        taken = symmetry.actions(actions) if mirror else actions
+        ((distribution.log_prob(taken) + value) * weights).mean().backward()
+        if not mirror:
+            found = [p.grad.clone() for p in policy.parameters() if p.grad is not None]
+            equivariance.project_gradients()
+            projected.extend(p.grad.clone() for p in policy.parameters() if p.grad is not None)
+            return found
+        return [p.grad.clone() for p in policy.parameters() if p.grad is not None]
+
+    projected: list[torch.Tensor] = []
+    pairs = zip(gradients(mirror=False), gradients(mirror=True), strict=True)
+    both = [(own + copy) / 2 for own, copy in pairs]
+    torch.testing.assert_close(projected, both, rtol=1e-4, atol=1e-6)
+
+
+def test_initial_weights_keep_their_norm_and_equal_singular_values() -> None:
+    policy, equivariance, _ = make_policy()
+    norms = {name: float(p.detach().norm()) for name, p in policy.named_parameters()}
+    equivariance.initialize()
+    for name, parameter in policy.named_parameters():
+        assert float(parameter.detach().norm()) == pytest.approx(norms[name], rel=1e-5)
+    for block in policy.get_parameter("trunk.gru.weight_hh_l0").detach().split(8):
+        torch.testing.assert_close(block @ block.T, torch.eye(8), rtol=0, atol=1e-5)
+
+
+def test_projection_changes_equivariant_parameters_in_no_bit_and_removes_the_rest() -> None:
+    policy, equivariance, _ = make_policy()
+    equivariance.initialize()
+    before = {name: p.detach().clone() for name, p in policy.named_parameters()}
+    equivariance.project()
+    assert all(torch.equal(p, before[name]) for name, p in policy.named_parameters())
+    learn(policy, equivariance)
+    learned = {name: p.detach().clone() for name, p in policy.named_parameters()}
+    equivariance.project()
+    assert all(torch.equal(p, learned[name]) for name, p in policy.named_parameters())
+    with torch.no_grad():
+        policy.value.weight.mul_(torch.linspace(1.0, 2.0, policy.value.in_features))
+    lopsided = policy.value.weight.detach().clone()
+    equivariance.project()
+    assert not torch.equal(policy.value.weight, lopsided)
+    half = policy.value.in_features // 2
+    assert torch.equal(policy.value.weight[:, :half], policy.value.weight[:, half:])
+
+
+def test_statistics_are_those_of_observations_and_their_mirrored_copies() -> None:
+    policy, _, symmetry = make_policy()
+    plain = ActorCritic(OBS_DIMS, ACTIONS, policy.config)
+    for seed in (1, 2):
+        obs = {name: group.flatten(0, 1) for name, group in make_obs(seed).items()}
+        copies = symmetry.reflect(obs)
+        policy.normalize(obs, observe=True)
+        plain.normalize({n: torch.cat([obs[n], copies[n]]) for n in obs}, observe=True)
+        for each in (policy, plain):
+            each.apply_normalization()
+    assert policy.normalizer is not None and plain.normalizer is not None
+    torch.testing.assert_close(policy.normalizer.mean, plain.normalizer.mean)
+    torch.testing.assert_close(policy.normalizer.var, plain.normalizer.var)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"gru_hidden": 7}, "even width"),
+        ({"actor_hidden": [8, 9]}, "even width"),
+        ({"distribution": "categorical"}, "without head.logits.weight"),
+    ],
+)
+def test_a_policy_without_a_mirror_image_is_refused(changes: dict[str, Any], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected) as error:
+        make_policy(**changes)
+    assert error.value.key == "ppo.symmetry"
