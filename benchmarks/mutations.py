@@ -185,8 +185,8 @@ _ENV = [
     ),
     Mutation(
         "env/locomotion.py",
-        "torch.cos(self.yaw - self.commands.course)",
-        "torch.ones_like(self.yaw)",
+        "torch.cos(self.survey.yaw - self.commands.course)",
+        "torch.ones_like(self.survey.yaw)",
         "env/test_locomotion.py",
     ),
     Mutation(

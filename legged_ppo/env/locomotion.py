@@ -19,11 +19,12 @@ from legged_ppo.env.gait_clock import GaitClock
 from legged_ppo.env.observations import ObservationBuilder, ObservationInputs
 from legged_ppo.env.placement import Placement
 from legged_ppo.env.randomization import Randomization
+from legged_ppo.env.survey import Survey
 from legged_ppo.env.symmetry import make_symmetry
 from legged_ppo.interface import Environment, Observations, StepResult, Symmetry
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.runtime import distributed
-from legged_ppo.runtime.device import any_without_sync
+from legged_ppo.runtime.device import any_without_sync, rows_without_sync
 from legged_ppo.runtime.owned_state import OwnedState
 from legged_ppo.sensors.height_scan import Scandots
 from legged_ppo.sim.simulator import Simulator
@@ -91,6 +92,7 @@ class LocomotionEnv(OwnedState, Environment):
         self.step_metrics = self.statistics.step_metrics
         self.placement = Placement(terrain, simulator)
         self.commands.on_flat = self.placement.on_flat
+        self.survey = Survey(simulator, self.placement, self.scandots)
         self._load_constants()
         self._start_episode_state()
 
@@ -201,7 +203,7 @@ class LocomotionEnv(OwnedState, Environment):
 
         self._measure()
         state = self.simulator.state
-        tilted = self.projected_gravity[:, 2] > -math.cos(self.config.task.max_tilt)
+        tilted = self.survey.projected_gravity[:, 2] > -math.cos(self.config.task.max_tilt)
         self.failed.copy_(state.failed | ~sound | ~self._measured_finite())
         terminated = state.termination_contact | tilted | self.failed
         inputs = self._reward_inputs(terminated)
@@ -210,7 +212,7 @@ class LocomotionEnv(OwnedState, Environment):
         truncated = (self.episode_length >= self.max_episode_length) & ~terminated
         self.statistics.add(inputs, reward, terms, terminated, self.failed)
 
-        self.commands.step(self.yaw)
+        self.commands.step(self.survey.yaw)
         self.clock.step()
         self.last_joint_vel.copy_(state.joint_vel)
         self.last_foot_force.copy_(state.foot_force)
@@ -297,26 +299,12 @@ class LocomotionEnv(OwnedState, Environment):
         self.swing_time = self.air_time + self.dt
         torch.mul(self.swing_time, ~touching, out=self.air_time)
         self.placement.measure()
-        self.scandots.step(self._survey())
+        self.survey.take()
+        self.scandots.step(self.survey.clearance)
         command = self.commands.command[:, :2]
         along = (state.base_lin_vel[:, :2] * command).sum(1) / command.norm(dim=1).clamp(min=1e-6)
         # Without the course angle, circling in the base frame would count as distance.
-        self.path_velocity = along * torch.cos(self.yaw - self.commands.course)
-
-    def _survey(self) -> torch.Tensor:
-        """Take gravity, heading and the heights of base and feet above the ground; returns the base's
-        height [N, D] m above each scandot."""
-        state = self.simulator.state
-        self.projected_gravity = -state.base_rotation[:, 2]
-        self.yaw = torch.atan2(state.base_rotation[:, 1, 0], state.base_rotation[:, 0, 0])
-        base = state.base_pos[:, None, :2]
-        points = self.scandots.points(base, self.yaw)
-        measured = torch.cat([base, state.foot_pos[..., :2], points], 1)
-        ground = self.placement.heights(measured, self.placement.tile)
-        feet = state.foot_pos.shape[1]
-        self.base_height = state.base_pos[:, 2] - ground[:, 0]
-        self.foot_height = state.foot_pos[..., 2] - ground[:, 1 : 1 + feet]
-        return state.base_pos[:, 2:3] - ground[:, 1 + feet :]
+        self.path_velocity = along * torch.cos(self.survey.yaw - self.commands.course)
 
     def _measured_finite(self) -> torch.Tensor:
         """[N] bool: what rewards and observations read of a robot is finite."""
@@ -328,9 +316,9 @@ class LocomotionEnv(OwnedState, Environment):
             state.joint_pos,
             state.joint_vel,
             state.foot_force,
-            self.projected_gravity,
-            self.base_height[:, None],
-            self.foot_height,
+            self.survey.projected_gravity,
+            self.survey.base_height[:, None],
+            self.survey.foot_height,
             self.scandots.reading,
         )
         return torch.cat(parts, dim=1).isfinite().all(1)
@@ -341,7 +329,7 @@ class LocomotionEnv(OwnedState, Environment):
             config=self.config.task.rewards,
             command=self.commands.command,
             path_velocity=self.path_velocity,
-            projected_gravity=self.projected_gravity,
+            projected_gravity=self.survey.projected_gravity,
             action=self.action,
             last_action=self.last_action,
             last_joint_vel=self.last_joint_vel,
@@ -350,8 +338,8 @@ class LocomotionEnv(OwnedState, Environment):
             duty=self.duty,
             landed=self.landed,
             contact=self.contact,
-            base_height=self.base_height,
-            foot_height=self.foot_height,
+            base_height=self.survey.base_height,
+            foot_height=self.survey.foot_height,
             default_joint_pos=self._default,
             soft_limits=self._soft_limits,
             gait=self.clock,
@@ -387,13 +375,13 @@ class LocomotionEnv(OwnedState, Environment):
             config=self.config.task.observations,
             command=self.commands.command,
             observed_commands=self.observed_commands(),
-            projected_gravity=self.projected_gravity,
-            yaw=self.yaw,
+            projected_gravity=self.survey.projected_gravity,
+            yaw=self.survey.yaw,
             action=self.action,
             contact=self.contact,
             air_time=self.air_time,
-            foot_height=self.foot_height,
-            base_height=self.base_height,
+            foot_height=self.survey.foot_height,
+            base_height=self.survey.base_height,
             scandots=self.scandots.reading,
             parameters=self.randomization.privileged,
             default_joint_pos=self._default,
@@ -408,7 +396,8 @@ class LocomotionEnv(OwnedState, Environment):
         self.simulator.randomize(mask, self.randomization.parameters)
         where = self.placement
         qpos, qvel = self.randomization.initial_state(where.origin, where.spawn_radius)
-        where.lift(qpos)
+        robots = rows_without_sync(mask)
+        where.lift(qpos, robots)
         self.simulator.reset(mask, qpos, qvel)
         keep = ~mask
         chosen = mask[:, None]
@@ -426,8 +415,9 @@ class LocomotionEnv(OwnedState, Environment):
         self.statistics.reset(mask)
         self.extension_terms.reset(mask)
         self.extension_groups.reset(mask)
-        self.scandots.reset(mask, self._survey())
-        self.commands.steer(self.yaw)
+        self.survey.take(robots)
+        self.scandots.reset(mask, self.survey.clearance)
+        self.commands.steer(self.survey.yaw)
 
 
 def _zero_rows(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -104,12 +104,17 @@ class Placement(OwnedState):
         distance = (self.position - self.start).abs().amax(1)
         torch.maximum(self.farthest, distance, out=self.farthest)
 
-    def lift(self, qpos: torch.Tensor) -> None:
+    def lift(self, qpos: torch.Tensor, robots: torch.Tensor) -> None:
         """Raise positions [N, 7 + J] given above the tile's middle to the highest ground under the base and
-        around the feet of the default pose, so that no foot begins in the ground."""
-        turn = rotation_matrix(qpos[:, 3:7])[:, :2, :2]
-        points = qpos[:, None, :2] + self._stance @ turn.transpose(1, 2)
-        qpos[:, 2] += self.heights(points, self.tile).amax(1) - self.origin[:, 2]
+        around the feet of the default pose, so that no foot begins in the ground.
+
+        Args:
+            robots: [n] int64, those to raise.
+        """
+        chosen, tile = qpos[robots], self.tile[robots]
+        turn = rotation_matrix(chosen[:, 3:7])[:, :2, :2]
+        points = chosen[:, None, :2] + self._stance @ turn.transpose(1, 2)
+        qpos[robots, 2] += self.heights(points, tile).amax(1) - self.origin[robots, 2]
 
     def begin(self, mask: torch.Tensor) -> None:
         """Start new episodes of the masked robots [N] bool where they are now."""

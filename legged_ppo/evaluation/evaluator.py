@@ -185,7 +185,7 @@ class EpisodeMeter:
         self.alive = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
         self._start = env.position.double()  # [N, 2]
         self._position = self._start
-        yaw = env.yaw.double()
+        yaw = env.survey.yaw.double()
         self._ahead = torch.stack([torch.cos(yaw), torch.sin(yaw)], dim=1)  # [N, 2]
         self._mass = env.robot.total_mass + env.randomization.parameters.added_mass.double()
         self._begun, self._steps, self._return = zeros(), zeros(), zeros()

@@ -149,11 +149,11 @@ def _frame(env: LocomotionEnv) -> dict[str, np.ndarray]:
     forward = state.base_rotation[:, 2, 0]  # vertical part of the base's x axis
     tensors = {
         "contact": env.contact,
-        "foot_height": env.foot_height,
+        "foot_height": env.survey.foot_height,
         "foot_speed": state.foot_vel[..., :2].norm(dim=-1),
         "velocity": torch.cat([state.base_lin_vel[:, :2], state.base_ang_vel[:, 2:]], dim=1),
         "position": env.position,
-        "base_height": env.base_height,
+        "base_height": env.survey.base_height,
         "pitch": -torch.asin(forward.clamp(-1.0, 1.0)),
         "action": env.action,
         "torque": state.joint_torque,

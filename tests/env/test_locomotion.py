@@ -181,7 +181,8 @@ def test_noise_reaches_what_sensors_measure_and_never_the_critic(quiet: Config) 
     noisy = make_locomotion_env(quiet, 4, seed=0)
     noisy.start_episodes_together()
     first = noisy._observe()
-    noisy.scandots.step(noisy._survey())
+    noisy.survey.take()
+    noisy.scandots.step(noisy.survey.clearance)
     second = noisy._observe()
     differs = (first["proprioception"] != second["proprioception"]).any(0)
     assert differs[:30].all() and not differs[30:].any(), "not its own actions and contact flags"
@@ -415,12 +416,12 @@ def test_a_course_begins_at_the_robots_heading_with_every_command(
     quiet.task.commands.resample_time_s = 2.0
     env = kinematic(quiet, 2)
     env.start_episodes_together()
-    torch.testing.assert_close(env.commands.course, env.yaw)
+    torch.testing.assert_close(env.commands.course, env.survey.yaw)
     env.simulator.state.base_quat = from_yaw(torch.tensor([1.3, -1.0]))
     rollout(env, range(50))
-    assert (wrap_to_pi(env.commands.course - env.yaw).abs() > 0.1).all()
+    assert (wrap_to_pi(env.commands.course - env.survey.yaw).abs() > 0.1).all()
     rollout(env, range(51))
-    torch.testing.assert_close(env.commands.course, env.yaw, atol=0.05, rtol=0.0)
+    torch.testing.assert_close(env.commands.course, env.survey.yaw, atol=0.05, rtol=0.0)
 
 
 def test_tracking_errors_are_sums_over_the_robots(quiet: Config, kinematic: Kinematic) -> None:

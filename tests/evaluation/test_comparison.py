@@ -63,7 +63,7 @@ def pairs(monkeypatch: pytest.MonkeyPatch) -> list[LocomotionEnv]:
             "robots": self.randomization.privileged.clone(),
             "places": self.simulator.state.base_pos.clone(),
             "joints": self.simulator.state.joint_pos.clone(),
-            "headings": self.yaw.clone(),
+            "headings": self.survey.yaw.clone(),
             "commands": self.commands.command.clone(),
             "plan": self.commands._planned.clone(),
         }

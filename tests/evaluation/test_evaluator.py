@@ -168,13 +168,13 @@ def test_forward_displacement_is_along_the_heading_of_the_start(config: Config) 
     """A robot that walks backwards, round a corner or sideways gets as little forward as that."""
     env = make_locomotion_env(evaluation_config(config), 4, 3)
     env.start_episodes_together()
-    yaw, start = env.yaw.clone(), env.position.clone()
+    yaw, start = env.survey.yaw.clone(), env.position.clone()
     meter = EpisodeMeter(env)
     ahead = torch.stack([torch.cos(yaw), torch.sin(yaw)], dim=1)
     left = torch.stack([-torch.sin(yaw), torch.cos(yaw)], dim=1)
     forward, sideways = torch.tensor([1.0, -1.0, 0.0, 0.3]), torch.tensor([0.0, 0.0, 2.0, -0.4])
     result = env.step(torch.zeros(4, env.num_actions))
-    env.yaw = env.yaw + 1.0  # where they look in the end does not count
+    env.survey.yaw = env.survey.yaw + 1.0  # where they look in the end does not count
     here = env.simulator.state.base_pos[:, :2]
     here[:] = start + env.placement.wrapped + forward[:, None] * ahead + sideways[:, None] * left
     meter.add(env, result)

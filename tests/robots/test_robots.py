@@ -191,7 +191,7 @@ def test_zero_action_stands_still_for_ten_seconds(robot: RobotSpec, quiet: Confi
     for _ in range(500):
         result = env.step(torch.zeros(2, 12))
         assert not (result.terminated | result.truncated).any()
-        assert env.projected_gravity[:, 2].max() < -np.cos(0.15)
+        assert env.survey.projected_gravity[:, 2].max() < -np.cos(0.15)
         heights.append(env.simulator.state.base_pos[:, 2])
     settled = torch.stack(heights[250:])  # the feet creep outward while the joints give way
     assert settled.min() > 0.7 * robot.config.spawn_height

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from functools import partial
 from typing import Any
 
@@ -102,7 +103,7 @@ class Simd:
         qpos = self._rest.repeat(self.num_envs, 1)
         robots, origin = torch.arange(self.num_envs), torch.zeros(self.num_envs, 2)
         self._restart(robots, qpos, torch.zeros_like(qpos[:, 1:]), origin)
-        self.state = self._read_state(~everyone)
+        self.state = self._read_state(self._groups, ~everyone)
 
     def assign(self, tiles: torch.Tensor) -> None:
         """See `Simulator.assign`: every robot has all of the ground."""
@@ -116,7 +117,8 @@ class Simd:
             self._groups.write("latency", torch.zeros(self.num_envs, 1))
         self._late = latency is not None
         self._workers.run(self._program.control_step, self._groups, self.config.decimation)
-        self.state = self._read_state(torch.zeros(self.num_envs, dtype=torch.bool))
+        sound = torch.zeros(self.num_envs, dtype=torch.bool)
+        self.state = self._read_state(self._groups, sound)
 
     def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
         """See `Simulator.reset`."""
@@ -129,13 +131,18 @@ class Simd:
         speeds = torch.cat([velocity[:, :6], self._padded(velocity[:, 6:])], dim=1)
         origin = (position[:, :2] / self._tile).floor() * self._tile + self._tile / 2
         rows[:, :2] -= origin
-        self._restart(robots, rows, speeds, origin)
-        self.state = self._read_state(self.state.failed & ~mask)
+        chosen = self._restart(robots, rows, speeds, origin)
+        begun = self._read_state(chosen, torch.zeros(len(robots), dtype=torch.bool))
+        parts = (
+            (f.name, getattr(self.state, f.name), getattr(begun, f.name)) for f in fields(SimState)
+        )
+        self.state = SimState(**{n: old.index_copy(0, robots, new) for n, old, new in parts})
 
     def _restart(
         self, robots: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor, origin: torch.Tensor
-    ) -> None:
-        """Put robots, [n] int64, into a state whose positions count from `origin`, and measure there."""
+    ) -> Groups:
+        """Put robots, [n] int64, into a state whose positions count from `origin`, and measure there; returns a
+        copy of them."""
         chosen = self._groups.chosen(robots)
         chosen.write("origin", origin)
         chosen.write("qpos", qpos)
@@ -145,6 +152,7 @@ class Simd:
             chosen.write(name, self._rest[7:].repeat(len(robots), 1))
         self._workers.run(self._program.forward, chosen)
         self._groups.place(robots, chosen.rows(), slice(None))
+        return chosen
 
     def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
         """See `Simulator.randomize`."""
@@ -186,9 +194,9 @@ class Simd:
         rows = torch.zeros(len(values), self._constants.num_joints)
         return rows.index_copy(1, self._columns, values.float())
 
-    def _read_state(self, failed: torch.Tensor) -> SimState:
-        """The task's tensors; those of failed robots are of the default pose at rest."""
-        read = self._groups.read_together("qpos", "origin")
+    def _read_state(self, groups: Groups, failed: torch.Tensor) -> SimState:
+        """The task's tensors; those of failed robots [n] bool are of the default pose at rest."""
+        read = groups.read_together("qpos", "origin")
         qpos, qvel = read["qpos"], read["qvel"]
         qpos[:, :2] += read["origin"]
         read["foot_pos"].unflatten(1, (-1, 3))[:, :, :2] += read["origin"][:, None]
