@@ -13,6 +13,12 @@ loads them from their cache, `plan_s` measures the physics' buffers, `build_s` i
 
 Several numbers of robots are each measured in a process of their own. The file is written after each; a row
 whose size did not fit, failed or took too long has an `error` instead of figures.
+
+    python benchmarks/throughput.py --config configs/phase1_fast.yaml --engines mujoco_c,simd --threads 1
+    python benchmarks/throughput.py --config configs/phase1_quickstart.yaml --engines simd --neighbour
+
+With `--engines` (CPU only) the engines are measured in turn in every round, and the file has `rows` and
+`machine`; with `--neighbour` once more while another process keeps a core busy.
 """
 
 from __future__ import annotations
@@ -32,6 +38,7 @@ from typing import Any
 from unittest import mock
 
 import torch
+from engines_in_turn import report, rows_beside_a_neighbour, rows_in_turn
 from machine import machine
 
 from legged_ppo.config.loading import load_config
@@ -246,6 +253,25 @@ def run_apart(arguments: argparse.Namespace, num_envs: int) -> dict[str, Any]:
     return row
 
 
+def compare(arguments: argparse.Namespace) -> None:
+    """Measure and print the engines in turn, and write the file."""
+    engines = arguments.engines.split(",")
+    threads = arguments.threads or torch.get_num_threads()
+    counts = (threads, arguments.rounds, arguments.iterations, arguments.warmup)
+    rows = rows_in_turn(arguments.config, arguments.overrides, engines, *counts, measure)
+    rows = [row | {"neighbour": False} for row in rows]
+    if arguments.neighbour:
+        options = ("config", "engines", "rounds", "iterations", "warmup")
+        again = [sys.executable, __file__, "--threads", str(threads)]
+        again += [f"--{name}={getattr(arguments, name)}" for name in options]
+        rows += rows_beside_a_neighbour([*again, *arguments.overrides])
+    found = report(rows)
+    for row in found["rows"]:
+        show(row)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(found, indent=2) + "\n")
+
+
 def show(row: dict[str, Any]) -> None:
     for name, value in row.items():
         print(f"{name:16} {value:,.3f}" if isinstance(value, float) else f"{name:16} {value}")
@@ -260,6 +286,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--config", required=True)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--envs", metavar="N,N,...", help="numbers of robots (the recipe's)")
+    parser.add_argument("--engines", metavar="E,E,...", help="compare these in turn, on the CPU")
+    parser.add_argument("--threads", type=int, help="with --engines: of torch and physics")
+    parser.add_argument("--neighbour", action="store_true", help="with --engines: a busy one too")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--iterations", type=int, default=4, help="training iterations a round")
@@ -270,6 +299,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     arguments = parser.parse_intermixed_args(argv)
     keep_freed_memory()  # as the command lines do
+    if arguments.engines:
+        compare(arguments)
+        return 0
     sizes = [int(n) for n in arguments.envs.split(",")] if arguments.envs else [None]
     rows = []
     for size in sizes:

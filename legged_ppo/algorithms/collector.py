@@ -109,6 +109,8 @@ def _finite(result: StepResult) -> tuple[StepResult, torch.Tensor]:
     Their reward and the non-finite entries of their observations become 0, and their episode counts as
     terminated, so that no value is bootstrapped and the recurrent state is zeroed.
     """
+    if _all_finite_on_cpu(result):
+        return result, result.reward.new_zeros((), dtype=torch.int64)
     sound = result.reward.isfinite()
     for group in result.obs.values():
         sound = sound & group.isfinite().flatten(1).all(1)
@@ -122,6 +124,16 @@ def _finite(result: StepResult) -> tuple[StepResult, torch.Tensor]:
         final_obs=final_obs and {name: _zero_nonfinite(g) for name, g in final_obs.items()},
     )
     return clean, (~sound).sum()
+
+
+def _all_finite_on_cpu(result: StepResult) -> bool:
+    """Whether nothing has to be removed. A sum of anything non-finite is not finite; on a GPU the answer would
+    have to wait for all that is queued there, so it is always no."""
+    if result.reward.device.type != "cpu":
+        return False
+    groups = [result.reward, *result.obs.values(), *(result.final_obs or {}).values()]
+    sums = torch.stack([group.sum(dtype=torch.float32) for group in groups])
+    return bool(sums.isfinite().all())
 
 
 def _zero_nonfinite(group: torch.Tensor) -> torch.Tensor:

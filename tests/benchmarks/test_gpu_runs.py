@@ -89,6 +89,26 @@ def test_every_engine_is_driven_alone_also_beside_mirrored_copies(
         assert all(row[name] > 0 for name in names)
 
 
+def test_engines_are_compared_in_turn_and_beside_a_neighbour(
+    throughput: ModuleType, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.json"
+    options = ["--config", str(ROOT / "configs" / "phase1_quickstart.yaml"), "--json", str(rows)]
+    options += ["--rounds", "1", "--iterations", "1", "--warmup", "0", "--threads", "1"]
+    options += ["--engines", "mujoco_c,simd", "--neighbour"]
+    small = ["training.num_envs=4", "ppo.num_minibatches=1", "terrain.num_levels=2"]
+    assert throughput.main([*options, "+preset=debug", *small]) == 0
+    found = json.loads(rows.read_text())
+    assert found["machine"]["torch"]
+    measured = [(row["engine"], row["neighbour"]) for row in found["rows"]]
+    assert measured == [(e, n) for n in (False, True) for e in ("mujoco_c", "simd")]
+    for row in found["rows"]:
+        assert row["robots"] == 4 and row["threads"] == 1 and "flat" in row["terrain"]
+        assert all(row[name] > 0 for name in ("physics_fps", "env_fps", "end_to_end_fps"))
+    first, second = found["rows"][:2]
+    assert second["ratio"]["env_fps"] == second["env_fps"] / first["env_fps"]
+
+
 STAND_IN = """#!/bin/sh
 case "$1" in
 *gpu_table.py) exec {python} "$@" ;;
