@@ -111,4 +111,6 @@ def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is left out because it concerns nobody: to know that would mean to wait for the device."""
     for module in (commands, locomotion, placement, indexing):
         monkeypatch.setattr(module, "any_without_sync", lambda mask: True)
-    monkeypatch.setattr(collector, "rows_without_sync", lambda mask: torch.arange(len(mask)))
+    for module in (collector, locomotion):
+        monkeypatch.setattr(module, "rows_without_sync", lambda mask: torch.arange(len(mask)))
+    monkeypatch.setattr(collector, "finite_without_sync", lambda tensors: False)

@@ -12,7 +12,7 @@ import torch
 from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
 from legged_ppo.interface import Environment, Observations, StepResult
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.runtime.device import rows_without_sync
+from legged_ppo.runtime.device import finite_without_sync, rows_without_sync
 from legged_ppo.runtime.owned_state import OwnedState
 
 
@@ -109,7 +109,8 @@ def _finite(result: StepResult) -> tuple[StepResult, torch.Tensor]:
     Their reward and the non-finite entries of their observations become 0, and their episode counts as
     terminated, so that no value is bootstrapped and the recurrent state is zeroed.
     """
-    if _all_finite_on_cpu(result):
+    groups = [result.reward, *result.obs.values(), *(result.final_obs or {}).values()]
+    if finite_without_sync(groups):
         return result, result.reward.new_zeros((), dtype=torch.int64)
     sound = result.reward.isfinite()
     for group in result.obs.values():
@@ -124,16 +125,6 @@ def _finite(result: StepResult) -> tuple[StepResult, torch.Tensor]:
         final_obs=final_obs and {name: _zero_nonfinite(g) for name, g in final_obs.items()},
     )
     return clean, (~sound).sum()
-
-
-def _all_finite_on_cpu(result: StepResult) -> bool:
-    """Whether nothing has to be removed. A sum of anything non-finite is not finite; on a GPU the answer would
-    have to wait for all that is queued there, so it is always no."""
-    if result.reward.device.type != "cpu":
-        return False
-    groups = [result.reward, *result.obs.values(), *(result.final_obs or {}).values()]
-    sums = torch.stack([group.sum(dtype=torch.float32) for group in groups])
-    return bool(sums.isfinite().all())
 
 
 def _zero_nonfinite(group: torch.Tensor) -> torch.Tensor:

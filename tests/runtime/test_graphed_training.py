@@ -173,7 +173,7 @@ def test_gradients_are_averaged_between_graphs(
 
 
 def test_rollouts_are_recorded_where_the_class_of_the_environment_itself_promises_to_fit(
-    make_env: type[Environment], make_small: MakeTrainer, recorder: Any
+    make_env: type[Environment], make_small: MakeTrainer, recorder: Any, as_on_gpu: None
 ) -> None:
     class WithStateOfItsOwn(make_env):  # type: ignore[misc,valid-type]
         pass

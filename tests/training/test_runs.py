@@ -218,7 +218,7 @@ def test_a_new_run_can_start_from_another_ones_policy(
     weights = [name for name in first if "normalizer" not in name and "statistics" not in name]
     for name in weights:
         torch.testing.assert_close(started[name].float(), first[name].float(), atol=1e-6, rtol=1e-3)
-    wider = overrides(tmp_path / "wider", 1, "policy.gru_hidden=17")
+    wider = overrides(tmp_path / "wider", 1, "policy.gru_hidden=18")
     assert train("--init-from", str(best), *wider) == 2
     assert "--init-from" in capsys.readouterr().err and not (tmp_path / "wider").exists()
     assert train("--init-from", str(best), "--resume", "latest", *run) == 2

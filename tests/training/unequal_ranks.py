@@ -21,7 +21,8 @@ def main(folder: Path) -> None:
     with distributed.process_group():
         rank = distributed.rank()
         config = load_config(
-            CONFIG_DIR / "phase1_quickstart.yaml", ["+preset=debug", "terrain=flat"]
+            CONFIG_DIR / "phase1_quickstart.yaml",
+            ["+preset=debug", "terrain=flat", "ppo.symmetry=none"],  # weights stay as they are
         )
         env = make_locomotion_env(config, 2, seed=rank)
         policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
