@@ -65,7 +65,10 @@ def make(
 
 @pytest.fixture
 def make_small(
-    make_env: Callable[..., Environment], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_env: Callable[..., Environment],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    as_on_gpu: None,
 ) -> MakeTrainer:
     """On an environment without physics, which promises to fit graphs."""
 
@@ -173,14 +176,14 @@ def test_gradients_are_averaged_between_graphs(
 
 
 def test_rollouts_are_recorded_where_the_class_of_the_environment_itself_promises_to_fit(
-    make_env: type[Environment], make_small: MakeTrainer, recorder: Any, as_on_gpu: None
+    make_env: type[Environment], make_small: MakeTrainer, recorder: Any
 ) -> None:
     class WithStateOfItsOwn(make_env):  # type: ignore[misc,valid-type]
         pass
 
     for kind, recordings in ((make_env, 2), (WithStateOfItsOwn, 1)):
         recorder.recordings = 0
-        captured = make_small(recorder, kind=kind)
+        captured = make_small(recorder, "ppo.num_minibatches=2", kind=kind)
         for _ in range(2):
             captured.iterate()
         assert recorder.recordings == recordings, "the update, and the rollout if promised"
