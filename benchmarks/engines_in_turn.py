@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from machine import machine
@@ -18,11 +19,10 @@ from machine import machine
 from legged_ppo.config.loading import load_config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.runs.run_directory import RunDirectory
+from legged_ppo.runtime.cpu import sleep_soon_when_waiting
 from legged_ppo.training.trainer import Trainer
 
 FIGURES = ("physics_fps", "env_fps", "end_to_end_fps")
-_SPINS = "1000"
-"""What a training chooses beside a neighbour that is busy at its start (`legged_ppo.runtime.cpu`)."""
 
 Measure = Callable[[Trainer, int, int], dict[str, Any]]
 
@@ -64,7 +64,8 @@ def rows_in_turn(
 
 
 def report(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Rows and the machine, with every figure's ratio to the first engine's of the same kind of machine."""
+    """The file's content: rows with `ratio`, of figures to those of the first engine beside the same neighbour,
+    and `of_quiet`, the share that the neighbour leaves of an engine's end-to-end speed; and the machine."""
     for row in rows:
         first = next(r for r in rows if r["neighbour"] == row["neighbour"])
         row["ratio"] = {name: row[name] / first[name] for name in FIGURES}
@@ -80,8 +81,9 @@ def rows_beside_a_neighbour(command: Sequence[str]) -> list[dict[str, Any]]:
         result = Path(folder) / "rows.json"
         neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"])
         try:
-            environment = os.environ | {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", _SPINS)}
-            subprocess.run([*command, "--json", str(result)], env=environment, check=True)
+            with mock.patch.dict(os.environ):
+                sleep_soon_when_waiting()
+                subprocess.run([*command, "--json", str(result)], check=True)
         finally:
             neighbour.kill()
             neighbour.wait()

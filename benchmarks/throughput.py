@@ -298,6 +298,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--timeout", type=float, help="seconds that each of several sizes may take")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     arguments = parser.parse_intermixed_args(argv)
+    if not arguments.engines and (arguments.threads or arguments.neighbour):
+        parser.error("--threads and --neighbour need --engines")
+    if arguments.engines and (arguments.envs or arguments.device != "cpu"):
+        parser.error("--engines compares on the CPU, with the recipe's number of robots")
     keep_freed_memory()  # as the command lines do
     if arguments.engines:
         compare(arguments)

@@ -48,7 +48,7 @@ class PPO(OwnedState):
         mirror: reflection of actions; with it the second half of a buffer's environments are mirrored copies of
             the first, and `symmetry` selects what is learned from them.
         recorder: records optimizer steps as CUDA graphs, which are then replayed; None runs each eagerly.
-        equivariance: of the policy, which every gradient is to keep.
+        equivariance: the constraint that every optimizer step keeps; None leaves the policy unconstrained.
     """
 
     owned = ("learning_rate", "_entropy_coef", "_skip")

@@ -48,7 +48,8 @@ class Survey:
         self._keep("clearance", position[:, 2:3] - grid, robots)
 
     def _keep(self, name: str, values: torch.Tensor, robots: torch.Tensor | None) -> None:
-        """New tensors, because the step's reward inputs hold the old ones."""
+        """Set an attribute, or with `robots` these rows of it, to a new tensor: the reward inputs of the step
+        hold the old one."""
         if robots is not None:
             values = getattr(self, name).index_copy(0, robots, values)
         setattr(self, name, values)

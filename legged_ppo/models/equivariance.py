@@ -15,8 +15,8 @@ _NEGLIGIBLE = 1e-4
 class Equivariance:
     """Keeps a policy's parameters equal to their reflections.
 
-    Parameters that equal their reflections go on to do so under gradients averaged with their own reflections;
-    such a gradient is that of a batch and its mirrored copy, for the price of the batch.
+    They stay equal under optimizer steps whose gradients are averaged with their reflections. Such a gradient
+    is that of a batch together with its mirrored copy, at the cost of the batch alone.
 
     Raises:
         ConfigError: the policy has parts that have no reflection: images, choices, hidden layers of odd width.
@@ -37,14 +37,14 @@ class Equivariance:
 
     @torch.no_grad()
     def initialize(self) -> None:
-        """Replace new parameters by equivariant ones of the same norm; blocks of weights have equal singular
-        values."""
-        norms = [[b.norm() for b in _blocks(p, n)] for p, n in self._with_blocks()]
+        """Replace new weights by equivariant ones of the same norm, each block with equal singular values as an
+        orthogonal matrix has, and project the other parameters."""
+        weights = zip(self._parameters, self._blocks, strict=True)
+        blocks = [block for w, rows in weights if w.dim() > 1 for block in w.split(rows)]
+        norms = [block.norm() for block in blocks]
         self.project()
-        for (parameter, rows), old in zip(self._with_blocks(), norms, strict=True):
-            if parameter.dim() > 1:
-                for block, norm in zip(_blocks(parameter, rows), old, strict=True):
-                    block.copy_(_levelled(block) * norm)
+        for block, norm in zip(blocks, norms, strict=True):
+            block.copy_(_levelled(block) * norm)
         self.project()  # removes rounding errors
 
     @torch.no_grad()
@@ -58,17 +58,11 @@ class Equivariance:
         self._average([p.grad for p in self._parameters if p.grad is not None])
 
     def _average(self, tensors: list[torch.Tensor]) -> None:
+        """Replace one tensor for each parameter by its mean with its reflection, in place."""
         sizes = [t.numel() for t in tensors]
         flat = torch.cat([t.flatten() for t in tensors])
         parts = (flat + self._reflection(flat)).mul_(0.5).split(sizes)
         torch._foreach_copy_(tensors, [p.view_as(t) for p, t in zip(parts, tensors, strict=True)])
-
-    def _with_blocks(self) -> list[tuple[torch.Tensor, int]]:
-        return list(zip(self._parameters, self._blocks, strict=True))
-
-
-def _blocks(parameter: torch.Tensor, rows: int) -> tuple[torch.Tensor, ...]:
-    return parameter.split(rows)
 
 
 def _levelled(weight: torch.Tensor) -> torch.Tensor:

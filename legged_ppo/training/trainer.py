@@ -110,7 +110,10 @@ class Trainer:
         self._equivariance: Equivariance | None = None
         if symmetry is not None and config.ppo.symmetry == "equivariant":
             self._equivariance = Equivariance(self.policy, symmetry)
-            self._equivariance.project() if weights else self._equivariance.initialize()
+            if weights is None:
+                self._equivariance.initialize()
+            else:
+                self._equivariance.project()
         # Averaged gradients keep the ranks' parameters equal only if they are at the start.
         distributed.broadcast_(self.policy.state_dict().values())
         self._make_learner(symmetry)
@@ -131,8 +134,7 @@ class Trainer:
             self._restore(checkpoint)
 
     def _make_learner(self, symmetry: Symmetry | None) -> None:
-        """PPO, its buffer and the collector, of the robots and where the recipe asks for them their mirrored
-        copies."""
+        """PPO, its buffer and the collector; with `mirrored_copies` they include a copy of every robot."""
         env, config = self.env, self.config.ppo
         acting: Environment = env
         mirror_actions, reflection = None, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -219,8 +220,19 @@ def test_an_equivariant_policy_stays_so_through_training_and_resume(tmp_path: Pa
     for policy in (trainer.policy, resumed.policy):
         assert not torch.equal(policy.value.weight, begun["value.weight"])
         assert_equivariant(policy, trainer.env)
+    for gradient, reflect in last_gradients(trainer):
+        assert gradient.any() and torch.equal(reflect(gradient), gradient)
     weights = ActorCritic(trainer.env.obs_dims, 12, config.policy).state_dict()
     assert_equivariant(make_trainer(config, weights=weights).policy, trainer.env)
+
+
+def last_gradients(trainer: Trainer) -> Iterator[tuple[torch.Tensor, SignedPermutation]]:
+    """The flattened gradients of the last optimizer step, with their reflections."""
+    assert trainer.env.symmetry is not None
+    found = trainer.policy.reflections(trainer.env.symmetry)
+    for parameter, reflect in zip(found.parameters, found.reflections, strict=True):
+        assert parameter.grad is not None
+        yield parameter.grad.flatten(), reflect
 
 
 def assert_equivariant(policy: ActorCritic, env: Environment) -> None:

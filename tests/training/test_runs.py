@@ -143,6 +143,13 @@ def test_evaluations_judge_the_average_of_the_last_weights(tmp_path: Path) -> No
     assert torch.equal(best.normalizer.mean, saved[-1]["policy"]["normalizer.mean"])  # type: ignore[union-attr]
 
 
+def test_schedules_follow_the_progress_of_the_run(tmp_path: Path) -> None:
+    linear = ("ppo.schedule=linear", "ppo.final_lr_fraction=0.0")
+    assert train(*overrides(tmp_path, 4, *linear)) == 0
+    rates = [row["Loss/learning_rate"] for row in rows(tmp_path)]
+    assert rates == pytest.approx([rates[0] * share for share in (1.0, 0.75, 0.5, 0.25)])
+
+
 def test_old_step_checkpoints_are_deleted(tmp_path: Path) -> None:
     more = (f"training.checkpoint_freq={NUM_ENVS * LENGTH}", "training.keep_checkpoints=2")
     assert train(*overrides(tmp_path, 5, *more)) == 0
