@@ -12,6 +12,7 @@ import llvmlite
 import llvmlite.binding as llvm
 
 from legged_ppo.sim.simd.program import Program, Target, compile_object, emit
+from legged_ppo.sim.simd.readings import Wanted
 from legged_ppo.sim.simd.robot import Robot
 from legged_ppo.sim.simd.substep import Collide
 
@@ -20,13 +21,15 @@ _DIGEST = 32
 _LOG = logging.getLogger(__name__)
 
 
-def load_program(robot: Robot, collide: Collide, lanes: int, target: Target) -> Program:
+def load_program(
+    robot: Robot, wanted: Wanted, collide: Collide, lanes: int, target: Target
+) -> Program:
     """The program of a robot: from the cache, or compiled and put there."""
-    key = _key(robot, collide, lanes, target)
+    key = _key(robot, wanted, collide, lanes, target)
     path = _folder() / f"{key}.o"
     code = _read(path)
     if code is None:
-        code = compile_object(emit(robot, collide, lanes, target.triple), target)
+        code = compile_object(emit(robot, wanted, collide, lanes, target.triple), target)
         _write(path, code)
     return Program(code, target)
 
@@ -36,11 +39,11 @@ def _folder() -> Path:
     return Path(root) / "legged_ppo" / "simd"
 
 
-def _key(robot: Robot, collide: Collide, lanes: int, target: Target) -> str:
-    """Hash of the robot's constants, the kind of ground, the width, the CPU, this package's source and LLVM."""
+def _key(robot: Robot, wanted: Wanted, collide: Collide, lanes: int, target: Target) -> str:
+    """Hash of all that the code depends on: robot, readings, ground, width, CPU, this package's source, LLVM."""
     digest = hashlib.sha256()
     versions = (llvmlite.__version__, llvm.llvm_version_info)
-    digest.update(repr((robot, collide.__name__, lanes, target, versions)).encode())
+    digest.update(repr((robot, wanted, collide.__name__, lanes, target, versions)).encode())
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     return digest.hexdigest()[:32]

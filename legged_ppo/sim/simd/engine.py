@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from functools import partial
 from typing import Any
@@ -12,7 +13,6 @@ from legged_ppo.config.schema import SimConfig
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.runtime import distributed
 from legged_ppo.sim.model import build_model
-from legged_ppo.sim.rotations import rotation_matrix
 from legged_ppo.sim.simd.cache import load_program
 from legged_ppo.sim.simd.checks import check_model
 from legged_ppo.sim.simd.ground import Ground
@@ -24,6 +24,7 @@ from legged_ppo.sim.simd.llvm_machine import work_vectors
 from legged_ppo.sim.simd.parameters import Parameters
 from legged_ppo.sim.simd.plane import plane_contacts
 from legged_ppo.sim.simd.program import host
+from legged_ppo.sim.simd.readings import Wanted, reading_layout
 from legged_ppo.sim.simd.robot import read_robot
 from legged_ppo.sim.simd.substep import Collide
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
@@ -65,28 +66,34 @@ class Simd:
         target = host()
         lanes = config.simd_width or target.lanes
         ground = read_ground(terrain, reach_of(self._constants))
-        self._program = load_program(self._constants, _collider_of(ground), lanes, target)
+        self._columns = torch.tensor(self._parameters.columns)
+        wanted = self._wanted(model, robot)
+        self._readings = reading_layout(self._constants, wanted)
+        kind = _collider_of(ground)
+        self._program = load_program(self._constants, wanted, kind, lanes, target)
         threads = config.threads or distributed.threads()
         scratch = work_vectors(self._constants, lanes) * lanes
         self._workers = Workers(threads, scratch, ground)
         self._groups = Groups(state_layout(self._constants), num_envs, lanes)
         self._late, self._tile = False, terrain.config.tile_size
-        self._columns = torch.tensor(self._parameters.columns)
-        self._flags(model, robot)
         self._rest = self._rest_pose(robot)
+        self._default_pose = torch.cat([self._rest[:7], self._rest[7 + self._columns]])
         self._start()
 
-    def _flags(self, model: Any, robot: RobotSpec) -> None:
-        """Which colliders count as contacts of penalised and of termination bodies."""
+    def _wanted(self, model: Any, robot: RobotSpec) -> Wanted:
+        """The task's joints, and the colliders of its penalised and termination bodies."""
         body = [model.body(model.geom_bodyid[c.geom]).name for c in self._constants.colliders]
         other = [(i, name) for i, name in enumerate(body) if i not in self._constants.feet]
-        config = robot.config
-        self._penalized = torch.tensor(
-            [i for name in config.penalized_bodies for i, b in other if b == name]
-        ).long()
-        self._termination = torch.tensor(
-            [i for name in config.termination_bodies for i, b in other if b == name]
-        ).long()
+
+        def colliders(names: Sequence[str]) -> tuple[int, ...]:
+            return tuple(i for name in names for i, b in other if b == name)
+
+        return Wanted(
+            tuple(self._parameters.columns),
+            colliders(robot.config.penalized_bodies),
+            colliders(robot.config.termination_bodies),
+            self.config.max_velocity,
+        )
 
     def _rest_pose(self, robot: RobotSpec) -> torch.Tensor:
         """[7 + padded joints], the default pose at spawn height."""
@@ -99,11 +106,9 @@ class Simd:
         """Every robot in its default pose with the MJCF's parameters."""
         for name, values in self._parameters.nominal(self.num_envs).items():
             self._groups.write(name, torch.from_numpy(values).float())
-        everyone = torch.ones(self.num_envs, dtype=torch.bool)
         qpos = self._rest.repeat(self.num_envs, 1)
         robots, origin = torch.arange(self.num_envs), torch.zeros(self.num_envs, 2)
-        self._restart(robots, qpos, torch.zeros_like(qpos[:, 1:]), origin)
-        self.state = self._read_state(self._groups, ~everyone)
+        self.state = self._restart(robots, qpos, torch.zeros_like(qpos[:, 1:]), origin)
 
     def assign(self, tiles: torch.Tensor) -> None:
         """See `Simulator.assign`: every robot has all of the ground."""
@@ -116,9 +121,9 @@ class Simd:
         elif self._late:
             self._groups.write("latency", torch.zeros(self.num_envs, 1))
         self._late = latency is not None
-        self._workers.run(self._program.control_step, self._groups, self.config.decimation)
-        sound = torch.zeros(self.num_envs, dtype=torch.bool)
-        self.state = self._read_state(self._groups, sound)
+        run, substeps = self._program.control_step, self.config.decimation
+        readings = self._workers.run(run, self._groups, self._readings, substeps)
+        self.state = readings.state(self._default_pose)
 
     def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
         """See `Simulator.reset`."""
@@ -131,8 +136,7 @@ class Simd:
         speeds = torch.cat([velocity[:, :6], self._padded(velocity[:, 6:])], dim=1)
         origin = (position[:, :2] / self._tile).floor() * self._tile + self._tile / 2
         rows[:, :2] -= origin
-        chosen = self._restart(robots, rows, speeds, origin)
-        begun = self._read_state(chosen, torch.zeros(len(robots), dtype=torch.bool))
+        begun = self._restart(robots, rows, speeds, origin)
         parts = (
             (f.name, getattr(self.state, f.name), getattr(begun, f.name)) for f in fields(SimState)
         )
@@ -140,9 +144,8 @@ class Simd:
 
     def _restart(
         self, robots: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor, origin: torch.Tensor
-    ) -> Groups:
-        """Put robots, [n] int64, into a state whose positions count from `origin`, and measure there; returns a
-        copy of them."""
+    ) -> SimState:
+        """Put robots, [n] int64, into a state whose positions count from `origin`, and measure there."""
         chosen = self._groups.chosen(robots)
         chosen.write("origin", origin)
         chosen.write("qpos", qpos)
@@ -150,9 +153,9 @@ class Simd:
         chosen.write("warmstart", torch.zeros_like(qvel))
         for name in ("target", "previous_target"):
             chosen.write(name, self._rest[7:].repeat(len(robots), 1))
-        self._workers.run(self._program.forward, chosen)
+        readings = self._workers.run(self._program.forward, chosen, self._readings)
         self._groups.place(robots, chosen.rows(), slice(None))
-        return chosen
+        return readings.state(self._default_pose)
 
     def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
         """See `Simulator.randomize`."""
@@ -193,34 +196,3 @@ class Simd:
         """[n, J] in the task's order as the engine's columns."""
         rows = torch.zeros(len(values), self._constants.num_joints)
         return rows.index_copy(1, self._columns, values.float())
-
-    def _read_state(self, groups: Groups, failed: torch.Tensor) -> SimState:
-        """The task's tensors; those of failed robots [n] bool are of the default pose at rest."""
-        read = groups.read_together("qpos", "origin")
-        qpos, qvel = read["qpos"], read["qvel"]
-        qpos[:, :2] += read["origin"]
-        read["foot_pos"].unflatten(1, (-1, 3))[:, :, :2] += read["origin"][:, None]
-        # A NaN velocity fails the comparison.
-        sound = (qvel.abs().amax(1) < self.config.max_velocity) & torch.isfinite(qpos.sum(1))
-        failed = failed | ~sound
-        if bool(failed.any()):
-            read = {name: x.masked_fill(failed[:, None], 0.0) for name, x in read.items()}
-            qpos, qvel = torch.where(failed[:, None], self._rest, qpos), read["qvel"]
-        rotation = rotation_matrix(qpos[:, 3:7])
-        touching = read["touch"] > 0
-        return SimState(
-            base_pos=qpos[:, :3],
-            base_quat=qpos[:, 3:7],
-            base_rotation=rotation,
-            base_lin_vel=torch.bmm(qvel[:, None, :3], rotation)[:, 0],
-            base_ang_vel=qvel[:, 3:6],
-            joint_pos=qpos[:, 7:].index_select(1, self._columns),
-            joint_vel=qvel[:, 6:].index_select(1, self._columns),
-            joint_torque=read["torque"].index_select(1, self._columns),
-            foot_pos=read["foot_pos"].unflatten(1, (-1, 3)),
-            foot_vel=read["foot_vel"].unflatten(1, (-1, 3)),
-            foot_force=read["foot_force"].unflatten(1, (-1, 3)).norm(dim=-1),
-            penalized_contact=touching.index_select(1, self._penalized),
-            termination_contact=touching.index_select(1, self._termination).any(1),
-            failed=failed,
-        )

@@ -11,6 +11,7 @@ import torch
 
 from legged_ppo.sim.simd.ground import Ground
 from legged_ppo.sim.simd.layout import Layout
+from legged_ppo.sim.simd.readings import Readings
 
 _CACHE_LINE = 64
 
@@ -37,15 +38,6 @@ class Groups:
     def read(self, name: str) -> torch.Tensor:
         """A copy of a span, [N, length]."""
         return self._rows(self.layout.slice(name))
-
-    def read_together(self, first: str, last: str) -> dict[str, torch.Tensor]:
-        """The spans from `first` to `last` as views of one copy, [N, length] each."""
-        names = list(self.layout.spans)
-        names = names[names.index(first) : names.index(last) + 1]
-        start = self.layout.slice(first).start
-        rows = self._rows(slice(start, self.layout.slice(last).stop))
-        lengths = [self.layout.spans[name][1] for name in names]
-        return dict(zip(names, rows.split(lengths, dim=1), strict=True))
 
     def write(self, name: str, values: torch.Tensor) -> None:
         """Fill a span from [N, length]."""
@@ -95,15 +87,25 @@ class Workers:
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
         self._addresses, self._arrays = ground.packed()
 
-    def run(self, function: Callable[..., None], groups: Groups, substeps: int = 0) -> None:
-        """Run a program's function over all groups."""
-        following = ctypes.c_int(0)
-        state = (groups.data.ctypes.data, len(groups.data), substeps, ctypes.addressof(following))
+    def run(
+        self, function: Callable[..., None], groups: Groups, layout: Layout, substeps: int = 0
+    ) -> Readings:
+        """Run a program's function over all groups; returns what it read out, in this layout."""
+        following, count = ctypes.c_int(0), len(groups.data)
+        readings = Readings(layout, groups.num_envs, count * groups.lanes)
+        state = (
+            groups.data.ctypes.data,
+            count,
+            substeps,
+            ctypes.addressof(following),
+            readings.address,
+        )
         ground = self._addresses.ctypes.data
         waiting = []
-        for scratch in self._scratch[1 : len(groups.data)]:
+        for scratch in self._scratch[1:count]:
             assert self._pool is not None
             waiting.append(self._pool.submit(function, *state, scratch.ctypes.data, ground))
         function(*state, self._scratch[0].ctypes.data, ground)
         for each in waiting:
             each.result()
+        return readings

@@ -46,7 +46,8 @@ class Fields:
             raise AttributeError(name) from None
 
 
-def _laid_out(sizes: dict[str, int]) -> Layout:
+def laid_out(sizes: dict[str, int]) -> Layout:
+    """One span after another."""
     spans, start = {}, 0
     for name, length in sizes.items():
         spans[name] = (start, length)
@@ -57,9 +58,9 @@ def _laid_out(sizes: dict[str, int]) -> Layout:
 def state_layout(robot: Robot) -> Layout:
     """What lasts from step to step: state, targets, parameters, and what the last substep measured."""
     joints, feet, colliders = robot.num_joints, len(robot.feet), len(robot.colliders)
-    return _laid_out(
+    return laid_out(
         {
-            # The state and what the last substep measured: `engine.Simd` reads these together.
+            # The state and what the last substep measured.
             "qpos": 7 + joints,
             "qvel": 6 + joints,
             "torque": joints,
@@ -96,7 +97,7 @@ def work_layout(robot: Robot) -> Layout:
     mass = {f"mass_{name}": size for name, size in arrow.items()}
     hessian = {f"hessian_{name}": size for name, size in arrow.items()}
     vectors = dict.fromkeys(("force", "velocity", "x", "gradient", "direction"), nv + most)
-    return _laid_out(
+    return laid_out(
         {
             **mass,
             **hessian,
@@ -122,7 +123,7 @@ def work_layout(robot: Robot) -> Layout:
 
 def contact_layout(robot: Robot) -> Layout:
     """One contact; vectors are in the base's axes, `point` is from the base's origin."""
-    return _laid_out(
+    return laid_out(
         {
             "point": 3,
             "joint_columns": 3 * robot.joints_per_leg,

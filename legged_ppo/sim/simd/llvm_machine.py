@@ -108,12 +108,8 @@ class LlvmMachine(Emitter):
 
     def _unary(self, name: str, a: Any) -> Value:
         kind = ir.FunctionType(self.float_type, [self.float_type])
-        function = self._intrinsic(f"llvm.{name}.v{self.lanes}f32", kind)
+        function = self.intrinsic(f"llvm.{name}.v{self.lanes}f32", kind)
         return Value(self, self.builder.call(function, [self.vector(a)], fastmath=FLAGS))
-
-    def _intrinsic(self, name: str, kind: ir.FunctionType) -> Any:
-        known = self.module.globals.get(name)
-        return known or ir.Function(self.module, kind, name)
 
     # Tables and variables
 
@@ -124,7 +120,7 @@ class LlvmMachine(Emitter):
         addresses = builder.gep(table, [places], source_etype=F32)
         addresses.type = ir.VectorType(POINTER, lanes)  # llvmlite derives a scalar's type
         kind = [addresses.type, I32, self.mask_type, self.float_type]
-        function = self._intrinsic(
+        function = self.intrinsic(
             f"llvm.masked.gather.v{lanes}f32.v{lanes}p0", ir.FunctionType(self.float_type, kind)
         )
         everywhere = self.mask(True).code
@@ -184,7 +180,7 @@ class LlvmMachine(Emitter):
 
     def any(self, mask: MaskValue) -> Condition:
         kind = ir.FunctionType(I1, [self.mask_type])
-        function = self._intrinsic(f"llvm.vector.reduce.or.v{self.lanes}i1", kind)
+        function = self.intrinsic(f"llvm.vector.reduce.or.v{self.lanes}i1", kind)
         return Condition(self.builder.call(function, [mask.code]))
 
     def none(self, mask: MaskValue) -> Condition:

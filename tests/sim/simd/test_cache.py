@@ -18,6 +18,7 @@ from legged_ppo.sim.model import build_model
 from legged_ppo.sim.simd import cache
 from legged_ppo.sim.simd.plane import plane_contacts
 from legged_ppo.sim.simd.program import Target, host
+from legged_ppo.sim.simd.readings import Wanted
 from legged_ppo.sim.simd.robot import Robot, read_robot
 from legged_ppo.terrain.grid import build_terrain
 
@@ -47,19 +48,23 @@ def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Target]:
     return targets
 
 
-def load(robot: Robot, lanes: int = 8, target: Target | None = None) -> Any:
-    return cache.load_program(robot, plane_contacts, lanes, target or host())
+def load(
+    robot: Robot, lanes: int = 8, target: Target | None = None, max_velocity: float = 100.0
+) -> Any:
+    wanted = Wanted((0,), (), (), max_velocity)
+    return cache.load_program(robot, wanted, plane_contacts, lanes, target or host())
 
 
-def test_code_is_compiled_once_for_each_robot_width_and_cpu(
+def test_code_is_compiled_once_for_each_robot_reading_width_and_cpu(
     robot: Robot, compiled: list[Target]
 ) -> None:
     other = Target("another", host().features, host().triple)
     for _ in range(2):
         assert load(robot) == CODE
         load(robot, lanes=4)
+        load(robot, max_velocity=50.0)
         load(robot, target=other)
-    assert len(compiled) == 3
+    assert len(compiled) == 4
 
 
 def test_a_damaged_file_is_rebuilt(robot: Robot, compiled: list[Target], tmp_path: Path) -> None:
