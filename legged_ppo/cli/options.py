@@ -26,7 +26,7 @@ def add_checkpoint_options(parser: argparse.ArgumentParser, level_help: str) -> 
         metavar="PATH|latest",
         default="latest",
         help="a .pth file or a run's folder, in which phase1_best.pth comes before phase1_latest.pth; "
-        "latest is the newest run (default: %(default)s)",
+        "latest is the newest run, pretrained:NAME comes with the package (default: %(default)s)",
     )
     parser.add_argument(
         "--log-dir", metavar="DIR", default="logs", help="folder of the runs (default: %(default)s)"

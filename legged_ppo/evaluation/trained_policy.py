@@ -18,6 +18,7 @@ from legged_ppo.evaluation.task import task_of
 from legged_ppo.interface import Observations
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runs.checkpoint import read_policy
+from legged_ppo.runs.pretrained import save_policy_alone
 from legged_ppo.runs.run_directory import find_checkpoint
 from legged_ppo.runtime.device import find_device
 from legged_ppo.terrain.checks import check_ground
@@ -37,6 +38,14 @@ class TrainedPolicy:
     def initial_state(self, num_envs: int) -> torch.Tensor:
         """The recurrent state [layers, N, hidden] before an episode."""
         return self.network.initial_state(num_envs, self.network.device)
+
+    def save(self, path: str | Path) -> None:
+        """Write the policy and its recipe to a small checkpoint, from which no training can be resumed.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        save_policy_alone(self.path, Path(path))
 
     @torch.no_grad()
     def act(
@@ -65,7 +74,7 @@ def load_policy(
     """The policy of a checkpoint and the recipe of its run, changed by `overrides`.
 
     Args:
-        path: a .pth file, a run's folder, or "latest", the newest run under `log_dir`.
+        path: a .pth file, a run's folder, "latest", the newest run under `log_dir`, or "pretrained:NAME".
         overrides: `key=value` as on the command line. Modules that the checkpoint would import (extensions,
             `gym.id=module:Env`) must be named here.
         device: auto, cpu or cuda:N.

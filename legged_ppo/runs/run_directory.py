@@ -19,6 +19,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
 from legged_ppo.runs.checkpoint import copy_checkpoint, save_checkpoint
 from legged_ppo.runs.checkpoint_contents import ContentError, check_archive
+from legged_ppo.runs.pretrained import PREFIX, pretrained_path
 from legged_ppo.runs.provenance import as_comment, provenance
 
 _log = logging.getLogger(__name__)
@@ -139,7 +140,8 @@ class RunDirectory:
 def find_checkpoint(
     name: str | Path, log_dir: str, option: str = "--checkpoint", names: Sequence[str] = TO_ACT
 ) -> Path:
-    """The checkpoint that a user names: a file, a run's folder, its checkpoints/, or `latest`.
+    """The checkpoint that a user names: a file, a run's folder, its checkpoints/, `latest` or
+    `pretrained:NAME`.
 
     Args:
         name: `latest` is the newest run under `log_dir`.
@@ -149,6 +151,8 @@ def find_checkpoint(
     Raises:
         ConfigError: there is no such file.
     """
+    if str(name).startswith(PREFIX):
+        return pretrained_path(str(name), option)
     path = (Path(log_dir) / "checkpoints").resolve() if str(name) == "latest" else Path(name)
     if path.is_file():
         return path

@@ -1,0 +1,54 @@
+"""Policies that come with the package act, and a run's checkpoint becomes a small file like them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from legged_ppo import load_policy
+from legged_ppo.cli import evaluate, train
+from legged_ppo.config.schema import Config
+from legged_ppo.errors import ConfigError
+from legged_ppo.runs.pretrained import pretrained_names, pretrained_path
+from legged_ppo.training.run import train as run_training
+
+
+@pytest.mark.parametrize("name", pretrained_names())
+def test_a_pretrained_policy_walks(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    policy = load_policy(f"pretrained:{name}")
+    column = "flat" if "flat" in policy.config.terrain.proportions else "rough"
+    arguments = ["--checkpoint", f"pretrained:{name}", "--terrain", column, "--level", "0"]
+    assert evaluate.main([*arguments, "--envs", "8", "task.episode_length_s=5"]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if f"│ {column}" in line)
+    assert float(row.split("│")[3]) == 1.0
+
+
+def test_a_name_that_is_none_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ConfigError, match=r"--checkpoint.*pretrained:go3.*pretrained:go2_flat"):
+        pretrained_path("pretrained:go3")
+
+
+def test_no_training_resumes_from_a_policy_alone(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert train.main(["--resume", "pretrained:go2_flat", f"training.log_dir={tmp_path}"]) == 2
+    assert "a policy alone, for --init-from" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_saved_policy_acts_alike_and_begins_another_run(quiet: Config, tmp_path: Path) -> None:
+    quiet.training.log_dir, quiet.training.wandb = str(tmp_path / "logs"), "disabled"
+    quiet.training.num_envs, quiet.training.total_timesteps = 8, 8 * quiet.ppo.rollout_length
+    quiet.training.report = False
+    policy = load_policy(run_training(quiet, device="cpu"))
+    policy.save(tmp_path / "alone.pth")
+    alone = load_policy(tmp_path / "alone.pth")
+    assert alone.env_steps == policy.env_steps and alone.config == policy.config
+    for name, value in policy.network.state_dict().items():
+        torch.testing.assert_close(alone.network.state_dict()[name], value, rtol=0, atol=0)
+    assert (tmp_path / "alone.pth").stat().st_size < policy.path.stat().st_size / 2
+    quiet.training.run_name = "second"
+    started = run_training(quiet, device="cpu", init_from=tmp_path / "alone.pth")
+    assert (started / "summary.json").is_file()
