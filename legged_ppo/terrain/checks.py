@@ -25,8 +25,12 @@ def check_terrain(config: TerrainConfig, extra: ExtraTypes = NO_TYPES) -> dict[s
 
     Raises:
         ConfigError: an unknown type; proportions without a positive sum; a tile size that is no multiple
-            of the cell size, or too small for the features; a platform too small to start on.
+            of the cell size, or too small for the features; a platform too small to start on;
+            gaps that become shallower.
     """
+    if (config.easiest_gap_depth or 0.0) > config.gap_depth:
+        expected = f"null, or at most terrain.gap_depth ({config.gap_depth:g} m)"
+        raise ConfigError("terrain.easiest_gap_depth", config.easiest_gap_depth, expected)
     known = make_tile_types(config, extra)
     shares = _checked_proportions(config, list(known))
     chosen = {name: known[name] for name in shares}

@@ -129,8 +129,8 @@ class Gaps:
     platform: float
     width: tuple[float, float]
     """Width [m] of a moat at difficulty 0 and 1."""
-    depth: float
-    """Depth [m] of the moats."""
+    depth: tuple[float, float]
+    """Depth [m] of the moats at difficulty 0 and 1."""
 
     @property
     def spawn_radius(self) -> float:
@@ -139,13 +139,13 @@ class Gaps:
 
     def build(self, difficulty: float, rng: np.random.Generator) -> Tile:
         """See `TileType.build`."""
-        width, floor = lerp(self.width, difficulty), -self.depth - _DEPTH
+        width, bottom = lerp(self.width, difficulty), -lerp(self.depth, difficulty)
         reach = self.size / 2 - RIM
         middle = (self.platform / 2 + reach - width) / 2  # inner edge of the land between the moats
-        boxes = [_square(self.size / 2, floor, -self.depth)]
-        boxes.append(_square(self.platform / 2, -self.depth, 0.0))
-        boxes += _ring(self.platform / 2 + width, middle + width / 2, -self.depth, 0.0)
-        boxes += _ring(middle + 1.5 * width, self.size / 2, -self.depth, 0.0)
+        boxes = [_square(self.size / 2, bottom - _DEPTH, bottom)]
+        boxes.append(_square(self.platform / 2, bottom, 0.0))
+        boxes += _ring(self.platform / 2 + width, middle + width / 2, bottom, 0.0)
+        boxes += _ring(middle + 1.5 * width, self.size / 2, bottom, 0.0)
         spawn, feature = self.spawn_radius, centimetres(width)
         return Tile(boxes, sunken=True, spawn_radius=spawn, feature=feature)
 
@@ -216,8 +216,8 @@ class SteppingStones:
     """Edge [m] of a stone at difficulty 0 and 1."""
     gap: tuple[float, float]
     """Gap [m] between the tops of stones at difficulty 0 and 1."""
-    depth: float
-    """Depth [m] of the gaps."""
+    depth: tuple[float, float]
+    """Depth [m] of the gaps at difficulty 0 and 1."""
 
     @property
     def spawn_radius(self) -> float:
@@ -231,9 +231,9 @@ class SteppingStones:
         cell, spawn = self.size / cells, self.spawn_radius
         if gap == 0:
             return Tile(spawn_radius=spawn, feature=centimetres(0.0))
-        index = np.arange(cells + 1)
+        index, bottom = np.arange(cells + 1), -lerp(self.depth, difficulty)
         on_stone = (index + int(rng.integers(stone + gap))) % (stone + gap) <= stone
-        heights = np.where(np.logical_and.outer(on_stone, on_stone), 0.0, -self.depth)
+        heights = np.where(np.logical_and.outer(on_stone, on_stone), 0.0, bottom)
         middle = np.abs(np.linspace(-self.size / 2, self.size / 2, cells + 1))
         distance, slack = np.maximum.outer(middle, middle), cell - 1e-6
         land = distance <= self.platform / 2 + slack

@@ -47,6 +47,7 @@ def make_tile_types(config: TerrainConfig, extra: ExtraTypes = NO_TYPES) -> dict
         return bounds[0], bounds[1]
 
     slope, riser = pair(c.slope), pair(c.stair_height)
+    deep = c.easiest_gap_depth or c.gap_depth, c.gap_depth
     types: dict[str, TileType] = {
         "flat": Flat(size, points, pair(c.fractal_height)),
         "rough": Rough(size, points, pair(c.roughness)),
@@ -57,9 +58,9 @@ def make_tile_types(config: TerrainConfig, extra: ExtraTypes = NO_TYPES) -> dict
         "stairs_down": Stairs(size, platform, c.stair_tread, riser, ascending=False),
         "curbs": Curbs(size, platform, pair(c.curb_height)),
         "stepping_stones": SteppingStones(
-            size, platform, pair(c.stone_size), pair(c.stone_gap), c.gap_depth
+            size, platform, pair(c.stone_size), pair(c.stone_gap), deep
         ),
-        "gaps": Gaps(size, platform, pair(c.gap_width), c.gap_depth),
+        "gaps": Gaps(size, platform, pair(c.gap_width), deep),
         "pits": Pit(size, platform, pair(c.pit_depth)),
         "hurdles": Hurdles(size, platform, pair(c.hurdle_height)),
         "wave": Wave(size, points, pair(c.wave_height)),

@@ -140,6 +140,18 @@ def test_the_middle_lies_as_high_as_the_way_out_demands(
     np.testing.assert_allclose(terrain.origins[0, :, 2], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["gaps", "stepping_stones"])
+def test_gaps_grow_deeper_from_level_to_level_where_they_are_told_to(name: str) -> None:
+    wide = [0.3, 0.3]
+    config = replace(GRID, proportions={name: 1.0}, num_levels=3, gap_width=wide, stone_gap=wide)
+    deepest = build_terrain(config).heights[0].min(axis=(1, 2))
+    np.testing.assert_allclose(deepest, -0.6, atol=1e-6)
+    easier = build_terrain(replace(config, easiest_gap_depth=0.1)).heights[0].min(axis=(1, 2))
+    np.testing.assert_allclose(easier, [-0.1, -0.35, -0.6], atol=1e-6)
+    with pytest.raises(ConfigError, match=r"easiest_gap_depth.*at most terrain\.gap_depth"):
+        build_terrain(replace(config, easiest_gap_depth=0.7))
+
+
 def test_stairs_rise_by_one_riser_every_tread() -> None:
     config = replace(GRID, proportions={"stairs_up": 1.0}, stair_height=[0.12, 0.12])
     heights = build_terrain(config).heights[0, 0]

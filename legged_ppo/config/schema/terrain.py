@@ -81,7 +81,10 @@ class TerrainConfig:
     gap_width: list[float] = harder([0.05, 0.5])
     """`gaps`: width [m] of a gap at difficulty 0 and 1."""
     gap_depth: float = positive(0.6)
-    """`gaps`, `stepping_stones`: depth [m]."""
+    """`gaps`, `stepping_stones`: depth [m] at difficulty 1."""
+    easiest_gap_depth: float | None = positive(None)
+    """`gaps`, `stepping_stones`: depth [m] at difficulty 0; null: `gap_depth` at every difficulty. Beside deep
+    gaps alone robots learn to stop before they learn to cross."""
     pit_depth: list[float] = harder([0.02, 0.3])
     """`pits`: depth [m] at difficulty 0 and 1."""
     hurdle_height: list[float] = harder([0.02, 0.25])
