@@ -54,7 +54,7 @@ class LiveRollout:
         self._chance = torch.Generator(self.env.device).manual_seed(seed)
         self._noise = self._chance if stochastic else None
         self.env.commands.fix(command)
-        self.load(policy)
+        self._actor = self._actor_of(policy)
         self.place(*(place or (self.env.terrain.types[0], 0)))
 
     @property
@@ -106,10 +106,12 @@ class LiveRollout:
 
     def load(self, policy: ActorCritic) -> None:
         """Let another policy act from now on, with empty memory; the robots go on where they are."""
+        self._actor = self._actor_of(policy)
+        self._begin(self._obs)
+
+    def _actor_of(self, policy: ActorCritic) -> RecurrentPolicy:
         network = on_device(policy, self.env.device)
-        self._actor = RecurrentPolicy(network, self.env.num_envs, self.env.device, self._noise)
-        if hasattr(self, "_obs"):
-            self._begin(self._obs)
+        return RecurrentPolicy(network, self.env.num_envs, self.env.device, self._noise)
 
     def _begin(self, obs: dict[str, torch.Tensor]) -> None:
         self._obs = obs
