@@ -9,6 +9,7 @@ import torch
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.evaluation.evaluator import evaluation_config
+from legged_ppo.evaluation.returns import check_fit
 from legged_ppo.evaluation.rollout import on_device, rollout
 from legged_ppo.interface import StepResult
 from legged_ppo.models.actor_critic import ActorCritic
@@ -105,7 +106,12 @@ class LiveRollout:
         self.env.simulator.push(speed * torch.stack([angle.cos(), angle.sin()], dim=1))
 
     def load(self, policy: ActorCritic) -> None:
-        """Let another policy act from now on, with empty memory; the robots go on where they are."""
+        """Let another policy act from now on, with empty memory; the robots go on where they are.
+
+        Raises:
+            ConfigError: it reads other observations; the policy before acts on.
+        """
+        check_fit(policy, self.env, self.env.robot.config.name)
         self._actor = self._actor_of(policy)
         self._begin(self._obs)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from legged_ppo.errors import UsageError
+from legged_ppo.errors import ConfigError, UsageError
 from legged_ppo.runs.run_directory import LATEST
 from legged_ppo.viewer.cameras import CAMERAS
 from legged_ppo.viewer.checkpoint_watch import CheckpointWatch, watched_path
@@ -135,8 +135,12 @@ class WebView:
             self.panel.ask(lambda: self._take(found))
 
     def _take(self, policy: TrainedPolicy) -> None:
-        self.live.load(policy.network)
-        self._show_policy(policy)
+        try:
+            self.live.load(policy.network)
+        except ConfigError as error:
+            self._show_failure(str(error))
+        else:
+            self._show_policy(policy)
 
     def _show_policy(self, policy: TrainedPolicy) -> None:
         self._policy_line = f"`{policy.path.name}`: {policy.env_steps:,} environment steps"

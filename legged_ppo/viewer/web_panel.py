@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import queue
 from collections.abc import Callable
 from typing import Any
@@ -169,7 +168,13 @@ class WebPanel:
         bind("R", "reset", lambda: self.ask(self._reset))
 
     def _press(self, move: str) -> None:
-        self.ask(lambda: self._drive(self._live.driver.press(move)))
+        self.ask(lambda: self._drive_by_key(move))
+
+    def _drive_by_key(self, move: str) -> None:
+        command = self._live.driver.press(move)
+        self._drive(command)
+        for slider, value in zip(self._sliders, command, strict=True):
+            slider.value = value
 
     def _drive_by_sliders(self) -> None:
         vx, vy, yaw_rate = (float(slider.value) for slider in self._sliders)
@@ -178,9 +183,6 @@ class WebPanel:
     def _drive(self, command: Command) -> None:
         self._live.command(command)
         self._drawn.value = False
-        for slider, value in zip(self._sliders, self._live.driver.command or (), strict=False):
-            if not math.isclose(slider.value, value, abs_tol=1e-4):
-                slider.value = value
 
     def _draw_commands(self) -> None:
         if self._drawn.value:
