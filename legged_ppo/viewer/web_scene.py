@@ -57,7 +57,13 @@ class WebScene:
         self._heading = 0.0
         scene = server.scene
         scene.configure_environment_map(hdri=None)  # an image of surroundings loads for seconds
-        scene.add_light_hemisphere("/sky", sky_color=_ZENITH, ground_color=_NADIR, intensity=_LIGHT)
+        scene.add_light_hemisphere(
+            "/sky",
+            sky_color=_ZENITH,
+            ground_color=_NADIR,
+            intensity=_LIGHT,
+            position=(0.0, 0.0, 1.0),
+        )
         scene.set_background_image(np.full((2, 2, 3), _SKY, dtype=np.uint8))
         scene.configure_fog(*_FOG, color=_SKY)
         self._world = scene.add_frame("/world", show_axes=False)
