@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import torch
 
@@ -120,8 +121,8 @@ class LiveRollout:
         return RecurrentPolicy(network, self.env.num_envs, self.env.device, self._noise)
 
     def _begin(self, obs: dict[str, torch.Tensor]) -> None:
-        self._obs = obs
-        self._results = rollout(self._actor, self.env, obs)
+        self._obs: dict[str, torch.Tensor] = obs
+        self._results: Iterator[StepResult] = rollout(self._actor, self.env, obs)
 
 
 class Pace:

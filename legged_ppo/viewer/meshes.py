@@ -78,9 +78,9 @@ def _geom_mesh(model: Any, geom: int) -> ColoredMesh | None:
     if shape is None:
         return None
     vertices, faces, normals = shape
-    rotation = np.zeros(9)
-    mujoco.mju_quat2Mat(rotation, model.geom_quat[geom])
-    rotation = rotation.reshape(3, 3)
+    flat = np.zeros(9)
+    mujoco.mju_quat2Mat(flat, model.geom_quat[geom])
+    rotation = flat.reshape(3, 3)
     colors = np.tile(_rgba(model, geom)[:3], (len(vertices), 1))
     vertices = vertices @ rotation.T + model.geom_pos[geom]
     return ColoredMesh(vertices, faces, normals @ rotation.T, colors)

@@ -68,6 +68,11 @@ class WebPanel:
         """Let `apply` do this; from any thread."""
         self._asked.put(action)
 
+    def _by_browser(self, event: Any, action: Callable[[], None]) -> None:
+        """Ask, unless this panel itself set the control."""
+        if event.client is not None:
+            self.ask(action)
+
     def _add_driving(self) -> None:
         driver = self._live.driver
         self._sliders = [
@@ -84,13 +89,13 @@ class WebPanel:
             )
         ]
         for slider in self._sliders:
-            slider.on_update(lambda event: event.client and self.ask(self._drive_by_sliders))
+            slider.on_update(lambda event: self._by_browser(event, self._drive_by_sliders))
         self._drawn = self._gui.add_checkbox(
             "drawn commands",
             initial_value=driver.command is None,
             hint="commands drawn as in training, until a slider or a key is used",
         )
-        self._drawn.on_update(lambda event: event.client and self.ask(self._draw_commands))
+        self._drawn.on_update(lambda event: self._by_browser(event, self._draw_commands))
         buttons = self._gui.add_button_group("move", ("turn left", "forward", "turn right"))
         more = self._gui.add_button_group(" ", ("left", "back", "right"))
         for group in (buttons, more):
@@ -114,7 +119,7 @@ class WebPanel:
             disabled=terrain.num_levels == 1,
         )
         for control in (self._terrain, self._level):
-            control.on_update(lambda event: event.client and self.ask(self._place))
+            control.on_update(lambda event: self._by_browser(event, self._place))
         self._pause = self._gui.add_checkbox("pause", initial_value=False)
         self._pause.on_update(lambda _: setattr(self, "paused", self._pause.value))
         self._gui.add_button("Reset", icon=viser.Icon.REFRESH).on_click(

@@ -15,6 +15,7 @@ import pytest
 
 from legged_ppo.config.schema import Config
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.viewer.driving import Command
 from legged_ppo.viewer.live import LiveRollout
 from legged_ppo.viewer.native import view
 
@@ -86,9 +87,12 @@ def test_keys_drive_the_robot_and_arrows_show_it(
     monkeypatch.setattr(Window, "keys", [up, up, up, right, space, up, space, enter, 999])
     given = []
     command = LiveRollout.command
-    monkeypatch.setattr(
-        LiveRollout, "command", lambda self, value: given.append(value) or command(self, value)
-    )
+
+    def noted(self: LiveRollout, value: Command | None) -> None:
+        given.append(value)
+        command(self, value)
+
+    monkeypatch.setattr(LiveRollout, "command", noted)
     view(
         make_policy(config),
         config,

@@ -224,7 +224,7 @@ def _spin(view: web.WebView, times: int) -> None:
             raise Enough
         apply()
 
-    view.panel.apply = counted
+    view.panel.apply = counted  # type: ignore[method-assign]
     with pytest.raises(Enough):
         view.run()
 
