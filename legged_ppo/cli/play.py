@@ -1,4 +1,4 @@
-"""The command line of play: a policy in the viewer, in a video, or in figures by episode."""
+"""The command line of play: a policy in a viewer, in a video, or in figures by episode."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ from typing import TYPE_CHECKING
 
 from legged_ppo.cli import options
 from legged_ppo.cli import parser as command_line
+from legged_ppo.errors import UsageError
 from legged_ppo.viewer.cameras import CAMERAS
 from legged_ppo.viewer.gl_backend import has_display
+from legged_ppo.viewer.web_address import LOCAL, PORT
 
 if TYPE_CHECKING:
     from legged_ppo.evaluation.trained_policy import TrainedPolicy
 
 _SIZE = "800x450"
+_WITHOUT_DISPLAY = "--viewer web shows the robots in a browser, --video FILE.mp4 records them"
 
 
 def make_parser() -> argparse.ArgumentParser:
     parser = command_line.OneLineParser(
         prog="play.py",
-        description="Watch a trained policy: in the viewer where there is a display, else as "
-        "figures; or record it.",
+        description="Watch a trained policy and drive it: in MuJoCo's window where there is a display, "
+        "in a browser with --viewer web, else as figures; or record it.",
         epilog="examples:\n"
         "  python play.py --checkpoint latest --command 0.8,0,0\n"
+        "  python play.py --viewer web --envs 16 --terrain rough --level 1\n"
         "  python play.py --video walk.mp4 --gif walk.gif terrain=mild\n"
         "  python play.py --video walk.mp4 --seconds 8 --size 1280x720 --camera side",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -37,7 +41,28 @@ def make_parser() -> argparse.ArgumentParser:
         "--episodes",
         type=command_line.positive,
         metavar="N",
-        help="episodes to play (default: 5, in a recording 1, in the viewer until it is closed)",
+        help="episodes to play (default: 5, in a recording 1, in a viewer until it is closed)",
+    )
+    parser.add_argument(
+        "--viewer",
+        choices=("native", "web"),
+        help="native: MuJoCo's window, where there is a display (default there); "
+        "web: served to browsers until Ctrl-C, needs the extra 'web'",
+    )
+    parser.add_argument(
+        "--envs",
+        type=command_line.positive,
+        metavar="N",
+        help="robots of --viewer web (default: 1)",
+    )
+    parser.add_argument(
+        "--host",
+        metavar="ADDRESS",
+        help=f"address that --viewer web is served at (default: {LOCAL}, this machine alone; "
+        "0.0.0.0 lets everyone drive who can reach this machine)",
+    )
+    parser.add_argument(
+        "--port", type=_port, metavar="N", help=f"port of --viewer web (default: {PORT})"
     )
     parser.add_argument(
         "--command",
@@ -59,7 +84,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--seconds",
         type=_seconds,
         metavar="S",
-        help="length of a recording or of the viewer, in place of --episodes",
+        help="length of a recording or of a viewer, in place of --episodes",
     )
     parser.add_argument(
         "--size",
@@ -70,7 +95,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--camera",
         choices=CAMERAS,
-        help="view of a recording or of the viewer (default: follow, from behind and beside)",
+        help="view of a recording or of a viewer (default: follow, from behind and beside)",
     )
     return parser
 
@@ -88,12 +113,20 @@ def _run(arguments: argparse.Namespace) -> int:
         if path:
             command_line.check_output(option, path, suffix)
     recording = arguments.video or arguments.gif
+    if recording:
+        options.refuse(arguments, "with --video or --gif", "viewer")
     if arguments.episodes is not None:
         options.refuse(arguments, "with --episodes", "seconds")
     if not recording:
         options.refuse(arguments, "without --video or --gif", "size")
-    if not (recording or has_display(os.environ)):
-        options.refuse(arguments, "without --video, --gif or a display", "seconds", "camera")
+    if arguments.viewer != "web":
+        options.refuse(arguments, "without --viewer web", "envs", "host", "port")
+    if arguments.viewer == "native" and not has_display(os.environ):
+        raise UsageError("--viewer native needs a display, and there is none", _WITHOUT_DISPLAY)
+    if not (recording or arguments.viewer or has_display(os.environ)):
+        options.refuse(
+            arguments, "without --video, --gif, --viewer web or a display", "seconds", "camera"
+        )
 
     from legged_ppo.sim.mujoco_warnings import counted_warnings
     from legged_ppo.viewer.video_writer import VideoError
@@ -117,8 +150,12 @@ def _play(policy: TrainedPolicy, arguments: argparse.Namespace) -> int:
     if arguments.video or arguments.gif:
         if _record(policy, arguments):
             return 0
+    elif robots and arguments.viewer == "web":
+        return _serve(policy, arguments)
     elif robots and has_display(os.environ):
         return _view(policy, arguments)
+    elif robots:
+        print(f"no window, for want of a display: {_WITHOUT_DISPLAY}; here, figures alone")
     if robots:
         return _print_episodes(policy, arguments)
     episodes, seed = arguments.episodes or 5, arguments.seed
@@ -172,9 +209,34 @@ def _print_episodes(policy: TrainedPolicy, arguments: argparse.Namespace) -> int
     return 0
 
 
-def _view(policy: TrainedPolicy, arguments: argparse.Namespace) -> int:
-    from legged_ppo.viewer.native import view
+def _serve(policy: TrainedPolicy, arguments: argparse.Namespace) -> int:
+    from legged_ppo.evaluation.trained_policy import load_policy
+    from legged_ppo.viewer.web import serve
 
+    def read(path: Path) -> TrainedPolicy:
+        return load_policy(path, arguments.overrides, conditions=policy.config)
+
+    serve(
+        policy,
+        read,
+        robots=arguments.envs or 1,
+        host=arguments.host or LOCAL,
+        port=PORT if arguments.port is None else arguments.port,
+        episodes=arguments.episodes,
+        seconds=arguments.seconds,
+        camera=arguments.camera,
+        command=arguments.command,
+        place=options.place_of(arguments),
+        seed=arguments.seed,
+        stochastic=arguments.stochastic,
+    )
+    return 0
+
+
+def _view(policy: TrainedPolicy, arguments: argparse.Namespace) -> int:
+    from legged_ppo.viewer.native import KEYS_HELP, view
+
+    print(KEYS_HELP)
     view(
         policy.network,
         policy.config,
@@ -187,6 +249,14 @@ def _view(policy: TrainedPolicy, arguments: argparse.Namespace) -> int:
         stochastic=arguments.stochastic,
     )
     return 0
+
+
+def _port(text: str) -> int:
+    """A TCP port; 0: any that is free."""
+    value = int(text)
+    if not 0 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 65535")
+    return value
 
 
 def _seconds(text: str) -> float:

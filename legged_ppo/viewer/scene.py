@@ -15,6 +15,7 @@ import numpy as np
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim.simulator import SimState
 from legged_ppo.terrain.grid import Terrain
+from legged_ppo.viewer.arrows import add_arrow, heading_of, velocity_arrows
 from legged_ppo.viewer.cameras import Camera
 
 _SUN_POSITION = (-1.2, -1.6, 6.0)
@@ -26,12 +27,6 @@ _VIEW_DISTANCE = 40.0
 """m"""
 _ZENITH, _NADIR = [0.36, 0.56, 0.82], [0.90, 0.94, 0.97]
 _MAX_GEOMS = 4000
-_COMMAND_COLOR = (0.10, 0.75, 0.35, 0.85)
-_VELOCITY_COLOR = (0.15, 0.50, 1.00, 0.85)
-_ARROW_HEIGHT = 0.22
-"""Height [m] of the velocity arrows above the base."""
-_ARROW_SCALE = 0.45
-"""Length [m] of an arrow per m/s."""
 
 
 def build_render_model(
@@ -199,7 +194,7 @@ class RobotScene:
             jump = np.round((target - self._target)[:2] / self._tile_size) * self._tile_size
             self._camera.lookat[:2] += jump
         self._target = target
-        heading = _heading(state.base_quat[robot].cpu().numpy())
+        heading = heading_of(state.base_quat[robot].cpu().numpy())
         if self._heading is None:
             self._heading = heading
             self._camera.lookat[:] = target
@@ -211,34 +206,7 @@ class RobotScene:
 
     def _add_arrows(self, state: SimState, robot: int, command: np.ndarray) -> None:
         base = state.base_pos[robot].cpu().numpy().astype(np.float64)
-        heading = _heading(state.base_quat[robot].cpu().numpy())
-        rotation = np.array(
-            [[math.cos(heading), -math.sin(heading)], [math.sin(heading), math.cos(heading)]]
-        )
-        actual = state.base_lin_vel[robot, :2].cpu().numpy()
-        for velocity, color, lift in (
-            (command[:2], _COMMAND_COLOR, 0.03),
-            (actual, _VELOCITY_COLOR, 0.0),
-        ):
-            start = base + np.array([0.0, 0.0, _ARROW_HEIGHT + lift])
-            end = start.copy()
-            end[:2] += _ARROW_SCALE * (rotation @ velocity)
-            self._add_arrow(start, end, color)
-
-    def _add_arrow(self, start: np.ndarray, end: np.ndarray, color: tuple[float, ...]) -> None:
-        scene = self._renderer.scene
-        if np.linalg.norm(end - start) < 0.02 or scene.ngeom >= scene.maxgeom:
-            return
-        geom = scene.geoms[scene.ngeom]
-        kind = mujoco.mjtGeom.mjGEOM_ARROW
-        mujoco.mjv_initGeom(
-            geom, kind, np.zeros(3), np.zeros(3), np.eye(3).ravel(), np.array(color, np.float32)
-        )
-        mujoco.mjv_connector(geom, kind, 0.012, start, end)
-        scene.ngeom += 1
-
-
-def _heading(quat: np.ndarray) -> float:
-    """Angle [rad] of the x axis of a quaternion w, x, y, z in the horizontal plane."""
-    w, x, y, z = quat
-    return math.atan2(2.0 * (w * z + x * y), 1.0 - 2.0 * (y * y + z * z))
+        quat = state.base_quat[robot].cpu().numpy()
+        velocity = state.base_lin_vel[robot].cpu().numpy()
+        for arrow in velocity_arrows(base, quat, command, velocity):
+            add_arrow(self._renderer.scene, arrow)
