@@ -12,7 +12,7 @@ from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.evaluation.evaluator import evaluation_config
 from legged_ppo.evaluation.returns import check_fit
 from legged_ppo.evaluation.rollout import on_device, rollout
-from legged_ppo.interface import StepResult
+from legged_ppo.interface import Observations, StepResult
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
 from legged_ppo.viewer.driving import Command, Driver
@@ -57,6 +57,8 @@ class LiveRollout:
         self._noise = self._chance if stochastic else None
         self.env.commands.fix(command)
         self._actor = self._actor_of(policy)
+        self._obs: Observations = {}
+        self._results: Iterator[StepResult] = iter(())
         self.place(*(place or (self.env.terrain.types[0], 0)))
 
     @property
@@ -120,9 +122,9 @@ class LiveRollout:
         network = on_device(policy, self.env.device)
         return RecurrentPolicy(network, self.env.num_envs, self.env.device, self._noise)
 
-    def _begin(self, obs: dict[str, torch.Tensor]) -> None:
-        self._obs: dict[str, torch.Tensor] = obs
-        self._results: Iterator[StepResult] = rollout(self._actor, self.env, obs)
+    def _begin(self, obs: Observations) -> None:
+        self._obs = obs
+        self._results = rollout(self._actor, self.env, obs)
 
 
 class Pace:
