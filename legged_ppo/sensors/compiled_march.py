@@ -117,7 +117,8 @@ def _ray(m: LlvmMachine, pose: list[Value], left: Value, up: Value) -> Ray:
 def _marched(m: LlvmMachine, ray: Ray, table: Any, cells: int, far: float) -> Value:
     """Depths of a group of rays."""
     at = start(Value(m, m.vector(0.0)), m.mask(True))
-    depth, cell, going = (m.variable(part) for part in (at.depth, at.cell, at.going))
+    depth, cell = m.variable(at.depth), m.variable(at.cell)
+    going: Any = m.variable(at.going)
     for _ in m.loop(MOST_STEPS):
         if m.leave(m.none(going.value)):
             break

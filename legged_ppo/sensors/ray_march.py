@@ -24,8 +24,8 @@ _BEYOND = 1e-4
 _LEAST_SLOPE = 1e-6
 """Cells of a horizontal direction below which its reciprocal would overflow."""
 _NEVER = 1e9
-MOST_STEPS = 96
-"""Steps after which a ray ends where it is: 0.003 % of the rays, all along grazed edges, make more than 60."""
+MOST_STEPS = 64
+"""Steps after which a ray ends where it is: 3 in 100,000 on `terrain=full`, all along grazed edges."""
 
 
 @dataclass(frozen=True)
