@@ -279,9 +279,9 @@ def _state_shapes(config: Config) -> dict[str, Any]:
         "task.observations.scandots.y": sight.y,
         "task.observations.scandots.latency_s": sight.latency_s,
         "task.observations.depth.enabled": camera.enabled,
-        "task.observations.depth.rows": camera.rows,
-        "task.observations.depth.columns": camera.columns,
-        "task.observations.depth.latency_s": camera.latency_s,
+        "task.observations.depth.rows": camera.enabled and camera.rows,
+        "task.observations.depth.columns": camera.enabled and camera.columns,
+        "task.observations.depth.latency_s": camera.enabled and camera.latency_s,
         "task.randomization.latency_s (given)": bool(task.randomization.latency_s),
     }
 

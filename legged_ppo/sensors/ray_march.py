@@ -20,8 +20,8 @@ Mask = Any
 
 _COARSEST = float(STRIDE ** (LEVELS - 1))
 _AHEAD = 1e-3
-"""Finest cells ahead of a ray at which its cell is looked up: on an edge it is in the cell that it enters, whatever
-the rounding, so that it always goes on."""
+"""Finest cells ahead of a ray at which its cell is looked up: on an edge it is in the cell that it enters,
+whatever the rounding, so that it always goes on."""
 _LEAST_SLOPE = 1e-6
 """Cells of a horizontal direction below which its reciprocal would overflow."""
 _NEVER = 1e9
