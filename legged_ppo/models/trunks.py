@@ -19,9 +19,11 @@ from legged_ppo.models.image_encoder import ImageEncoder
 from legged_ppo.models.mlp import mlp
 from legged_ppo.models.parameter_reflections import ParameterReflections
 
-ObsDims = Mapping[str, int | tuple[int, int, int]]
+ObsDims = Mapping[str, int | tuple[int, ...]]
 
 PRIVILEGED, EXTRINSICS, SCANDOTS, IMAGE = "privileged", "extrinsics", "scandots", "image"
+DEPTH = "depth"
+"""The depth camera's images, which no policy of Phase 1 reads."""
 
 
 class Trunk(Protocol):
@@ -234,13 +236,17 @@ def make_trunk(obs_dims: ObsDims, config: PolicyConfig) -> MonolithicTrunk | RMA
 def image_shape(obs_dims: ObsDims) -> tuple[int, int, int] | None:
     """Channels, height and width of the image observations; None without images."""
     shape = obs_dims.get(IMAGE)
+    if shape is None:
+        return None
     assert not isinstance(shape, int)
-    return shape
+    channels, height, width = shape
+    return channels, height, width
 
 
 def _direct_groups(obs_dims: ObsDims) -> list[str]:
     """Observation groups that enter the GRU without an encoder."""
-    return [name for name in obs_dims if name not in (PRIVILEGED, EXTRINSICS, SCANDOTS, IMAGE)]
+    encoded = (PRIVILEGED, EXTRINSICS, SCANDOTS, IMAGE, DEPTH)
+    return [name for name in obs_dims if name not in encoded]
 
 
 def _total_width(obs_dims: ObsDims, groups: list[str]) -> int:
