@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 Observations = dict[str, torch.Tensor]
-"""Named groups, each [N, width] float32; images [N, channels, height, width] uint8."""
+"""Named groups, each [N, width] float32; images [N, channels, height, width] uint8, depth [N, rows, columns]
+float32."""
 
 
 @dataclass
@@ -46,8 +47,9 @@ class Environment(ABC):
     num_envs: int
     num_actions: int
     device: torch.device
-    obs_dims: Mapping[str, int | tuple[int, int, int]]
-    """Width of every observation group; channels, height and width of images (uint8)."""
+    obs_dims: Mapping[str, int | tuple[int, ...]]
+    """Width of every observation group; channels, height and width of images (uint8); rows and columns of depth
+    images."""
     episode_metrics: list[str]
     """Names of `info["episode"]`; the first three are count, return and length."""
     step_metrics: list[str]
