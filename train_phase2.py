@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Distil a policy into a student: python train_phase2.py --config configs/phase2_monolithic.yaml --teacher PATH"""
+"""Distil a policy into a student: python train_phase2.py --config phase2_monolithic --teacher PATH"""
 
 from legged_ppo.cli.train_phase2 import main
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 Observations = dict[str, torch.Tensor]
-"""Named groups, each [N, width] float32; images [N, channels, height, width] uint8, depth [N, rows, columns]
-float32."""
+"""Named groups, each [N, width] float32; images [N, channels, height, width] uint8; depth images [N, rows,
+columns] float32."""
 
 
 @dataclass

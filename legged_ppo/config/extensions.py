@@ -31,6 +31,7 @@ BUILT_IN = {
         "scandots",
         "extrinsics",
         "privileged",
+        "depth",
         "image",
     ),
 }

@@ -5,9 +5,19 @@ from __future__ import annotations
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from legged_ppo.config.schema import Config, PolicyConfig, PPOConfig, SimConfig, TaskConfig
+from legged_ppo.config.schema import (
+    Config,
+    DepthConfig,
+    PolicyConfig,
+    PPOConfig,
+    SimConfig,
+    TaskConfig,
+)
 from legged_ppo.config.schema.bounds import bound_of, broken_magnitude
 from legged_ppo.errors import ConfigError
+
+_LONGEST_LATENCY = 2.0
+"""Delay [s] of a depth camera up to which poses are kept."""
 
 
 def validate(config: Config) -> None:
@@ -26,6 +36,7 @@ def validate(config: Config) -> None:
         raise ConfigError("environment", config.environment, expected)
     _check_sim(config.sim)
     _check_task(config.task, control_dt=config.sim.dt * config.sim.decimation)
+    _check_depth(config.task.observations.depth, config.robot.spawn_height)
 
 
 def _check_bounds(section: Any, prefix: str) -> None:
@@ -124,3 +135,17 @@ def _check_gait(task: TaskConfig, control_dt: float) -> None:
         weight = getattr(task.rewards, name)
         if weight and not frequency:
             raise ConfigError(f"task.rewards.{name}", weight, "0 without task.gait.frequency")
+
+
+def _check_depth(depth: DepthConfig, spawn_height: float) -> None:
+    """The clip range holds depths, the camera is above the ground, and its past is short enough to keep."""
+    key = "task.observations.depth"
+    if depth.far <= depth.near:
+        expected = f"a depth above {key}.near ({depth.near:g} m)"
+        raise ConfigError(f"{key}.far", depth.far, expected)
+    if depth.position and depth.position[2] <= -spawn_height:
+        expected = f"z above -robot.spawn_height (-{spawn_height:g} m), which is on the ground"
+        raise ConfigError(f"{key}.position", depth.position, expected)
+    if depth.latency_s and depth.latency_s[1] > _LONGEST_LATENCY:
+        expected = f"a range of delays up to {_LONGEST_LATENCY:g} s"
+        raise ConfigError(f"{key}.latency_s", depth.latency_s, expected)

@@ -22,10 +22,12 @@ from legged_ppo.env.randomization import Randomization
 from legged_ppo.env.survey import Survey
 from legged_ppo.env.symmetry import make_symmetry
 from legged_ppo.interface import Environment, Observations, StepResult, Symmetry
+from legged_ppo.robots.front import camera_mount
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.device import any_without_sync, rows_without_sync
 from legged_ppo.runtime.owned_state import OwnedState
+from legged_ppo.sensors.depth_camera import BasePose, DepthCamera
 from legged_ppo.sensors.height_scan import Scandots
 from legged_ppo.sim.simulator import Simulator
 from legged_ppo.terrain.grid import Terrain
@@ -78,11 +80,13 @@ class LocomotionEnv(OwnedState, Environment):
         self.clock = GaitClock(task.gait, self.num_envs, robot.num_feet, self.dt, generator)
         sight = task.observations
         self.scandots = Scandots(sight.scandots, self.num_envs, self.dt, generator, sight.noise)
+        self.depth = self._make_camera() if sight.depth.enabled else None
         self.observations = ObservationBuilder(
             sight, robot, self.scandots.size, self.clock.size, self.device
         )
         self.extension_groups = ExtensionGroups(config, robot, self.num_envs, self.device)
-        self.obs_dims = self.extension_groups.dims(self.observations.dims)
+        image = {"depth": self.depth.shape} if self.depth else {}
+        self.obs_dims = {**self.extension_groups.dims(self.observations.dims), **image}
         self.extension_terms = ExtensionTerms(config, self.num_envs, self.device)
         self.reward_terms = rewards.active_terms(task.rewards)
         self.statistics = EpisodeStatistics(
@@ -107,6 +111,13 @@ class LocomotionEnv(OwnedState, Environment):
         )
         share = self.config.task.rewards.soft_joint_limit
         self._soft_limits = rewards.soft_limits(self.robot, share).to(self.device)
+
+    def _make_camera(self) -> DepthCamera:
+        sight, generator = self.config.task.observations, self.generator
+        mount = camera_mount(self.robot, sight.depth.position)
+        return DepthCamera(
+            sight.depth, mount, self.terrain, self.num_envs, self.dt, generator, sight.noise
+        )
 
     def place(self, column: int, level: int) -> None:
         """Put every robot on this tile, from the next reset on."""
@@ -133,8 +144,13 @@ class LocomotionEnv(OwnedState, Environment):
             ConfigError: joints, their axes, the default pose, feet or the scandots' grid have no mirror
                 image, or an extension's observation group has none.
         """
+        sight = self.config.task.observations.depth
         found = make_symmetry(
-            self.robot, self.scandots.grid.cpu(), self.config.task.gait, self.device
+            self.robot,
+            self.scandots.grid.cpu(),
+            self.config.task.gait,
+            self.device,
+            depth_columns=sight.columns if sight.enabled else 0,
         )
         return self.extension_groups.mirrored(found)
 
@@ -225,7 +241,7 @@ class LocomotionEnv(OwnedState, Environment):
             self._reset(done)
             # Only where an episode ended: the others must not see a second draw of noise.
             first = self._observe(done)
-            obs = {k: torch.where(done[:, None], first[k], last) for k, last in final_obs.items()}
+            obs = {k: _chosen_rows(done, first[k], last) for k, last in final_obs.items()}
         return StepResult(obs, reward, terminated, truncated, final_obs, info)
 
     def observed_commands(self) -> torch.Tensor:
@@ -246,6 +262,8 @@ class LocomotionEnv(OwnedState, Environment):
         }
         if self.clock.size:
             state["clock"] = self.clock.state_dict()
+        if self.depth:
+            state["depth"] = self.depth.state_dict()
         if extra := self.extension_terms.state_dict() | self.extension_groups.state_dict():
             state["extensions"] = extra
         return state
@@ -259,6 +277,8 @@ class LocomotionEnv(OwnedState, Environment):
             self.clock.load_state_dict(state["clock"])
         self.randomization.load_state_dict(state["randomization"])
         self.scandots.load_state_dict(state["scandots"])
+        if self.depth:
+            self.depth.load_state_dict(state["depth"])
         self.extension_terms.load_state_dict(state.get("extensions", {}))
         self.extension_groups.load_state_dict(state.get("extensions", {}))
         super().load_state_dict(state["buffers"])
@@ -301,10 +321,16 @@ class LocomotionEnv(OwnedState, Environment):
         self.placement.measure()
         self.survey.take()
         self.scandots.step(self.survey.clearance)
+        if self.depth:
+            self.depth.step(self._base_pose())
         command = self.commands.command[:, :2]
         along = (state.base_lin_vel[:, :2] * command).sum(1) / command.norm(dim=1).clamp(min=1e-6)
         # Without the course angle, circling in the base frame would count as distance.
         self.path_velocity = along * torch.cos(self.survey.yaw - self.commands.course)
+
+    def _base_pose(self) -> BasePose:
+        state, where = self.simulator.state, self.placement
+        return BasePose(state.base_pos, state.base_rotation, where.wrapped, where.tile)
 
     def _measured_finite(self) -> torch.Tensor:
         """[N] bool: what rewards and observations read of a robot is finite."""
@@ -388,7 +414,8 @@ class LocomotionEnv(OwnedState, Environment):
             dt=self.dt,
             generator=self.generator,
         )
-        return self.extension_groups.extend(self.observations(inputs), inputs, mask)
+        obs = self.extension_groups.extend(self.observations(inputs), inputs, mask)
+        return obs | {"depth": self.depth.reading.clone()} if self.depth else obs
 
     def _reset(self, mask: torch.Tensor) -> None:
         """Start new episodes of the masked robots [N] bool; the others are untouched."""
@@ -417,9 +444,16 @@ class LocomotionEnv(OwnedState, Environment):
         self.extension_groups.reset(mask)
         self.survey.take(robots)
         self.scandots.reset(mask, self.survey.clearance)
+        if self.depth:
+            self.depth.reset(mask, self._base_pose())
         self.commands.steer(self.survey.yaw)
 
 
 def _zero_rows(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """`values` [N, ...] with 0 in the masked rows [N] bool, whatever they hold."""
-    return torch.where(mask[:, None], 0.0, values)
+    return torch.where(mask.view(-1, *(1,) * (values.dim() - 1)), 0.0, values)
+
+
+def _chosen_rows(mask: torch.Tensor, chosen: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+    """Rows [N, ...] of `chosen` where the mask [N] bool holds, else of `others`."""
+    return torch.where(mask.view(-1, *(1,) * (chosen.dim() - 1)), chosen, others)

@@ -100,9 +100,14 @@ def clock_reflection(gait: GaitConfig, feet: SignedPermutation) -> list[SignedPe
 
 
 def make_symmetry(
-    robot: RobotSpec, grid: torch.Tensor, gait: GaitConfig, device: torch.device
+    robot: RobotSpec,
+    grid: torch.Tensor,
+    gait: GaitConfig,
+    device: torch.device,
+    depth_columns: int = 0,
 ) -> Symmetry:
-    """The reflection of the observations of `ObservationBuilder`, with scandots at `grid` [D, 2] m.
+    """The reflection of the observations of `ObservationBuilder`, with scandots at `grid` [D, 2] m, and of
+    depth images [..., columns] where there are any.
 
     Raises:
         ConfigError: the robot, its default pose or the grid is not symmetric.
@@ -129,6 +134,9 @@ def make_symmetry(
         "extrinsics": [parameters],
         "privileged": [VECTOR, parameters, one, feet],
     }
+    if depth_columns:
+        order = torch.arange(depth_columns).flip(0)
+        groups["depth"] = [SignedPermutation(order, torch.ones(depth_columns))]
     reflections = {
         name: SignedPermutation.joined(parts).to(device) for name, parts in groups.items()
     }

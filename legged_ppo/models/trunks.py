@@ -313,9 +313,9 @@ def make_depth_encoder(obs_dims: ObsDims, config: PolicyConfig) -> DepthEncoder 
 
 def image_shape(obs_dims: ObsDims) -> tuple[int, int, int] | None:
     """Channels, height and width of the image observations; None without images."""
-    if IMAGE not in obs_dims:
+    shape = obs_dims.get(IMAGE)
+    if shape is None:
         return None
-    shape = obs_dims[IMAGE]
     assert not isinstance(shape, int)
     channels, height, width = shape
     return channels, height, width
@@ -323,7 +323,7 @@ def image_shape(obs_dims: ObsDims) -> tuple[int, int, int] | None:
 
 def _direct_groups(obs_dims: ObsDims) -> list[str]:
     """Observation groups that enter the GRU without an encoder."""
-    encoded = (PRIVILEGED, EXTRINSICS, SCANDOTS, DEPTH, IMAGE)
+    encoded = (PRIVILEGED, EXTRINSICS, SCANDOTS, IMAGE, DEPTH)
     return [name for name in obs_dims if name not in encoded]
 
 

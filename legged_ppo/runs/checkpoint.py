@@ -269,7 +269,7 @@ def _state_shapes(config: Config) -> dict[str, Any]:
     from legged_ppo.env.rewards import active_terms
 
     task = config.task
-    sight = task.observations.scandots
+    sight, camera = task.observations.scandots, task.observations.depth
     return {
         "task.rewards (terms that count)": list(active_terms(task.rewards)),
         "task.observations.groups": task.observations.groups,
@@ -278,6 +278,10 @@ def _state_shapes(config: Config) -> dict[str, Any]:
         "task.observations.scandots.x": sight.x,
         "task.observations.scandots.y": sight.y,
         "task.observations.scandots.latency_s": sight.latency_s,
+        "task.observations.depth.enabled": camera.enabled,
+        "task.observations.depth.rows": camera.rows,
+        "task.observations.depth.columns": camera.columns,
+        "task.observations.depth.latency_s": camera.latency_s,
         "task.randomization.latency_s (given)": bool(task.randomization.latency_s),
     }
 

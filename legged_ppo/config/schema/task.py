@@ -15,6 +15,7 @@ from legged_ppo.config.schema.bounds import (
     share,
     weights,
 )
+from legged_ppo.config.schema.depth import DepthConfig
 
 
 @dataclass
@@ -95,6 +96,8 @@ class ObservationConfig:
     """Foot force [N] above which a foot counts as in contact."""
     scandots: ScandotsConfig = field(default_factory=ScandotsConfig)
     """The height sensor."""
+    depth: DepthConfig = field(default_factory=DepthConfig)
+    """The depth camera."""
 
 
 @dataclass
