@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from legged_ppo.evaluation.trained_policy import TrainedPolicy
 
 _OF_ROBOTS = (
-    *("command", "terrain", "level", "seconds", "size", "camera"),
+    *("command", "terrain", "level", "seconds", "size", "camera", "show_depth"),
     *("episodes_per_cell", "report", "protocol", "compare"),
 )
 """Options that only robots have."""

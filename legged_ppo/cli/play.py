@@ -72,6 +72,13 @@ def make_parser() -> argparse.ArgumentParser:
         choices=CAMERAS,
         help="view of a recording or of the viewer (default: follow, from behind and beside)",
     )
+    parser.add_argument(
+        "--show-depth",
+        action="store_const",
+        const=True,
+        help="put the image of the robot's depth camera into a recording; a policy without one "
+        "gets a camera for the picture alone",
+    )
     return parser
 
 
@@ -91,7 +98,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.episodes is not None:
         options.refuse(arguments, "with --episodes", "seconds")
     if not recording:
-        options.refuse(arguments, "without --video or --gif", "size")
+        options.refuse(arguments, "without --video or --gif", "size", "show_depth")
     if not (recording or has_display(os.environ)):
         options.refuse(arguments, "without --video, --gif or a display", "seconds", "camera")
 
@@ -147,6 +154,7 @@ def _record(policy: TrainedPolicy, arguments: argparse.Namespace) -> bool:
             seconds=arguments.seconds,
             size=(int(width), int(height)),
             camera=arguments.camera or "follow",
+            show_depth=bool(arguments.show_depth),
         )
     except RenderingUnavailable as error:
         print(error)

@@ -80,7 +80,7 @@ class LocomotionEnv(OwnedState, Environment):
         self.clock = GaitClock(task.gait, self.num_envs, robot.num_feet, self.dt, generator)
         sight = task.observations
         self.scandots = Scandots(sight.scandots, self.num_envs, self.dt, generator, sight.noise)
-        self.depth = self._make_camera() if sight.depth.enabled else None
+        self.depth = self.make_camera() if sight.depth.enabled else None
         self.observations = ObservationBuilder(
             sight, robot, self.scandots.size, self.clock.size, self.device
         )
@@ -112,7 +112,8 @@ class LocomotionEnv(OwnedState, Environment):
         share = self.config.task.rewards.soft_joint_limit
         self._soft_limits = rewards.soft_limits(self.robot, share).to(self.device)
 
-    def _make_camera(self) -> DepthCamera:
+    def make_camera(self) -> DepthCamera:
+        """A depth camera of `task.observations.depth`, apart from the observations."""
         sight, generator = self.config.task.observations, self.generator
         mount = camera_mount(self.robot, sight.depth.position)
         return DepthCamera(
@@ -322,13 +323,14 @@ class LocomotionEnv(OwnedState, Environment):
         self.survey.take()
         self.scandots.step(self.survey.clearance)
         if self.depth:
-            self.depth.step(self._base_pose())
+            self.depth.step(self.base_pose())
         command = self.commands.command[:, :2]
         along = (state.base_lin_vel[:, :2] * command).sum(1) / command.norm(dim=1).clamp(min=1e-6)
         # Without the course angle, circling in the base frame would count as distance.
         self.path_velocity = along * torch.cos(self.survey.yaw - self.commands.course)
 
-    def _base_pose(self) -> BasePose:
+    def base_pose(self) -> BasePose:
+        """Where the bases are now."""
         state, where = self.simulator.state, self.placement
         return BasePose(state.base_pos, state.base_rotation, where.wrapped, where.tile)
 
@@ -445,7 +447,7 @@ class LocomotionEnv(OwnedState, Environment):
         self.survey.take(robots)
         self.scandots.reset(mask, self.survey.clearance)
         if self.depth:
-            self.depth.reset(mask, self._base_pose())
+            self.depth.reset(mask, self.base_pose())
         self.commands.steer(self.survey.yaw)
 
 

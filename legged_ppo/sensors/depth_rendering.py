@@ -1,4 +1,4 @@
-"""Depth images of the terrain from any pose: rays marched on tensors."""
+"""Depth images of the terrain from any pose."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ import math
 
 import torch
 
-from legged_ppo.sensors.ray_march import Ray, TorchMachine, advance, start
+from legged_ppo.sensors.compiled_march import CompiledMarch
+from legged_ppo.sensors.ray_march import MOST_STEPS, TorchMachine, advance, ray_of, start
 from legged_ppo.terrain.grid import Terrain
 from legged_ppo.terrain.surface import build_surface
-
-_MOST_STEPS = 128
-"""Steps after which a ray ends where it is, near a grazed edge."""
 
 
 def pixel_directions(rows: int, columns: int, horizontal_fov_deg: float) -> torch.Tensor:
@@ -24,23 +22,60 @@ def pixel_directions(rows: int, columns: int, horizontal_fov_deg: float) -> torc
     return torch.stack([torch.ones(rows * columns), left, up])
 
 
+class TorchMarch:
+    """Depths of the rays through pixels, by tensor operations on any device; see `CompiledMarch`."""
+
+    def __init__(
+        self, planes: torch.Tensor, cells: int, directions: torch.Tensor, far: float
+    ) -> None:
+        self._table, self._count = planes.view(-1, 4), planes.shape[1]
+        self._cells, self._directions, self._far = cells, directions, far
+
+    def __call__(
+        self, origin: torch.Tensor, rotation: torch.Tensor, tile: torch.Tensor
+    ) -> torch.Tensor:
+        """See `CompiledMarch`. Every ray makes as many steps as any may need: on a GPU, to ask whether all have
+        ended would wait for it."""
+        m = TorchMachine()
+        direction = (rotation @ self._directions).unbind(1)  # [n, P] each
+        ray = ray_of(m, origin[:, :, None].unbind(1), direction)
+        first = (tile * self._count)[:, None]
+        zero = torch.zeros_like(direction[0])
+        at = start(zero, torch.ones_like(zero, dtype=torch.bool))
+        for _ in range(MOST_STEPS):
+            at = advance(m, ray, at, (self._table, first), self._cells, self._far)
+        return at.depth.clamp(max=self._far)
+
+
 class DepthRenderer:
     """Depth images of the ground on which robots are; tiles repeat as they do for the robots.
 
     Args:
         directions: [3, P], see `pixel_directions`.
         far: depth [m] at which rays end.
+        threads: of a CPU.
     """
 
     def __init__(
-        self, terrain: Terrain, directions: torch.Tensor, far: float, device: torch.device
+        self,
+        terrain: Terrain,
+        directions: torch.Tensor,
+        far: float,
+        device: torch.device,
+        threads: int = 1,
     ) -> None:
         surface = build_surface(terrain)
-        self._cells, self._scale = surface.cells, 1.0 / surface.cell_size
-        self._planes = torch.from_numpy(surface.planes).to(device)  # [tiles, cells, 4]
-        self._directions, self._far = directions.to(device), far
+        self._cells, scale = surface.cells, 1.0 / surface.cell_size
+        planes = torch.from_numpy(surface.planes).to(device)
+        directions = directions.to(device)
+        self._march = (
+            CompiledMarch(planes, self._cells, directions, far, threads)
+            if device.type == "cpu"
+            else TorchMarch(planes, self._cells, directions, far)
+        )
+        self._scale = torch.tensor([scale, scale, 1.0], device=device)
         levels = terrain.num_levels
-        tiles = torch.arange(len(self._planes), device=device)
+        tiles = torch.arange(len(planes), device=device)
         corners = torch.stack([tiles // levels, tiles % levels], dim=1)
         self._corners = corners.float() * terrain.config.tile_size  # [tiles, 2] m
 
@@ -54,27 +89,6 @@ class DepthRenderer:
             rotation: [n, 3, 3], columns: optical axis, left and up in the world.
             tile: [n] int64, each robot's tile.
         """
-        local = (position[:, :2] - self._corners[tile]) * self._scale
-        local = local.remainder(self._cells)
-        origin = torch.cat([local, position[:, 2:]], dim=1)
-        return self._march(origin, rotation, tile)
-
-    def _march(
-        self, origin: torch.Tensor, rotation: torch.Tensor, tile: torch.Tensor
-    ) -> torch.Tensor:
-        """Depths [n, P] m of cameras at [n, 3], in cells from the tile's corner and m."""
-        m, table = TorchMachine(), self._planes.view(-1, 4)
-        ray = self._rays(origin, rotation)
-        first = (tile * self._planes.shape[1])[:, None]
-        at = start(m, torch.zeros_like(ray.direction[0]), torch.ones_like(ray.ahead[0]) > 0)
-        for _ in range(_MOST_STEPS):
-            at = advance(m, ray, at, (table, first), self._cells, self._far)
-        return at.depth.clamp(max=self._far)
-
-    def _rays(self, origin: torch.Tensor, rotation: torch.Tensor) -> Ray:
-        scale = torch.tensor([self._scale, self._scale, 1.0], device=origin.device)
-        dx, dy, dz = ((rotation @ self._directions) * scale[:, None]).unbind(1)  # [n, P] each
-        ox, oy, oz = origin[:, :, None].unbind(1)
-        dx, dy = (torch.where(d.abs() < 1e-6, 1e-6, d) for d in (dx, dy))
-        ahead = ((dx > 0).float(), (dy > 0).float())
-        return Ray((ox, oy, oz), (dx, dy, dz), (1.0 / dx, 1.0 / dy), ahead)
+        local = (position[:, :2] - self._corners[tile]) * self._scale[:2]
+        origin = torch.cat([local.remainder(self._cells), position[:, 2:]], dim=1)
+        return self._march(origin, rotation * self._scale[:, None], tile)

@@ -41,6 +41,7 @@ def record(
     seconds: float | None = None,
     size: tuple[int, int] = SIZE,
     camera: str = "follow",
+    show_depth: bool = False,
 ) -> str:
     """Record episodes to MP4 and GIF files; returns their length or, of `ReturnsTask`, their mean return.
 
@@ -48,7 +49,7 @@ def record(
         policy: of `load_policy`; its config is the environment.
         paths: files whose suffix decides their kind.
         gif_fps: frames per second of a GIF; None: its default.
-        command, place, script, size, camera: of robots, as in `render_episodes`.
+        command, place, script, size, camera, show_depth: of robots, as in `render_episodes`.
         seconds: of robots, in place of `episodes`.
 
     Raises:
@@ -80,6 +81,7 @@ def record(
         gif_fps=gif_fps,
         size=size,
         camera=camera,
+        show_depth=show_depth,
     )
     return f"{recorded:.3g} s"
 

@@ -23,6 +23,7 @@ from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
 from legged_ppo.runtime.progress_lines import ProgressLines
 from legged_ppo.viewer.cameras import CAMERAS, Camera
+from legged_ppo.viewer.depth_inset import DepthInset
 from legged_ppo.viewer.gl_backend import use_working_backend
 from legged_ppo.viewer.video_writer import frames_due, open_stream
 
@@ -84,6 +85,7 @@ def render_episodes(
     gif_fps: int | None = None,
     size: tuple[int, int] = SIZE,
     camera: str = "follow",
+    show_depth: bool = False,
 ) -> float:
     """Record one robot for `seconds`, through as many episodes as that takes.
 
@@ -95,6 +97,7 @@ def render_episodes(
         gif_fps: frames per second of a GIF; None: 20.
         size: width and height [pixels] of a video, both even; a GIF is at most 480 pixels wide.
         camera: name in `CAMERAS`.
+        show_depth: put the depth camera's image into the picture (`DepthInset`).
 
     Returns:
         seconds recorded.
@@ -114,7 +117,7 @@ def render_episodes(
         seconds = min(seconds, sum(segment.seconds for segment in script))
     steps = round(seconds / env.dt)
     actor = RecurrentPolicy(on_device(policy, env.device), 1, env.device, generator)
-    with _Recorder(env, paths, gif_fps or _GIF_FPS, size, CAMERAS[camera]) as recorder:
+    with _Recorder(env, paths, gif_fps or _GIF_FPS, size, CAMERAS[camera], show_depth) as recorder:
         _record(actor, env, recorder, steps, command, script)
     return steps * env.dt
 
@@ -173,12 +176,15 @@ class _Recorder:
         gif_fps: int,
         size: tuple[int, int],
         camera: Camera,
+        show_depth: bool,
     ) -> None:
         self._env, self._size, self._camera = env, size, camera
         self._velocity = np.zeros(3)
         scale = min(size[0] / SIZE[0], size[1] / SIZE[1])
         self._scale = max(scale, _SMALLEST_FONT / _FONT_SIZE)
         self._font = ImageFont.load_default(size=self._scale * _FONT_SIZE)
+        margin = self._scale * _MARGIN
+        self._inset = DepthInset(env, margin, self._font) if show_depth else None
         self._scene = self._make_scene()
         self._open = ExitStack()
         self._streams = []
@@ -229,6 +235,8 @@ class _Recorder:
         frame = Image.fromarray(self._scene.frame(self._env.simulator.state, command))
         image = frame.resize(self._size, Image.Resampling.BICUBIC)
         self._caption(image, command[0], step * dt)
+        if self._inset:
+            self._inset.draw(image)
         for writer, _fps, shape in due:
             scaled = image if image.size == shape else image.resize(shape, Image.Resampling.LANCZOS)
             writer.append_data(np.asarray(scaled))

@@ -87,14 +87,19 @@ def _target_machine(target: Target) -> Any:
     return chosen.create_target_machine(cpu=target.cpu, features=target.features, opt=2)
 
 
+def load_object(code: bytes, target: Target) -> Any:
+    """Object code in memory: an engine that knows the addresses of its functions and must outlive them."""
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine(target))
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    return engine
+
+
 class Program:
     """Loaded object code."""
 
     def __init__(self, code: bytes, target: Target) -> None:
-        machine = _target_machine(target)
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        self._engine.finalize_object()
+        self._engine = load_object(code, target)
         kind = ctypes.CFUNCTYPE(
             None, *[ctypes.c_void_p, *[ctypes.c_int] * 2, *[ctypes.c_void_p] * 3]
         )
