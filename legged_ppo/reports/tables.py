@@ -271,6 +271,31 @@ def difference_matrix(result: dict[str, Any], figure: str = FIGURES[0]) -> Table
     return table
 
 
+def students_tables(result: dict[str, Any]) -> list[Table]:
+    """Success rates of the contestants of `students.measure` by terrain type, and relative to the first one's."""
+    names = list(next(iter(result.values()))["relative_success"])
+    tables = [
+        Table(title="Success rate", caption=INTERVALS),
+        Table(title=f"Success relative to the {next(iter(result))}, by pairs", caption=INTERVALS),
+    ]
+    for table in tables:
+        table.add_column("policy", no_wrap=True)
+        for name in names:
+            table.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
+    for label, figures in result.items():
+        groups = {"overall": figures["overall"]}
+        groups |= {name: group["all"] for name, group in figures["terrain"].items()}
+        tables[0].add_row(label, *(figure_text(groups[name], "success_rate", 2) for name in names))
+        cells = []
+        for name in names:
+            row = figures["relative_success"][name]
+            text, interval = _number(row["ratio"], 2), row["ci95"]
+            half = f"±{(interval[1] - interval[0]) / 2:.2f}" if interval else ""
+            cells.append(text + half)
+        tables[1].add_row(label, *cells)
+    return tables
+
+
 def _mark(row: dict[str, Any], figure: str) -> str:
     _, low, high = row["difference"][figure]
     known = low is not None and row["episodes"] >= ENOUGH_PAIRS
