@@ -19,8 +19,9 @@ Number = Any
 Mask = Any
 
 _COARSEST = float(STRIDE ** (LEVELS - 1))
-_BEYOND = 1e-4
-"""Depth [m] by which a ray enters the next cell, so that rounding leaves it in none of the two."""
+_AHEAD = 1e-3
+"""Finest cells ahead of a ray at which its cell is looked up: on an edge it is in the cell that it enters, whatever
+the rounding, so that it always goes on."""
 _LEAST_SLOPE = 1e-6
 """Cells of a horizontal direction below which its reciprocal would overflow."""
 _NEVER = 1e9
@@ -36,8 +37,10 @@ class Ray:
     direction: tuple[Number, Number, Number]
     inverse: tuple[Number, Number]
     """1 / d of x and y"""
-    ahead: tuple[Number, Number]
+    rises: tuple[Number, Number]
     """1 where d is positive, else 0, of x and y"""
+    lead: tuple[Number, Number]
+    """`_AHEAD` in the direction of x and y"""
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,10 @@ def ray_of(m: Any, origin: Sequence[Number], direction: Sequence[Number]) -> Ray
     """Rays in a direction whose horizontal parts may be 0."""
     dx, dy, dz = direction
     dx, dy = (m.select(m.maximum(d, -d) < _LEAST_SLOPE, _LEAST_SLOPE, d) for d in (dx, dy))
-    ahead = (m.select(dx > 0.0, 1.0, 0.0), m.select(dy > 0.0, 1.0, 0.0))
+    rises = (m.select(dx > 0.0, 1.0, 0.0), m.select(dy > 0.0, 1.0, 0.0))
+    lead = (rises[0] * (2 * _AHEAD) - _AHEAD, rises[1] * (2 * _AHEAD) - _AHEAD)
     ox, oy, oz = origin
-    return Ray((ox, oy, oz), (dx, dy, dz), (1.0 / dx, 1.0 / dy), ahead)
+    return Ray((ox, oy, oz), (dx, dy, dz), (1.0 / dx, 1.0 / dy), rises, lead)
 
 
 def start(zero: Number, going: Mask) -> Position:
@@ -75,14 +79,18 @@ def advance(m: Any, ray: Ray, at: Position, planes: Any, cells: int, far: float)
     (ox, oy, oz), (dx, dy, dz) = ray.origin, ray.direction
     t, cell = at.depth, at.cell
     x, y = ox + t * dx, oy + t * dy
-    tile_x, tile_y = (m.floor(p * (1.0 / cells)) * float(cells) for p in (x, y))
+    ahead_x, ahead_y = x + ray.lead[0], y + ray.lead[1]
+    tile_x, tile_y = (m.floor(p * (1.0 / cells)) * float(cells) for p in (ahead_x, ahead_y))
     own_x, own_y = x - tile_x, y - tile_y
     inverse = _by_level(m, cell, [1.0 / STRIDE**level for level in range(LEVELS)])
-    i, j = (m.minimum(m.floor(p * inverse), inverse * cells - 1.0) for p in (own_x, own_y))
+    i, j = (
+        m.minimum(m.floor(p * inverse), inverse * cells - 1.0)
+        for p in (ahead_x - tile_x, ahead_y - tile_y)
+    )
     first = _by_level(m, cell, first_planes(cells))
     a, b, c, _ = m.record(planes, (first + i * (inverse * cells) + j) * 4.0, 4)
 
-    edge_x, edge_y = i + ray.ahead[0], j + ray.ahead[1]
+    edge_x, edge_y = i + ray.rises[0], j + ray.rises[1]
     leaves_x = (edge_x * cell + tile_x - ox) * ray.inverse[0]
     leaves_y = (edge_y * cell + tile_y - oy) * ray.inverse[1]
     leaves = m.minimum(leaves_x, leaves_y)
@@ -94,7 +102,7 @@ def advance(m: Any, ray: Ray, at: Position, planes: Any, cells: int, far: float)
     met = reached < leaves
 
     finest = cell < 2.0
-    next_t = m.select(met, reached, m.maximum(leaves, t) + _BEYOND)
+    next_t = m.select(met, reached, m.maximum(leaves, t))
     edge = m.select(leaves_x < leaves_y, edge_x, edge_y) * (1.0 / STRIDE)
     upward = (m.floor(edge) >= edge) & (cell < _COARSEST)
     next_cell = m.select(met, cell * (1.0 / STRIDE), m.select(upward, cell * float(STRIDE), cell))

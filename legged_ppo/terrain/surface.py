@@ -14,7 +14,9 @@ from legged_ppo.terrain.grid import Terrain
 from legged_ppo.terrain.tile import Tile
 
 CELL = 0.025
-"""Edge [m] of the finest cells, about: a tile is a whole number of the coarsest ones."""
+"""Edge [m] of the finest cells, about: a tile is a whole number of coarsest ones along its edge."""
+_MOST_CELLS = 1024
+"""Cells along an edge of a tile; a larger tile has larger cells, so that its memory stays within 18 MB."""
 STRIDE = 4
 """Cells of a level along an edge of a cell of the level above it."""
 LEVELS = 3
@@ -38,7 +40,7 @@ class Surface:
 def build_surface(terrain: Terrain) -> Surface:
     """The surface of every tile, in the order of columns and levels."""
     size = terrain.config.tile_size
-    cells = max(1, round(size / (CELL * _COARSEST))) * _COARSEST
+    cells = max(1, round(size / (max(CELL, size / _MOST_CELLS) * _COARSEST))) * _COARSEST
     tiles = [tile for column in terrain.tiles for tile in column]
     planes = np.stack([_pyramid(_ground(tile, size, cells)) for tile in tiles])
     return Surface(planes, cells, size / cells)
@@ -46,7 +48,7 @@ def build_surface(terrain: Terrain) -> Surface:
 
 def _ground(tile: Tile, size: float, cells: int) -> np.ndarray:
     """The finest planes of a tile, [cells, cells, 3]: height in the middle, slopes along x and y per cell."""
-    planes = np.zeros((cells, cells, 3))
+    planes = np.zeros((cells, cells, 3), dtype=np.float32)
     if tile.patch is not None:
         planes[:] = _fitted(_corners(tile.patch, cells))
     elif tile.sunken:
@@ -99,8 +101,8 @@ def _bounds(ground: np.ndarray, size: int) -> np.ndarray:
     n = len(ground) // size
     blocks = ground.reshape(n, size, n, size, 3).transpose(0, 2, 1, 3, 4)
     middle, along_x, along_y = np.moveaxis(blocks, -1, 0)  # [n, n, size, size] each
-    offset = np.arange(size) - (size - 1) / 2
-    weight = offset / (size * (offset**2).sum())
+    offset = (np.arange(size) - (size - 1) / 2).astype(np.float32)
+    weight = offset / (size * (offset**2).sum())  # of least squares
     slope_x = (middle * weight[:, None]).sum((2, 3))[..., None, None]
     slope_y = (middle * weight).sum((2, 3))[..., None, None]
     candidates = []
