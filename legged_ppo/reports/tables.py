@@ -273,26 +273,27 @@ def difference_matrix(result: dict[str, Any], figure: str = FIGURES[0]) -> Table
 
 def students_tables(result: dict[str, Any]) -> list[Table]:
     """Success rates of the contestants of `students.measure` by terrain type, and relative to the first one's."""
-    names = list(next(iter(result.values()))["relative_success"])
+    reference = next(iter(result))
     tables = [
         Table(title="Success rate", caption=INTERVALS),
-        Table(title=f"Success relative to the {next(iter(result))}, by pairs", caption=INTERVALS),
+        Table(title=f"Success relative to the {reference}, by pairs", caption=INTERVALS),
     ]
     for table in tables:
-        table.add_column("policy", no_wrap=True)
-        for name in names:
-            table.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
-    for label, figures in result.items():
-        groups = {"overall": figures["overall"]}
-        groups |= {name: group["all"] for name, group in figures["terrain"].items()}
-        tables[0].add_row(label, *(figure_text(groups[name], "success_rate", 2) for name in names))
-        cells = []
-        for name in names:
-            row = figures["relative_success"][name]
-            text, interval = _number(row["ratio"], 2), row["ci95"]
-            half = f"±{(interval[1] - interval[0]) / 2:.2f}" if interval else ""
-            cells.append(text + half)
-        tables[1].add_row(label, *cells)
+        table.add_column("terrain", no_wrap=True)
+        for name in result:
+            table.add_column(name.replace("depth ", "depth\n"), justify="right", no_wrap=True)
+    for terrain in result[reference]["relative_success"]:
+        rates, relative = [], []
+        for figures in result.values():
+            group = figures if terrain == "overall" else figures["terrain"][terrain]
+            rates.append(
+                figure_text(group["overall" if terrain == "overall" else "all"], "success_rate", 2)
+            )
+            row = figures["relative_success"][terrain]
+            half = "" if row["ci95"] is None else f"±{(row['ci95'][1] - row['ci95'][0]) / 2:.2f}"
+            relative.append(_number(row["ratio"], 2) + half)
+        tables[0].add_row(terrain, *rates, end_section=terrain == "overall")
+        tables[1].add_row(terrain, *relative, end_section=terrain == "overall")
     return tables
 
 

@@ -103,5 +103,9 @@ def test_success_is_relative_to_the_first_ones_by_pairs(contestants: list[Contes
         ratio = figures["relative_success"]["overall"]["ratio"]
         assert ratio == (pytest.approx(rate / reference) if reference else None)
     rates, relative = (as_rows(table) for table in students_tables(result))
-    assert rates[0] == relative[0] == ["policy", "overall", "flat", "rough"]
-    assert [row[0] for row in relative[1]] == ["teacher", "student", "blanked"]
+    assert rates[0] == relative[0] == ["terrain", "teacher", "student", "blanked"]
+    assert [row[0] for row in relative[1]] == ["overall", "flat", "rough"]
+    shares = {"teacher": result["teacher"], "student": result["student"]}
+    for column, figures in enumerate(shares.values(), start=1):
+        rate = figures["terrain"]["rough"]["all"]["success_rate"]
+        assert rates[1][2][column].startswith(f"{rate:.2f}")
