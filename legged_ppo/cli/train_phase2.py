@@ -47,8 +47,11 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _foundation(arguments: argparse.Namespace) -> Config:
-    """What the recipe need not say, from the teacher, or of a resumed run from its own copy of it."""
+    """What the recipe need not say, from the teacher, or of a resumed run from its own copy of it. Groups among
+    the overrides, such as terrain=full, replace sections of it, as they do in an evaluation; the recipe lies above.
+    """
     from legged_ppo.config.keys import override_values
+    from legged_ppo.config.overrides import apply_overrides, is_group
     from legged_ppo.config.schema import TrainingConfig
     from legged_ppo.runs.run_directory import TO_RESUME, RunDirectory, find_checkpoint
     from legged_ppo.training.teacher import foundation_of
@@ -60,7 +63,11 @@ def _foundation(arguments: argparse.Namespace) -> Config:
         # The full path: `latest` is this run itself as soon as it has begun.
         path = find_checkpoint(arguments.teacher, log_dir, "--teacher").resolve()
         arguments.teacher = str(path)
-        return foundation_of(path, arguments.overrides)
-    path = find_checkpoint(arguments.resume, log_dir, "--resume", TO_RESUME)
-    run = RunDirectory.of_checkpoint(path)
-    return foundation_of(run.teacher if run else path, arguments.overrides)
+    else:
+        path = find_checkpoint(arguments.resume, log_dir, "--resume", TO_RESUME)
+        run = RunDirectory.of_checkpoint(path)
+        path = run.teacher if run else path
+    found = foundation_of(path, arguments.overrides)
+    groups = [each for each in arguments.overrides if is_group(each) and "preset=" not in each]
+    arguments.overrides = [each for each in arguments.overrides if each not in groups]
+    return apply_overrides(found, groups)

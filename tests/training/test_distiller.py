@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from legged_ppo.cli import evaluate
 from legged_ppo.cli.train_phase2 import main
@@ -266,3 +267,17 @@ def load_phase2(recipe: str, teacher: Path, changes: list[str]) -> Config:
     config = load_config(CONFIG_DIR / f"{recipe}.yaml", changes, foundation)
     assert asdict(config.robot) == asdict(foundation.robot)
     return config
+
+
+def test_a_group_replaces_the_teachers_section_and_the_recipe_lies_above(
+    teacher: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arguments = ["--config", RECIPE, "--teacher", str(teacher), "--print-config"]
+    for group in ("terrain=flat", "+terrain=flat"):
+        assert main([*arguments, group, "+preset=debug"]) == 0
+        printed = yaml.safe_load(capsys.readouterr().out)
+        assert printed["terrain"]["proportions"] == {"flat": 1.0}
+        assert printed["task"]["observations"]["depth"]["enabled"] is True
+        assert (
+            printed["policy"]["gru_hidden"] == 16 and printed["task"]["gait"]["frequency"] == 2.25
+        )
