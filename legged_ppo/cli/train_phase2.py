@@ -48,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
 def _foundation(arguments: argparse.Namespace) -> Config:
     """What the recipe need not say, from the teacher, or of a resumed run from its own copy of it. Groups among
-    the overrides, such as terrain=full, replace sections of it, as they do in an evaluation; the recipe lies above.
+    the overrides, such as terrain=full, replace sections of it, as in an evaluation; the recipe lies above.
     """
     from legged_ppo.config.keys import override_values
     from legged_ppo.config.overrides import apply_overrides, is_group

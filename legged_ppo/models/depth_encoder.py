@@ -55,7 +55,8 @@ class DepthEncoder(nn.Module):
         """Latents [T, N, latent] of frames [T, N, rows, columns]; latents pass through (`FrameMemory`)."""
         if depth.dim() == 3:
             return depth
-        if depth.device.type != "cpu":  # the number of new frames would have to be waited for
+        # On a GPU the number of new frames would have to be waited for.
+        if len(depth) == 1 or depth.device.type != "cpu":
             return self.encode(depth.flatten(0, 1)).unflatten(0, depth.shape[:2])
         return self._encode_once(depth)
 
