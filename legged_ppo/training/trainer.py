@@ -35,7 +35,7 @@ from legged_ppo.runs.robot_model import read_model
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.cuda_graphs import Captured, Recorder, cuda_recorder
-from legged_ppo.runtime.device import all_finite
+from legged_ppo.runtime.device import SingleThread, all_finite
 from legged_ppo.runtime.precision import network_precision
 from legged_ppo.training.closing import close_run, peak_memory_gb
 from legged_ppo.training.divergence import (
@@ -233,7 +233,7 @@ class Trainer:
         stopwatch.mark()
         env_progress, progress = self._progress()
         self.env.set_progress(env_progress)
-        with _SingleThread(self.env.device):
+        with SingleThread(self.env.device):
             next_value, sums = self.collect()
         stopwatch.mark()
         figures = self.learner.update(self.buffer, next_value, progress) | self.env.metrics()
@@ -396,23 +396,6 @@ class Trainer:
         self.collector.load_state_dict(own["collector"])
         self.generator.set_state(own["generator"])
         set_global_rng_state(own["rng"], self.env.device)
-
-
-class _SingleThread:
-    """One torch thread during rollouts on a CPU: the operators are too small to be divided, and idle
-    threads would occupy the cores that the physics needs."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._active = device.type == "cpu"
-        self._threads = torch.get_num_threads()
-
-    def __enter__(self) -> None:
-        if self._active:
-            torch.set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        if self._active:
-            torch.set_num_threads(self._threads)
 
 
 def _next_multiple(value: int, step: int) -> int:
