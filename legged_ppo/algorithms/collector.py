@@ -26,7 +26,7 @@ class Collector(OwnedState):
             executed.
     """
 
-    owned = ("obs", "state", "starts")
+    owned: tuple[str, ...] = ("obs", "state", "starts")
 
     def __init__(
         self,
@@ -57,17 +57,18 @@ class Collector(OwnedState):
         """
         sums: dict[str, torch.Tensor] = {}
         seen, state, starts = self.obs, self.state, self.starts
+        with_latents = self.policy.frame_memory()
         for t in range(buffer.rollout_length):
             obs = self.policy.normalize(seen, observe=True)
             buffer.store_inputs(t, obs, state, starts)
             with self._precision():
-                distribution, values, state = self.policy.step(obs, state, starts)
+                distribution, values, state = self.policy.step(with_latents(obs), state, starts)
             actions = distribution.sample(self._generator)
             log_probs = distribution.log_prob(actions)
             if self._mirror_actions is not None:
                 actions, log_probs = self._mirror_actions(actions, log_probs)
             buffer.store_action(t, actions, log_probs, values)
-            result, nonfinite = _finite(self.env.step(actions))
+            result, nonfinite = finite_step(self.env.step(actions))
             final_values = values
             if result.final_obs is not None:
                 final_values = self._final_values(result, state)
@@ -75,10 +76,10 @@ class Collector(OwnedState):
                 t, result.reward, result.terminated, result.truncated, final_values
             )
             seen, starts = result.obs, result.terminated | result.truncated
-            for name, value in (result.info | {"nonfinite": nonfinite}).items():
-                sums[name] = sums[name] + value if name in sums else value
+            add_metrics(sums, result, nonfinite)
         with self._precision():
-            _, next_value, _ = self.policy.step(self.policy.normalize(seen), state, starts)
+            obs = with_latents(self.policy.normalize(seen))
+            _, next_value, _ = self.policy.step(obs, state, starts)
         self._keep(seen, state, starts)
         return next_value, sums
 
@@ -103,7 +104,13 @@ class Collector(OwnedState):
         return values
 
 
-def _finite(result: StepResult) -> tuple[StepResult, torch.Tensor]:
+def add_metrics(sums: dict[str, torch.Tensor], result: StepResult, nonfinite: torch.Tensor) -> None:
+    """Add a step's metrics to the sums of a rollout, the samples that were not finite as `nonfinite`."""
+    for name, value in (result.info | {"nonfinite": nonfinite}).items():
+        sums[name] = sums[name] + value if name in sums else value
+
+
+def finite_step(result: StepResult) -> tuple[StepResult, torch.Tensor]:
     """The step with non-finite numbers removed, and the number of environments that had any.
 
     Their reward and the non-finite entries of their observations become 0, and their episode counts as

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
 from legged_ppo.algorithms.gae import gae
 from legged_ppo.algorithms.losses import (
@@ -17,6 +16,7 @@ from legged_ppo.algorithms.losses import (
     mirror_loss,
     ppo_losses,
 )
+from legged_ppo.algorithms.optimizer import GuardedAdamW
 from legged_ppo.algorithms.rollout_buffer import Minibatch, RolloutBuffer
 from legged_ppo.algorithms.schedules import (
     adapted_learning_rate,
@@ -29,15 +29,13 @@ from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.distributions import ActionDistribution
 from legged_ppo.models.equivariance import Equivariance
 from legged_ppo.runtime import distributed
-from legged_ppo.runtime.cuda_graphs import Captured, Recorder, outside_graph
+from legged_ppo.runtime.cuda_graphs import Captured, Recorder
 from legged_ppo.runtime.owned_state import OwnedState
 from legged_ppo.runtime.precision import matmul_precision, network_precision
 
 _SKIPPED = "Loss/skipped_steps"
 _GRADIENT_METRICS = (*LOSS_METRICS, "Loss/grad_norm", _SKIPPED)
 _SYMMETRY = "Loss/symmetry"
-_RATE_TYPE = {"cpu": torch.float64, "cuda": torch.float32}
-"""In which torch's fused AdamW reads a learning rate that is a tensor."""
 
 
 class PPO(OwnedState):
@@ -51,7 +49,7 @@ class PPO(OwnedState):
         equivariance: the constraint that every optimizer step keeps; None leaves the policy unconstrained.
     """
 
-    owned = ("learning_rate", "_entropy_coef", "_skip")
+    owned = ("learning_rate", "_entropy_coef")
 
     def __init__(
         self,
@@ -66,22 +64,17 @@ class PPO(OwnedState):
         self._mirror, self.recorder, self._equivariance = mirror, recorder, equivariance
         self._metrics = _GRADIENT_METRICS if mirror is None else (*_GRADIENT_METRICS, _SYMMETRY)
         self.parameters = list(policy.parameters())
-        weights, others = decayed_and_others(self.parameters)
-        self.optimizer = torch.optim.AdamW(
-            [
-                {"params": weights, "weight_decay": config.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=config.learning_rate,
-            eps=1e-5,
-            fused=True,
-            capturable=self._on_gpu,
+        self._guarded = GuardedAdamW(
+            self.parameters,
+            config.learning_rate,
+            config.weight_decay,
+            config.max_grad_norm,
+            generator.device,
         )
-        self._skip = torch.zeros((), device=generator.device)
-        # torch's fused optimizers read it: at 1 a step leaves parameters and moments unchanged.
-        self.optimizer.found_inf = self._skip  # type: ignore[attr-defined]
-        self.learning_rate = torch.full_like(self._skip, config.learning_rate, dtype=torch.float64)
-        """scalar float64 on the device, where the adaptive rule computes it without synchronisation"""
+        self.optimizer = self._guarded.adamw
+        self.learning_rate = self._guarded.learning_rate
+        """scalar float64 on the device"""
+        self._actor_frozen = False
         self._entropy_coef = torch.zeros((), device=generator.device)
         self._captured: tuple[RolloutBuffer, Captured] | None = None
 
@@ -149,23 +142,22 @@ class PPO(OwnedState):
 
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's state and the learning rate."""
-        return {
-            "optimizer": self.optimizer.state_dict(),
-            "learning_rate": float(self.learning_rate),
-        }
+        return self._guarded.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore what `state_dict` returned; hyperparameters other than the learning rate stay this run's."""
-        # This run may use another weight decay or another device.
-        groups = self.optimizer.state_dict()["param_groups"]
-        moments = state["optimizer"]["state"]
-        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-        self.learning_rate.fill_(state["learning_rate"])
+        self._guarded.load_state_dict(state)
         self._captured = None  # its graphs have the addresses of the old moments
 
-    @property
-    def _on_gpu(self) -> bool:
-        return self._generator.device.type == "cuda"
+    def freeze_actor(self, frozen: bool) -> None:
+        """Improve the value function alone from now on, or everything again. Meanwhile the adaptive rule, which
+        measures the actor's steps, leaves the learning rate as it is."""
+        if frozen == self._actor_frozen:
+            return
+        self._actor_frozen, self._captured = frozen, None
+        self.policy.requires_grad_(not frozen)
+        for parameter in self.policy.critic_parameters():
+            parameter.requires_grad_(True)
 
     def estimate_advantages(self, buffer: RolloutBuffer, next_value: torch.Tensor) -> None:
         """Fill the buffer's advantages (normalised, where configured) and returns."""
@@ -217,20 +209,12 @@ class PPO(OwnedState):
                 (total * share).backward()
             loss_sum += total.detach() * share
             metrics += losses.metrics * share
-        if distributed.world_size() > 1:
-            gradients = [p.grad for p in self.parameters if p.grad is not None]
-            # The loss is averaged too, so that all ranks skip the same steps.
-            outside_graph(partial(distributed.average_, [*gradients, loss_sum]))
-        if self._equivariance is not None:
-            self._equivariance.project_gradients()
-        norm = nn.utils.clip_grad_norm_(self.parameters, c.max_grad_norm)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate.to(_RATE_TYPE[self._skip.device.type], copy=True)
-        self._skip.copy_(~(loss_sum[0].isfinite() & norm.isfinite()))
-        self.optimizer.step()
-        if self._equivariance is not None:
-            self._equivariance.project()  # vector and scalar instructions round differently
-        return torch.cat([metrics, torch.stack([norm.detach(), self._skip]), asymmetry])
+        symmetry = self._equivariance
+        project = None if symmetry is None else symmetry.project_gradients
+        norm, skip = self._guarded.step(loss_sum, project)
+        if symmetry is not None:
+            symmetry.project()  # vector and scalar instructions round differently
+        return torch.cat([metrics, torch.stack([norm, skip]), asymmetry])
 
     def _evaluate_losses(self, batch: Minibatch) -> tuple[ActionDistribution, Losses]:
         c = self.config
@@ -253,18 +237,9 @@ class PPO(OwnedState):
         if c.schedule != "adaptive" and c.target_kl is None:
             return False
         kl = distributed.mean(metrics[LOSS_METRICS.index("Policy/approx_kl")])
-        if c.schedule == "adaptive":
+        if c.schedule == "adaptive" and not self._actor_frozen:
             self.learning_rate.copy_(adapted_learning_rate(self.learning_rate, kl, desired_kl))
         return c.target_kl is not None and float(kl) > c.target_kl
-
-
-def decayed_and_others(
-    parameters: Iterable[nn.Parameter],
-) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The optimizer's two parameter groups, in order: weights, which decay, and biases and standard
-    deviations, which do not."""
-    parameters = list(parameters)
-    return [p for p in parameters if p.dim() > 1], [p for p in parameters if p.dim() <= 1]
 
 
 def _normalized(advantages: torch.Tensor, learned: int) -> torch.Tensor:

@@ -19,10 +19,15 @@ def scheduled_learning_rate(config: PPOConfig, progress: float) -> float:
     progress = min(max(progress, 0.0), 1.0)
     match config.schedule:
         case "cosine":
-            return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
+            return cosine(start, end, progress)
         case "linear":
             return start + (end - start) * progress
     return start
+
+
+def cosine(start: float, end: float, progress: float) -> float:
+    """From `start` to `end` along half a cosine, at `progress` in [0, 1]."""
+    return end + (start - end) * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
 def adapted_learning_rate(

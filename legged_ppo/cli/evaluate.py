@@ -26,7 +26,8 @@ def make_parser() -> argparse.ArgumentParser:
         "  python evaluate.py --episodes-per-cell 20 --report evaluation.html\n"
         "  python evaluate.py terrain=full --terrain stairs_up --level 2 --report stairs.html\n"
         "  python evaluate.py --compare logs/checkpoints/phase1_best.pth logs/checkpoints/phase1_latest.pth\n"
-        "  python evaluate.py terrain=flat task.commands.lin_vel_x=[0.5,1.5]",
+        "  python evaluate.py terrain=flat task.commands.lin_vel_x=[0.5,1.5]\n"
+        "  python evaluate.py --phase2 latest --envs 512 --json students.json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     options.add_checkpoint_options(parser, "its level (default: all of them)")
@@ -58,6 +59,13 @@ def make_parser() -> argparse.ArgumentParser:
         help="two checkpoints or runs on the same robots, ground and commands, under the conditions of A",
     )
     parser.add_argument(
+        "--phase2",
+        nargs="+",
+        metavar=("RUN", "PATH"),
+        help="a run of train_phase2.py: teacher, student before and after fine-tuning, and the student with its "
+        "camera blanked, exchanged or late; and further policies, on the same robots, ground and commands",
+    )
+    parser.add_argument(
         "--protocol",
         choices=["agarwal"],
         help="the protocol of Agarwal et al. 2022 instead, beside their published figures",
@@ -80,6 +88,8 @@ def _run(arguments: argparse.Namespace) -> int:
     options.place_of(arguments)  # refuses a level without a type
     if arguments.compare:
         return _compare(arguments)
+    if arguments.phase2:
+        return _students(arguments)
 
     from legged_ppo.evaluation.trained_policy import evaluate
     from legged_ppo.reports.run_report import write_evaluation
@@ -156,6 +166,22 @@ def _compare(arguments: argparse.Namespace) -> int:
     names = str(first_path), str(second_path)
     print_tables(comparison_table(result, names), difference_matrix(result))
     _warn_of_thin_cells(arguments, result)
+    _write_json(arguments.json, result)
+    return 0
+
+
+def _students(arguments: argparse.Namespace) -> int:
+    from legged_ppo.evaluation.students import contestants_of, measure
+    from legged_ppo.reports.tables import print_tables, students_tables
+
+    options.refuse(arguments, "with --phase2", "report", "protocol", "compare")
+    run, *others = arguments.phase2
+    found = contestants_of(
+        run, others, arguments.overrides, device=arguments.device, log_dir=arguments.log_dir
+    )
+    place = {"terrain": arguments.terrain, "level": arguments.level}
+    result = measure(found, **_sampling(arguments), **place)
+    print_tables(*students_tables(result))
     _write_json(arguments.json, result)
     return 0
 

@@ -12,6 +12,7 @@ from legged_ppo.errors import ConfigError
 
 COMMANDS = {
     "train": "train a policy, or resume a run",
+    "train_phase2": "distil a policy into a student that sees by a camera",
     "play": "watch a trained policy, or record it",
     "evaluate": "measure a trained policy",
     "robot": "check a robot file, or draft one from an MJCF",
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {name:10}{purpose}" for name, purpose in COMMANDS.items()]
+    lines = [f"  {name:14}{purpose}" for name, purpose in COMMANDS.items()]
     usage = "usage: legged-ppo [--version] <command> [--help] ..."
     return "\n".join([usage, "", "commands:", *lines])
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from legged_ppo.cli.parser import OneLineParser, run_command
 from legged_ppo.runtime.cpu import busy_cores, sleep_soon_when_waiting
@@ -26,6 +26,15 @@ def make_parser() -> argparse.ArgumentParser:
         "--init-from logs/checkpoints/phase1_best.pth",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    add_run_options(parser)
+    parser.add_argument(
+        "--init-from", metavar="PATH|latest", help="start a new run from a checkpoint or a run"
+    )
+    return parser
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """--config, --device, --resume, --print-config and the overrides."""
     parser.add_argument(
         "--config", metavar="PATH", help="recipe, a YAML file; of a resumed run its own by default"
     )
@@ -38,9 +47,6 @@ def make_parser() -> argparse.ArgumentParser:
         help="continue a run: its folder, a checkpoint, or the newest run",
     )
     parser.add_argument(
-        "--init-from", metavar="PATH|latest", help="start a new run from a checkpoint or a run"
-    )
-    parser.add_argument(
         "--print-config", action="store_true", help="print the resolved config and exit"
     )
     parser.add_argument(
@@ -49,7 +55,6 @@ def make_parser() -> argparse.ArgumentParser:
         metavar="key=value",
         help="change the recipe: ppo.gamma=0.98, robot=a1 (a group), +preset=debug (add a group)",
     )
-    return parser
 
 
 _NEIGHBOUR = 0.5
@@ -62,11 +67,27 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from legged_ppo.errors import UsageError
+
+    if arguments.resume and arguments.init_from:
+        raise UsageError("--init-from cannot be combined with --resume")
+    return run_training(arguments, None, init_from=arguments.init_from)
+
+
+def run_training(
+    arguments: argparse.Namespace, foundation: Callable[[], Config] | None, **start: Any
+) -> int:
+    """Print the config, or train; returns the exit code.
+
+    Args:
+        foundation: gives what a recipe need not say (`load_config`).
+        start: arguments of `train` that say what a run begins from.
+    """
     if not arguments.print_config and busy_cores() > _NEIGHBOUR:
         sleep_soon_when_waiting()  # before torch is imported
     from legged_ppo.config.loading import config_to_yaml
 
-    config = _config_of(arguments)
+    config = _config_of(arguments, foundation)
     if arguments.print_config:
         print(config_to_yaml(config), end="")
         return 0
@@ -78,14 +99,17 @@ def _run(arguments: argparse.Namespace) -> int:
             config,
             device=arguments.device,
             resume=arguments.resume,
-            init_from=arguments.init_from,
             name=Path(arguments.config).stem if arguments.config else "run",
+            **start,
         )
     return 0
 
 
-def _config_of(arguments: argparse.Namespace) -> Config:
-    """The recipe with the overrides; of a resumed run without a recipe the checkpoint's config.
+def _config_of(
+    arguments: argparse.Namespace, foundation: Callable[[], Config] | None = None
+) -> Config:
+    """The recipe with the overrides, on its foundation; of a resumed run without a recipe the checkpoint's
+    config.
 
     Raises:
         ConfigError: there is no recipe, or it or an override is wrong.
@@ -94,16 +118,15 @@ def _config_of(arguments: argparse.Namespace) -> Config:
     from legged_ppo.config.loading import load_config
     from legged_ppo.config.overrides import apply_overrides
     from legged_ppo.config.schema import TrainingConfig
-    from legged_ppo.errors import ConfigError, UsageError
+    from legged_ppo.errors import ConfigError
     from legged_ppo.evaluation.trained_policy import check_import
     from legged_ppo.runs import checkpoint as checkpoints
     from legged_ppo.runs.run_directory import TO_RESUME, RunDirectory, find_checkpoint
     from legged_ppo.terrain.checks import check_ground
 
-    if arguments.resume and arguments.init_from:
-        raise UsageError("--init-from cannot be combined with --resume")
     if arguments.config:
-        config = load_config(arguments.config, arguments.overrides)
+        below = foundation() if foundation else None
+        config = load_config(arguments.config, arguments.overrides, below)
         with errors_from(arguments.config, arguments.overrides):
             check_ground(config)
         return config

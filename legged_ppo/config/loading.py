@@ -48,8 +48,13 @@ _GROUP_ADVICE = (
 """Of Hydra's messages about groups, what to write instead."""
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load_config(
+    path: str | Path, overrides: Sequence[str] = (), foundation: Config | None = None
+) -> Config:
     """Compose, type-check and validate a recipe; imports its extensions.
+
+    Args:
+        foundation: values of the keys that the recipe leaves out; None takes the schema's defaults.
 
     Raises:
         ConfigError: the file is missing or not YAML, or a key or value is not allowed.
@@ -65,7 +70,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     found = {override: dictionary_override(override) for override in overrides}
     plain = [override for override in overrides if found[override] is None]
     # Untyped: types are checked once, in `to_config`, after 5e6 has become an integer.
-    schema = OmegaConf.to_container(OmegaConf.structured(Config))
+    schema = OmegaConf.to_container(OmegaConf.structured(foundation or Config))
     ConfigStore.instance().store(name=_SCHEMA, node=schema)
     try:
         GlobalHydra.instance().clear()

@@ -46,7 +46,7 @@ def apply_overrides(
     values = OmegaConf.structured(config)
     changes = normalized(overrides)
     # As in a recipe, a group lies below every value, wherever it stands.
-    for override in sorted(changes, key=lambda each: not _is_group(each)):
+    for override in sorted(changes, key=lambda each: not is_group(each)):
         _apply(values, override, sections)
     try:
         changed = to_config(OmegaConf.to_container(values))  # type: ignore[arg-type]
@@ -63,7 +63,7 @@ def apply_overrides(
 
 def _apply(values: DictConfig, override: str, sections: Sequence[str]) -> None:
     key, _, text = override.lstrip("+").partition("=")
-    if _is_group(override):
+    if is_group(override):
         for name in text.strip("[]").split(","):
             _apply_group(values, key, name.strip(), sections)
         return
@@ -98,7 +98,7 @@ def _check_key(key: str, sections: Sequence[str]) -> None:
         raise unknown_key(key, known, COMMAND_LINE)
 
 
-def _is_group(override: str) -> bool:
+def is_group(override: str) -> bool:
     """Whether an override chooses a file of a group, as in terrain=flat or +preset=debug."""
     key, _, text = override.lstrip("+").partition("=")
     is_section = known_keys().get(key) == "section"

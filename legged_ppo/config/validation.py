@@ -78,6 +78,9 @@ def _check_policy(policy: PolicyConfig) -> None:
         raise ConfigError("policy.init_std", std, expected)
     if policy.architecture == "rma":
         _check_rma(policy)
+    elif policy.adaptation:
+        expected = "false unless policy.architecture=rma, whose extrinsics it estimates"
+        raise ConfigError("policy.adaptation", True, expected)
 
 
 def _check_rma(policy: PolicyConfig) -> None:

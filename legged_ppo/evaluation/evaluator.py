@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import logging
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.evaluation.rollout import rollout
+from legged_ppo.evaluation.sight import Sight
 from legged_ppo.evaluation.statistics import Episodes, concatenate, summarize_by_terrain
 from legged_ppo.evaluation.tiles import fill_cells
 from legged_ppo.interface import StepResult
@@ -91,11 +93,13 @@ def collect_episodes(
     place: tuple[str, int] | None = None,
     by_cell: bool = False,
     hold_heading: bool = False,
+    make_sight: Callable[[], Sight] | None = None,
 ) -> tuple[Episodes, Terrain]:
     """The single episodes that `evaluate_policy` summarizes, and the terrain.
 
     Args:
         hold_heading: as in `VelocityCommands.fix`, with `command`.
+        make_sight: gives for each environment what the policy is shown of its observations; None shows all.
     """
     conditions = evaluation_config(config)
     if by_cell and place is None:
@@ -115,7 +119,7 @@ def collect_episodes(
         if place is not None:
             env.place(*env.terrain.place(*place))
         noise = torch.Generator(env.device).manual_seed(round_seed + 1) if stochastic else None
-        parts.append(run_episodes(policy, env, noise))
+        parts.append(run_episodes(policy, env, noise, make_sight and make_sight()))
         _warn_of_overflows(env)
     return concatenate(parts), env.terrain
 
@@ -137,18 +141,22 @@ def evaluation_config(config: Config) -> Config:
 
 
 def run_episodes(
-    policy: ActorCritic, env: LocomotionEnv, generator: torch.Generator | None = None
+    policy: ActorCritic,
+    env: LocomotionEnv,
+    generator: torch.Generator | None = None,
+    sight: Sight | None = None,
 ) -> Episodes:
     """The first episode of every robot, from start to fall or time limit.
 
     Args:
         env: an environment of `evaluation_config`.
         generator: source of the actions' randomness; None acts deterministically.
+        sight: as in `RecurrentPolicy`.
     """
     resamples = env.config.task.episode_length_s / env.config.task.commands.resample_time_s
     env.commands.plan(2 + math.ceil(resamples))
     obs = env.start_episodes_together()
-    actor = RecurrentPolicy(policy, env.num_envs, env.device, generator)
+    actor = RecurrentPolicy(policy, env.num_envs, env.device, generator, sight)
     meter = EpisodeMeter(env)
     steps = env.max_episode_length - 1
     progress = ProgressLines(_log, f"evaluation of {env.num_envs} robots", steps)

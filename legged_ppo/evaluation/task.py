@@ -126,10 +126,14 @@ class RobotTask(Task):
             "task.observations.scandots.x": scandots.x,
             "task.observations.scandots.y": scandots.y,
         }
+        sight = self.config.task.observations.depth
+        shape = {"rows": sight.rows, "columns": sight.columns} if sight.enabled else {}
+        camera = {"enabled": sight.enabled, **shape}
         numbers: dict[str, Any] = {f"number of {key}": len(each) for key, each in lists.items()}
         task = self.config.task
         return numbers | {
             "task.observations.groups": task.observations.groups,
+            **{f"task.observations.depth.{key}": value for key, value in camera.items()},
             "task.gait.frequency (above 0)": task.gait.frequency > 0.0,
         }
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from legged_ppo.config.schema import PolicyConfig
 from legged_ppo.interface import Observations, Symmetry
+from legged_ppo.models.depth_encoder import DEPTH, FrameMemory
 from legged_ppo.models.distributions import ActionDistribution, make_head
 from legged_ppo.models.linear import Linear
 from legged_ppo.models.mlp import mlp
@@ -25,8 +26,9 @@ class ActorCritic(nn.Module):
     Args:
         obs_dims: width of each observation group. `privileged` feeds the critic alone and
             `extrinsics` the RMA architecture's encoder; every other group feeds the actor, `scandots`
-            through an encoder (they are left out when `scandots_latent` is 0) and `image` (channels,
-            height, width; uint8) through a convolutional one. Neither of these two is normalised.
+            through an encoder (they are left out when `scandots_latent` is 0), `depth` (rows, columns) in
+            their place through a convolutional one, and `image` (channels, height, width; uint8) through
+            another. None of these three is normalised.
         num_actions: A.
     """
 
@@ -37,7 +39,7 @@ class ActorCritic(nn.Module):
         self.obs_dims = read = {name: obs_dims[name] for name in self.trunk.groups}
         """Sizes of the groups that the network reads."""
         # Normalised scandots made learning slower (docs/rough_terrain.md). They share one unit as they are.
-        self._unnormalized = [name for name in (SCANDOTS, IMAGE) if name in read]
+        self._unnormalized = [name for name in (SCANDOTS, DEPTH, IMAGE) if name in read]
         self.columns, width = {}, 0
         """Columns of each normalised group in the statistics."""
         for name, size in read.items():
@@ -65,20 +67,30 @@ class ActorCritic(nn.Module):
         return torch.zeros(self.trunk.state_layers, num_envs, self.config.gru_hidden, device=device)
 
     def normalize(self, obs: Observations, observe: bool = False) -> Observations:
-        """The groups of `obs` that this policy reads, [..., width]: all but scandots and images normalised
+        """The groups of `obs` that this policy reads, [..., width]: all but scandots, depth and images normalised
         with the committed statistics. Groups that only the critic reads may be absent.
 
         Args:
             observe: also collect these observations [N, width], of every group, for the next statistics.
         """
         groups = {name: obs[name] for name in self.columns if name in obs}
-        unnormalized = {name: obs[name] for name in self._unnormalized}
+        unnormalized = {name: obs[name] for name in self._unnormalized if name in obs}
         if self.normalizer is None:
             return groups | unnormalized
         if observe:
             self.normalizer.observe(torch.cat([obs[name] for name in self.columns], dim=-1))
         normalized = {n: self.normalizer(x, self.columns[n]) for n, x in groups.items()}
         return normalized | unnormalized
+
+    def frame_memory(self) -> FrameMemory:
+        """What spares `act` and `step` from encoding a depth image again that a robot has held since the last
+        step, while the weights are constant."""
+        return FrameMemory(self.trunk.depth_encoder)
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Those that have no influence on the actions."""
+        parts = [self.critic, self.value, *self.trunk.critic_parts]
+        return [parameter for part in parts for parameter in part.parameters()]
 
     def reflections(self, symmetry: Symmetry) -> ParameterReflections:
         """The parameters' reflections; parts without one (images, choices) are left out.
@@ -113,6 +125,13 @@ class ActorCritic(nn.Module):
         sequence = {name: group.unsqueeze(0) for name, group in obs.items()}
         features, after = self.trunk.act(sequence, state, starts.unsqueeze(0))
         return self.head(self.actor(features[0])), after
+
+    def act_sequence(
+        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[ActionDistribution, torch.Tensor]:
+        """`act` over T steps: obs [T, N, width], starts [T, N]; distribution over [T, N, A]."""
+        features, after = self.trunk.act(obs, state, starts)
+        return self.head(self.actor(features)), after
 
     def step(
         self, obs: Observations, state: torch.Tensor, starts: torch.Tensor

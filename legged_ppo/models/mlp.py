@@ -6,7 +6,8 @@ from torch import nn
 
 from legged_ppo.models.linear import Linear
 
-_ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
+ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
+"""Modules by the names of `policy.activation`."""
 
 
 def mlp(
@@ -25,6 +26,6 @@ def mlp(
         layer = Linear(inputs, width)
         nn.init.orthogonal_(layer.weight, gain=2**0.5)
         nn.init.zeros_(layer.bias)
-        layers += [layer, _ACTIVATIONS[activation]()]
+        layers += [layer, ACTIVATIONS[activation]()]
         inputs = width
     return nn.Sequential(*layers)

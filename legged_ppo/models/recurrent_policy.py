@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from legged_ppo.interface import Observations, StepResult
@@ -13,6 +15,7 @@ class RecurrentPolicy:
 
     Args:
         generator: source of the actions' randomness; None acts deterministically, by the mode.
+        sight: what the policy is shown of the observations [N, ...]; None shows them as they are.
     """
 
     def __init__(
@@ -21,8 +24,10 @@ class RecurrentPolicy:
         num_envs: int,
         device: torch.device,
         generator: torch.Generator | None = None,
+        sight: Callable[[Observations], Observations] | None = None,
     ) -> None:
-        self.policy, self._generator = policy, generator
+        self.policy, self._generator, self._sight = policy, generator, sight
+        self._with_latents = policy.frame_memory()
         self.state = policy.initial_state(num_envs, device)
         self.starts = torch.ones(num_envs, dtype=torch.bool, device=device)
 
@@ -33,7 +38,9 @@ class RecurrentPolicy:
     @torch.no_grad()
     def act(self, obs: Observations) -> torch.Tensor:
         """Actions [N, A] for raw observations."""
-        normalized = self.policy.normalize(obs)
+        if self._sight is not None:
+            obs = self._sight(obs)
+        normalized = self._with_latents(self.policy.normalize(obs))
         distribution, self.state = self.policy.act(normalized, self.state, self.starts)
         if self._generator is None:
             return distribution.mode

@@ -14,6 +14,7 @@ from torch import nn
 from legged_ppo.config.schema import PolicyConfig
 from legged_ppo.errors import ConfigError
 from legged_ppo.interface import Observations, SignedPermutation
+from legged_ppo.models.depth_encoder import DEPTH, DepthEncoder
 from legged_ppo.models.gru import GRU
 from legged_ppo.models.image_encoder import ImageEncoder
 from legged_ppo.models.mlp import mlp
@@ -22,8 +23,6 @@ from legged_ppo.models.parameter_reflections import ParameterReflections
 ObsDims = Mapping[str, int | tuple[int, ...]]
 
 PRIVILEGED, EXTRINSICS, SCANDOTS, IMAGE = "privileged", "extrinsics", "scandots", "image"
-DEPTH = "depth"
-"""The depth camera's images, which no policy of Phase 1 reads."""
 
 
 class Trunk(Protocol):
@@ -36,6 +35,9 @@ class Trunk(Protocol):
     """Number of the state's layers, from the first on, that the actor reads and writes."""
     actor_width: int
     critic_width: int
+    depth_encoder: DepthEncoder | None
+    critic_parts: list[nn.Module]
+    """Modules that only the critic reads."""
 
     def __call__(
         self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
@@ -64,7 +66,10 @@ class Trunk(Protocol):
 
 
 class MonolithicTrunk(nn.Module):
-    """One GRU over all observations of the actor; scandots and images pass through encoders first.
+    """One GRU over all observations of the actor; scandots, depth and images pass through encoders first.
+
+    A camera takes the place of the scandots, which a robot does not have: the actor's latent is that of the
+    depth image. A critic that does not share the actor's memory goes on reading the scandots.
 
     With `critic_memory="own"` the second half of the state's layers is a second GRU's, for the critic;
     with `gru_layers=0` the policy has no memory and the state no layers.
@@ -76,8 +81,11 @@ class MonolithicTrunk(nn.Module):
         self._direct = _direct_groups(obs_dims)
         self._critic_groups = [PRIVILEGED] if config.critic_privileged else []
         inputs = _total_width(obs_dims, self._direct)
+        sighted = config.scandots_latent > 0
+        self.depth_encoder = make_depth_encoder(obs_dims, config) if sighted else None
         self.scandots_encoder: nn.Sequential | None = None
-        encoded = [SCANDOTS] if SCANDOTS in obs_dims and config.scandots_latent > 0 else []
+        scanned = self.depth_encoder is None or config.critic_memory != "shared"
+        encoded = [SCANDOTS] if SCANDOTS in obs_dims and sighted and scanned else []
         if encoded:
             self.scandots_encoder = mlp(
                 _total_width(obs_dims, encoded),
@@ -85,6 +93,9 @@ class MonolithicTrunk(nn.Module):
                 config.activation,
                 config.scandots_latent,
             )
+        if self.depth_encoder is not None:
+            encoded = [*encoded, DEPTH]
+        if encoded:
             inputs += config.scandots_latent
         self.image_encoder: nn.Module | None = None
         if shape := image_shape(obs_dims):
@@ -101,18 +112,21 @@ class MonolithicTrunk(nn.Module):
         self.actor_width = width + (inputs if config.actor_skip else 0)
         self.critic_width = inputs if config.critic_memory == "none" else width
         self.critic_width += _total_width(obs_dims, self._critic_groups)
+        parts = [self.critic_gru, self.scandots_encoder if self.depth_encoder else None]
+        self.critic_parts = [part for part in parts if part is not None]
 
     def forward(
         self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """See `Trunk`."""
-        inputs = self._inputs(obs)
+        inputs = self._inputs(obs, self._terrain_latent(obs))
         memory, after = self._actor_memory(inputs, state, starts)
-        critic_memory = inputs if self.config.critic_memory == "none" else memory
+        seen = inputs
+        if self.depth_encoder is not None and self.scandots_encoder is not None:
+            seen = self._inputs(obs, self.scandots_encoder(obs[SCANDOTS]))
+        critic_memory = seen if self.config.critic_memory == "none" else memory
         if self.critic_gru is not None:
-            critic_memory, critic_after = self.critic_gru(
-                inputs, state[self.actor_layers :], starts
-            )
+            critic_memory, critic_after = self.critic_gru(seen, state[self.actor_layers :], starts)
             after = torch.cat([after, critic_after])
         critic_parts = [critic_memory, *(obs[name] for name in self._critic_groups)]
         return self._features(memory, inputs), torch.cat(critic_parts, dim=-1), after
@@ -121,7 +135,7 @@ class MonolithicTrunk(nn.Module):
         self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Trunk`."""
-        inputs = self._inputs(obs)
+        inputs = self._inputs(obs, self._terrain_latent(obs))
         memory, after = self._actor_memory(inputs, state, starts)
         return self._features(memory, inputs), after
 
@@ -129,6 +143,9 @@ class MonolithicTrunk(nn.Module):
         self, found: ParameterReflections, groups: Mapping[str, SignedPermutation]
     ) -> tuple[SignedPermutation, SignedPermutation]:
         """See `Trunk`."""
+        if self.depth_encoder is not None:
+            expected = "another use of symmetry for a policy with a camera"
+            raise ConfigError("ppo.symmetry", "equivariant", expected)
         parts = [groups[name] for name in self._direct]
         if self.scandots_encoder is not None:
             parts.append(found.mlp(self.scandots_encoder, groups[SCANDOTS]))
@@ -143,11 +160,17 @@ class MonolithicTrunk(nn.Module):
         actor = SignedPermutation.joined([memory, inputs]) if self.config.actor_skip else memory
         return actor, critic
 
-    def _inputs(self, obs: Observations) -> torch.Tensor:
-        """[T, N, width] of every group that the actor reads, scandots and images encoded."""
+    def _terrain_latent(self, obs: Observations) -> torch.Tensor | None:
+        """[T, N, scandots_latent], what the actor knows of the ground; None of a blind one."""
+        if self.depth_encoder is not None:
+            return self.depth_encoder(obs[DEPTH])
+        return None if self.scandots_encoder is None else self.scandots_encoder(obs[SCANDOTS])
+
+    def _inputs(self, obs: Observations, terrain: torch.Tensor | None) -> torch.Tensor:
+        """[T, N, width] of every group that the actor reads, with the latents of ground and images."""
         parts = [obs[name] for name in self._direct]
-        if self.scandots_encoder is not None:
-            parts.append(self.scandots_encoder(obs[SCANDOTS]))
+        if terrain is not None:
+            parts.append(terrain)
         if self.image_encoder is not None:
             parts.append(self.image_encoder(obs[IMAGE]))
         return torch.cat(parts, dim=-1)
@@ -166,27 +189,48 @@ class MonolithicTrunk(nn.Module):
 
 class RMATrunk(nn.Module):
     """The RMA architecture of Agarwal et al. (2022): a GRU over the scandots only, an encoder
-    of the physical parameters of the robot (extrinsics), and a feed-forward base policy on both."""
+    of the physical parameters of the robot (extrinsics), and a feed-forward base policy on both.
+
+    Their Phase 2 replaces what a robot does not know: with a camera the GRU reads the depth latent and the
+    direct observations, and with `adaptation` a second GRU, over the direct observations, estimates the latent
+    of the physical parameters. Its layers follow those of the first in the state.
+    """
+
+    critic_parts: list[nn.Module]
 
     def __init__(self, obs_dims: ObsDims, config: PolicyConfig) -> None:
         super().__init__()
         self._direct = _direct_groups(obs_dims)
         self._critic_groups = [PRIVILEGED] if config.critic_privileged else []
-        self.groups = [*self._direct, SCANDOTS, EXTRINSICS, *self._critic_groups]
-        self.gru = GRU(_total_width(obs_dims, [SCANDOTS]), config.gru_hidden, config.gru_layers)
-        self.terrain_latent = mlp(
-            config.gru_hidden, [], config.activation, outputs=config.scandots_latent
-        )
-        self.extrinsics_encoder = mlp(
-            _total_width(obs_dims, [EXTRINSICS]),
-            config.extrinsics_hidden,
-            config.activation,
-            outputs=config.extrinsics_latent,
-        )
-        self.actor_layers = self.state_layers = config.gru_layers
-        self.actor_width = _total_width(obs_dims, self._direct)
-        self.actor_width += config.scandots_latent + config.extrinsics_latent
+        direct = _total_width(obs_dims, self._direct)
+        self.depth_encoder = make_depth_encoder(obs_dims, config)
+        sight = SCANDOTS if self.depth_encoder is None else DEPTH
+        known = [] if config.adaptation else [EXTRINSICS]
+        self.groups = [*self._direct, sight, *known, *self._critic_groups]
+        hidden, layers = config.gru_hidden, config.gru_layers
+        self.gru = self.depth_gru = None
+        if self.depth_encoder is None:
+            self.gru = GRU(_total_width(obs_dims, [SCANDOTS]), hidden, layers)
+        else:
+            self.depth_gru = GRU(config.scandots_latent + direct, hidden, layers)
+        self.terrain_latent = mlp(hidden, [], config.activation, outputs=config.scandots_latent)
+        self.extrinsics_encoder = self.adaptation_gru = self.adaptation_latent = None
+        latent = config.extrinsics_latent
+        if config.adaptation:
+            self.adaptation_gru = GRU(direct, hidden, layers)
+            self.adaptation_latent = mlp(hidden, [], config.activation, outputs=latent)
+        else:
+            self.extrinsics_encoder = mlp(
+                _total_width(obs_dims, [EXTRINSICS]),
+                config.extrinsics_hidden,
+                config.activation,
+                outputs=latent,
+            )
+        self._layers = layers
+        self.actor_layers = self.state_layers = layers * (2 if config.adaptation else 1)
+        self.actor_width = direct + config.scandots_latent + latent
         self.critic_width = self.actor_width + _total_width(obs_dims, self._critic_groups)
+        self.critic_parts = []
 
     def forward(
         self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
@@ -200,17 +244,34 @@ class RMATrunk(nn.Module):
         self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """See `Trunk`."""
-        memory, after = self.gru(obs[SCANDOTS], state, starts)
-        latents = [self.terrain_latent(memory), self.extrinsics_encoder(obs[EXTRINSICS])]
-        return torch.cat([*(obs[name] for name in self._direct), *latents], dim=-1), after
+        direct = [obs[name] for name in self._direct]
+        if self.depth_encoder is not None and self.depth_gru is not None:
+            seen = torch.cat([self.depth_encoder(obs[DEPTH]), *direct], dim=-1)
+            memory, after = self.depth_gru(seen, state[: self._layers], starts)
+        else:
+            assert self.gru is not None
+            memory, after = self.gru(obs[SCANDOTS], state[: self._layers], starts)
+        latents = [self.terrain_latent(memory)]
+        if self.adaptation_gru is not None and self.adaptation_latent is not None:
+            felt = torch.cat(direct, dim=-1)
+            memory, adapted = self.adaptation_gru(felt, state[self._layers :], starts)
+            after = torch.cat([after, adapted])
+            latents.append(self.adaptation_latent(memory))
+        else:
+            assert self.extrinsics_encoder is not None
+            latents.append(self.extrinsics_encoder(obs[EXTRINSICS]))
+        return torch.cat([*direct, *latents], dim=-1), after
 
     def reflect(
         self, found: ParameterReflections, groups: Mapping[str, SignedPermutation]
     ) -> tuple[SignedPermutation, SignedPermutation]:
         """See `Trunk`."""
+        if self.gru is None or self.extrinsics_encoder is None:
+            expected = "another use of symmetry for a policy with a camera or an adaptation module"
+            raise ConfigError("ppo.symmetry", "equivariant", expected)
+        direct = [groups[name] for name in self._direct]
         terrain = found.mlp(self.terrain_latent, found.gru(self.gru, groups[SCANDOTS]))
         extrinsics = found.mlp(self.extrinsics_encoder, groups[EXTRINSICS])
-        direct = [groups[name] for name in self._direct]
         actor = SignedPermutation.joined([*direct, terrain, extrinsics])
         critic = [groups[name] for name in self._critic_groups]
         return actor, SignedPermutation.joined([actor, *critic])
@@ -224,13 +285,30 @@ def make_trunk(obs_dims: ObsDims, config: PolicyConfig) -> MonolithicTrunk | RMA
     """
     needs = {"policy.critic_privileged": [PRIVILEGED] if config.critic_privileged else []}
     if config.architecture == "rma":
-        needs["policy.architecture"] = [SCANDOTS, EXTRINSICS]
+        sight = DEPTH if DEPTH in obs_dims else SCANDOTS
+        needs["policy.architecture"] = [sight] if config.adaptation else [sight, EXTRINSICS]
     for key, groups in needs.items():
         for group in groups:
             if group not in obs_dims:
                 value = getattr(config, key.removeprefix("policy."))
                 raise ConfigError(key, value, f"an environment with {group} observations")
     return (RMATrunk if config.architecture == "rma" else MonolithicTrunk)(obs_dims, config)
+
+
+def make_depth_encoder(obs_dims: ObsDims, config: PolicyConfig) -> DepthEncoder | None:
+    """The encoder of the environment's depth images; None without a camera."""
+    if DEPTH not in obs_dims:
+        return None
+    shape = obs_dims[DEPTH]
+    assert not isinstance(shape, int)
+    rows, columns = shape[-2:]
+    return DepthEncoder(
+        (rows, columns),
+        config.depth_channels,
+        config.depth_hidden,
+        config.scandots_latent,
+        config.activation,
+    )
 
 
 def image_shape(obs_dims: ObsDims) -> tuple[int, int, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _SMOOTHING_WINDOW = 0.02
 """Share of the run over which the strong lines are averaged."""
 _SIZE, _DPI = (13.5, 7.2), 110
-"""Inches and dots per inch"""
+"""Inches, of two lines of panels, and dots per inch"""
+_COLUMNS = 3
+"""Panels in a line"""
 
 Rows = list[dict[str, Any]]
 
@@ -84,6 +87,16 @@ PANELS = (
         legend="lower right",
     ),
     Panel(
+        "Distillation",
+        (
+            Curve("Loss/action", "distance of the actions"),
+            Curve("Distillation/teacher_share", "teacher's share", right=True),
+        ),
+        left="squared distance from the teacher's actions",
+        right="share of the robots in which the teacher acts",
+        limits=(0.0, float("nan")),
+    ),
+    Panel(
         "KL divergence and clip fraction",
         (
             Curve("Policy/clip_fraction", "clip fraction"),
@@ -120,7 +133,7 @@ PANELS = (
 
 
 def plot_learning_curves(metrics: Path, out: Path) -> None:
-    """Draw six panels over the environment steps to a PNG.
+    """Draw six panels over the environment steps to a PNG, of Phase 2 seven.
 
     Thin lines are the values of single iterations, strong ones their moving mean. Metrics that a
     run has not logged are left out, and so is a last row that was cut short.
@@ -131,10 +144,11 @@ def plot_learning_curves(metrics: Path, out: Path) -> None:
     from matplotlib.figure import Figure  # without pyplot it draws by Agg and keeps no state
 
     rows = read_metrics(metrics)
-    figure = Figure(figsize=_SIZE)
-    axes = figure.subplots(2, 3, sharex=True)
     logged = {key for row in rows for key in row}
     panels = [p for p in PANELS if not rows or any(curve.key in logged for curve in p.curves)]
+    lines = max(2, math.ceil(len(panels) / _COLUMNS))
+    figure = Figure(figsize=(_SIZE[0], _SIZE[1] * lines / 2))
+    axes = figure.subplots(lines, _COLUMNS, sharex=True)
     for axis in axes.flat[len(panels) :]:
         axis.set_visible(False)
     for axis, panel in zip(axes.flat, panels, strict=False):

@@ -18,6 +18,7 @@ from legged_ppo.reports.plots import plot_learning_curves
 from legged_ppo.reports.tables import as_lines, figures_table, gait_tables
 from legged_ppo.reports.terrain_report import write_terrain_report
 from legged_ppo.runs.checkpoint import read_policy
+from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.viewer.gl_backend import RenderingUnavailable
 from legged_ppo.viewer.recording import record
 from legged_ppo.viewer.video import TOUR, Segment
@@ -66,17 +67,20 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
         f"curves       {_shown(curves)}",
         video_line,
         "next:",
-        *(f"  {line}" for line in _next_commands(checkpoint, run_dir.parent, config.extensions)),
+        *(f"  {line}" for line in _next_commands(checkpoint, run_dir, config.extensions)),
     ]
 
 
-def _next_commands(checkpoint: Path, log_dir: Path, extensions: Sequence[str] = ()) -> list[str]:
+def _next_commands(checkpoint: Path, run_dir: Path, extensions: Sequence[str] = ()) -> list[str]:
     """Command lines that work from the current folder, with the interpreter that runs now."""
     policy = ["--checkpoint", _shown(checkpoint)]
+    phase2 = ["--phase2", _shown(run_dir)]
+    compared = [shlex.join(importing([*console_command("evaluate"), *phase2], extensions))]
     return [
         shlex.join(importing([*console_command("play"), *policy], extensions)),
         shlex.join(importing([*console_command("evaluate"), *policy], extensions)),
-        shlex.join([_interpreter(), "-m", "tensorboard.main", "--logdir", _shown(log_dir)]),
+        *(compared if RunDirectory(run_dir).teacher.is_file() else []),
+        shlex.join([_interpreter(), "-m", "tensorboard.main", "--logdir", _shown(run_dir.parent)]),
     ]
 
 

@@ -271,6 +271,32 @@ def difference_matrix(result: dict[str, Any], figure: str = FIGURES[0]) -> Table
     return table
 
 
+def students_tables(result: dict[str, Any]) -> list[Table]:
+    """Success rates of the contestants of `students.measure` by terrain type, and relative to the first one's."""
+    reference = next(iter(result))
+    tables = [
+        Table(title="Success rate", caption=INTERVALS),
+        Table(title=f"Success relative to the {reference}, by pairs", caption=INTERVALS),
+    ]
+    for table in tables:
+        table.add_column("terrain", no_wrap=True)
+        for name in result:
+            table.add_column(name.replace("depth ", "depth\n"), justify="right", no_wrap=True)
+    for terrain in result[reference]["relative_success"]:
+        rates, relative = [], []
+        for figures in result.values():
+            group = figures if terrain == "overall" else figures["terrain"][terrain]
+            rates.append(
+                figure_text(group["overall" if terrain == "overall" else "all"], "success_rate", 2)
+            )
+            row = figures["relative_success"][terrain]
+            half = "" if row["ci95"] is None else f"±{(row['ci95'][1] - row['ci95'][0]) / 2:.2f}"
+            relative.append(_number(row["ratio"], 2) + half)
+        tables[0].add_row(terrain, *rates, end_section=terrain == "overall")
+        tables[1].add_row(terrain, *relative, end_section=terrain == "overall")
+    return tables
+
+
 def _mark(row: dict[str, Any], figure: str) -> str:
     _, low, high = row["difference"][figure]
     known = low is not None and row["episodes"] >= ENOUGH_PAIRS

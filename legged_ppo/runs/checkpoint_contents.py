@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from legged_ppo.algorithms.ppo import decayed_and_others
+from legged_ppo.algorithms.optimizer import decayed_and_others
 from legged_ppo.config.loading import to_config
 from legged_ppo.config.schema import Config
 from legged_ppo.config.validation import validate
@@ -321,8 +321,9 @@ def _check_structure(name: str, found: Any, wanted: Any) -> None:
 def _check_collector(
     name: str, found: dict[str, Any], rows: int, obs_dims: dict[str, int | tuple[int, ...]]
 ) -> None:
-    """The last observations [N, width], recurrent state [layers, N, hidden] and episode starts [N]."""
-    if found.keys() != {"obs", "state", "starts"}:
+    """The last observations [N, width], recurrent state [layers, N, hidden] (of Phase 2 the teacher's too) and
+    episode starts [N]."""
+    if found.keys() - {"teacher_state"} != {"obs", "state", "starts"}:
         raise ContentError(f"{name} holds {sorted(map(str, found))}"[:200])
     _check_type(f"{name}.obs", found["obs"], dict)
     for group, width in obs_dims.items():
@@ -330,7 +331,8 @@ def _check_collector(
         tensor = found["obs"].get(group)
         if not isinstance(tensor, torch.Tensor) or tuple(tensor.shape) != shape:
             raise ContentError(f"{name}.obs.{group} is no tensor of shape {shape}")
-    state = found["state"]
-    if not isinstance(state, torch.Tensor) or state.dim() != 3 or state.shape[1] != rows:
-        raise ContentError(f"{name}.state is no tensor of shape (layers, {rows}, hidden)")
+    for key in found.keys() & {"state", "teacher_state"}:
+        state = found[key]
+        if not isinstance(state, torch.Tensor) or state.dim() != 3 or state.shape[1] != rows:
+            raise ContentError(f"{name}.{key} is no tensor of shape (layers, {rows}, hidden)")
     _check_tensor(f"{name}.starts", found["starts"], (rows,), torch.bool)

@@ -28,8 +28,9 @@ LATEST, BEST, FINAL = "phase1_latest.pth", "phase1_best.pth", "phase1_final.pth"
 _ORDER = "step_checkpoints.json"
 """Names of the step checkpoints in the order in which they were written."""
 TO_ACT, TO_RESUME = (BEST, LATEST), (LATEST,)
-"""Files of a run in the order in which they are looked for."""
-_STEP = re.compile(r"phase1_step_\d+\.pth")
+"""Files of a run in the order in which they are looked for; a run of Phase 2 has phase2_ in their names."""
+_TEACHER, _DISTILLED = "teacher.pth", "phase2_distilled.pth"
+_STEP = re.compile(r"phase[12]_step_\d+\.pth")
 
 
 class RunDirectory:
@@ -39,10 +40,36 @@ class RunDirectory:
         self.root = root
         self.checkpoints = root / "checkpoints"
         self.metrics = root / "metrics.jsonl"
+        self.teacher = root / _TEACHER
+        """The checkpoint that a run of Phase 2 learns from; no other run has one."""
+        self.distilled = self.checkpoints / _DISTILLED
+        """The student of Phase 2 before its fine-tuning."""
+
+    @property
+    def latest(self) -> Path:
+        """The checkpoint to resume from."""
+        return self.checkpoints / self._named(LATEST)
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint of the highest score."""
+        return self.checkpoints / self._named(BEST)
+
+    @property
+    def final(self) -> Path:
+        """The checkpoint at the end."""
+        return self.checkpoints / self._named(FINAL)
+
+    def _named(self, name: str) -> str:
+        """The name of a file of Phase 1, as this run has it."""
+        return name.replace("phase1", "phase2") if self.teacher.is_file() else name
 
     @classmethod
-    def create(cls, config: Config, recipe: str) -> RunDirectory:
+    def create(cls, config: Config, recipe: str, teacher: Path | None = None) -> RunDirectory:
         """A new folder under `training.log_dir`, with the config in it.
+
+        Args:
+            teacher: checkpoint that a run of Phase 2 learns from, copied into the folder.
 
         Raises:
             ConfigError: the folder cannot be written.
@@ -58,6 +85,8 @@ class RunDirectory:
             root = _new_folder(log_dir, name)
             run = cls(root)
             run.checkpoints.mkdir()
+            if teacher is not None:
+                copy_checkpoint(teacher, run.teacher)
             (root / "config.yaml").write_text(_config_text(config))
             run._point_newest()
         except OSError as error:
@@ -100,9 +129,9 @@ class RunDirectory:
 
     def save(self, payload: dict[str, Any], env_steps: int, keep: int) -> Path:
         """Write the step checkpoint and `latest`; delete step checkpoints beyond the newest `keep`."""
-        path = self.checkpoints / f"phase1_step_{env_steps}.pth"
+        path = self.checkpoints / self._named(f"phase1_step_{env_steps}.pth")
         save_checkpoint(path, payload)
-        copy_checkpoint(path, self.checkpoints / LATEST)
+        copy_checkpoint(path, self.latest)
         order = [each for each in self.step_checkpoints() if each != path] + [path]
         for old in order[:-keep]:
             old.unlink(missing_ok=True)
@@ -158,6 +187,7 @@ def find_checkpoint(
         return path
     if (path / "checkpoints").is_dir():
         path = path / "checkpoints"
+    names = [RunDirectory(path.resolve().parent)._named(each) for each in names]
     wanted = [path / each for each in names]
     found = [each for each in wanted if each.is_file()]
     if path.is_dir():

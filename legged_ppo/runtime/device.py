@@ -75,6 +75,23 @@ def all_finite(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
     return torch.stack([tensor.isfinite().all() for tensor in tensors]).all()
 
 
+class SingleThread:
+    """One torch thread during rollouts on a CPU: the operators are too small to be divided, and idle
+    threads would occupy the cores that the physics needs."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._active = device.type == "cpu"
+        self._threads = torch.get_num_threads()
+
+    def __enter__(self) -> None:
+        if self._active:
+            torch.set_num_threads(1)
+
+    def __exit__(self, *_: object) -> None:
+        if self._active:
+            torch.set_num_threads(self._threads)
+
+
 def _check_number(name: str, number: int) -> None:
     """Refuse a GPU that there is not: no rank may take the CPU while the others reduce over their GPUs."""
     gpus, processes = torch.cuda.device_count(), distributed.local_world_size()

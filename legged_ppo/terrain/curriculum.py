@@ -130,19 +130,31 @@ class TerrainCurriculum(OwnedState):
 
     def load_share(self, states: list[dict[str, torch.Tensor]], share: int, shares: int) -> None:
         """Load this rank's part of the curricula of another number of ranks: every `shares`-th robot from
-        the `share`-th on, with the statistics of all."""
+        the `share`-th on, with the statistics of all. Of another number of robots, each type's robots take
+        levels that are spread like theirs."""
         types, levels = (
             torch.cat([state[name] for state in states])[share::shares]
             for name in ("types", "levels")
         )
-        order = types.argsort(stable=True)  # the order of `Terrain.assign`
-        self.types.copy_(types[order])
-        self.levels.copy_(levels[order])
+        if len(types) == len(self.types):
+            order = types.argsort(stable=True)  # the order of `Terrain.assign`
+            self.types.copy_(types[order])
+            self.levels.copy_(levels[order])
+        else:
+            self._spread(types, levels)
         counts = torch.stack([state["episodes"] for state in states])
         rates = torch.stack([state["solve_rate"] for state in states])
         total = counts.sum(0)
         self.solve_rate.copy_((rates * counts).sum(0) / total.clamp(min=1.0))
         self.episodes.copy_(total / shares)
+
+    def _spread(self, types: torch.Tensor, levels: torch.Tensor) -> None:
+        """Give the robots of each type levels at even ranks among those of other robots [M] of that type."""
+        for column in types.unique():
+            given, own = levels[types == column].sort().values, self.types == column
+            count = int(own.sum())
+            ranks = (torch.arange(count, device=own.device) + 0.5) * len(given) / max(count, 1)
+            self.levels[own] = given[ranks.long()]
 
     def _moves(self, outcome: EpisodeOutcome) -> tuple[torch.Tensor, torch.Tensor]:
         if self.config.rule == "success":

@@ -13,7 +13,7 @@ from typing import Any
 from legged_ppo.config.schema import Config
 from legged_ppo.runs.checkpoint import copy_checkpoint
 from legged_ppo.runs.provenance import provenance
-from legged_ppo.runs.run_directory import FINAL, RunDirectory
+from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.training.logger import json_number
 
 _SUMMARY = "summary.json"
@@ -34,7 +34,7 @@ def close_run(
         metrics: the last iteration's.
         peak_memory_gb: of the process that trained, where it is this one.
     """
-    copy_checkpoint(checkpoint, run.checkpoints / FINAL)
+    copy_checkpoint(checkpoint, run.final)
     run.write_json(
         _SUMMARY,
         {
@@ -69,7 +69,7 @@ def close_again(run: RunDirectory, checkpoint: Path, saved: dict[str, Any], conf
     counters, last = saved["counters"], run.last_row()
     if last.get("env_steps") != counters["env_steps"]:
         return False  # an earlier checkpoint of the run
-    final = (run.checkpoints / FINAL).is_file()
+    final = run.final.is_file()
     if final and _summary(run).get("env_steps") == counters["env_steps"]:
         return False
     close_run(run, checkpoint, config, counters, last)

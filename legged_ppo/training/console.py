@@ -40,6 +40,7 @@ _COLUMNS = (
     Column("success", "Episode/success_rate", "{:.2f}", 2),
     Column("vel err", "Track/lin_vel_error", "{:.3f}", 3),
     Column("yaw err", "Track/yaw_rate_error", "{:.3f}", 5),
+    Column("action", "Loss/action", "{:.4f}", 3),
     Column("value", "Loss/value", "{:.4f}", 6),
     Column("entropy", "Loss/entropy", "{:.2f}", 9),
     Column("std", "Policy/mean_std", "{:.2f}", 7),

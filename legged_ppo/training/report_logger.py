@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from legged_ppo.config.schema import Config
 from legged_ppo.reports.tables import as_rows, figures_table
-from legged_ppo.runs.run_directory import BEST, RunDirectory
+from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.training.wandb_run import start_wandb
 from legged_ppo.viewer.preview import gif_of
 
@@ -35,7 +35,7 @@ def log_report(run: RunDirectory, config: Config) -> None:
     if wandb_run is None:
         return
     try:
-        _to_wandb(wandb_run, rows, plots, video, run.checkpoints / BEST, env_steps)
+        _to_wandb(wandb_run, rows, plots, video, run.best, env_steps)
     except Exception as error:  # wandb must never end a run
         warnings.warn(f"wandb stopped: {error}", stacklevel=2)
 

@@ -19,13 +19,15 @@ from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.equivariance import Equivariance
 from legged_ppo.runs import checkpoint as checkpoints
-from legged_ppo.runs.run_directory import BEST, LATEST, TO_RESUME, RunDirectory, find_checkpoint
+from legged_ppo.runs.run_directory import TO_RESUME, RunDirectory, find_checkpoint
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.device import find_device
 from legged_ppo.runtime.precision import advice
 from legged_ppo.sim.mujoco_warnings import counted_warnings
 from legged_ppo.training.closing import close_again, lacks_report, note_report
+from legged_ppo.training.distiller import Distiller
 from legged_ppo.training.mirrored_env import required_symmetry
+from legged_ppo.training.teacher import check_student, load_teacher
 from legged_ppo.training.trainer import Callback, Trainer
 from legged_ppo.training.wandb_run import finish_wandb
 
@@ -40,6 +42,7 @@ def train(
     device: str = "auto",
     resume: str | Path | None = None,
     init_from: str | Path | None = None,
+    teacher: str | Path | None = None,
     name: str = "run",
     callbacks: Sequence[Callback] = (),
 ) -> Path:
@@ -51,6 +54,8 @@ def train(
             continue from, under `config`.
         init_from: checkpoint, run directory or "latest", whose policy, normalization statistics
             included, starts a new run.
+        teacher: checkpoint or run directory of a policy of Phase 1 that this run distils into a student, as
+            `config.distillation` says; of a resumed run its own copy by default.
         name: recipe's name, the first part of a new run directory's name.
         callbacks: functions of the trainer and an iteration's metrics, called after every iteration and
             after those of `training.callbacks`.
@@ -61,12 +66,18 @@ def train(
     """
     if resume and init_from:
         raise UsageError("--init-from cannot be combined with --resume")
+    if init_from and teacher:
+        raise UsageError(
+            "--init-from cannot be combined with a teacher, from whose weights it starts"
+        )
     found = find_device(device, physics=task_of(config).physics)
     known = load_extensions(config.extensions).callbacks
     chosen = [*(known[each] for each in config.training.callbacks), *callbacks]
     with distributed.process_group():
         if resume:
-            return _resume(config, str(resume), found, chosen)
+            return _resume(config, str(resume), teacher, found, chosen)
+        if teacher:
+            return _start_phase2(config, name, teacher, found, chosen)
         return _start(config, name, init_from, found, chosen)
 
 
@@ -110,8 +121,31 @@ def _start(
         return _run_trainer(trainer, config)
 
 
+def _start_phase2(
+    config: Config,
+    name: str,
+    teacher: str | Path,
+    device: torch.device,
+    callbacks: Sequence[Callback],
+) -> Path:
+    check_student(config)
+    path = find_checkpoint(teacher, config.training.log_dir, "--teacher")
+    env = _make_env(config, device)
+    _check_learner(config, env)
+    loaded = load_teacher(path, config, env)
+    if loaded.levels:
+        env.load_levels(loaded.levels)
+    run = _on_main(lambda: RunDirectory.create(config, name, path))
+    with noting_sizes(lambda: sizes(config, env)):
+        return _run_trainer(Distiller(config, env, run, loaded, callbacks=callbacks), config)
+
+
 def _resume(
-    config: Config, resume: str, device: torch.device, callbacks: Sequence[Callback]
+    config: Config,
+    resume: str,
+    teacher: str | Path | None,
+    device: torch.device,
+    callbacks: Sequence[Callback],
 ) -> Path:
     path = find_checkpoint(resume, config.training.log_dir, "--resume", TO_RESUME)
     saved = checkpoints.load_checkpoint(path)
@@ -123,9 +157,15 @@ def _resume(
     changes = checkpoints.differences(saved, config, path)
     env = _make_env(config, device)
     checkpoints.check_environment_state(saved, env, config, path, distributed.world_size())
+    source = _teacher_of(saved, path, teacher, config)
+    loaded = source and load_teacher(source, config, env)
     with noting_sizes(lambda: sizes(config, env)):
-        run = _on_main(lambda: _reopened(path, config, counters, bool(changes)))
-        trainer = Trainer(config, env, run, saved, callbacks=callbacks)
+        run = _on_main(lambda: _reopened(path, config, counters, bool(changes), source))
+        trainer = (
+            Distiller(config, env, run, loaded, saved, callbacks=callbacks)
+            if loaded
+            else Trainer(config, env, run, saved, callbacks=callbacks)
+        )
         if distributed.is_main():
             _log.info("resuming %s at %s steps", path, f"{counters['env_steps']:,}")
             for key, (before, now) in changes.items():
@@ -152,11 +192,34 @@ def _complete(path: Path, saved: dict[str, Any], config: Config) -> Path:
     return run.root
 
 
-def _reopened(path: Path, config: Config, counters: dict[str, Any], changed: bool) -> RunDirectory:
+def _teacher_of(
+    saved: dict[str, Any], path: Path, given: str | Path | None, config: Config
+) -> Path | None:
+    """The teacher of a checkpoint of Phase 2: its run's own copy, or the given one of a checkpoint that was moved
+    elsewhere; None in Phase 1.
+
+    Raises:
+        ConfigError: it is missing, or given where none is needed.
+    """
+    run = RunDirectory.of_checkpoint(path)
+    if "finetuning" not in saved:
+        if given:
+            raise ConfigError("--teacher", str(given), f"left out: {path} is of Phase 1")
+        return None
+    if given:
+        return find_checkpoint(given, config.training.log_dir, "--teacher")
+    if run is not None and run.teacher.is_file():
+        return run.teacher
+    raise ConfigError("--teacher", None, f"the teacher's checkpoint, which is not beside {path}")
+
+
+def _reopened(
+    path: Path, config: Config, counters: dict[str, Any], changed: bool, teacher: Path | None
+) -> RunDirectory:
     """The run of the checkpoint at `path`, or a new one for a checkpoint that was moved elsewhere."""
     run = RunDirectory.of_checkpoint(path)
     if run is None:
-        return RunDirectory.create(config, path.stem)
+        return RunDirectory.create(config, path.stem, teacher)
     run.reopen(counters["iteration"])
     if changed:
         run.replace_config(config, counters["env_steps"])
@@ -216,7 +279,7 @@ def _run_trainer(trainer: Trainer, config: Config) -> Path:
             finished = trainer.train()
         if not finished:
             if distributed.is_main():
-                latest = str(run.checkpoints / LATEST)
+                latest = str(run.latest)
                 line = shlex.join(["--resume", latest, *override_of(config.extensions)])
                 _log.info("stopped; go on with: %s", line)
             raise KeyboardInterrupt
@@ -244,7 +307,7 @@ def _report(run: RunDirectory, config: Config) -> None:
     from legged_ppo.reports.run_report import write_report
     from legged_ppo.training.report_logger import log_report
 
-    training, best = config.training, run.checkpoints / BEST
+    training, best = config.training, run.best
     _check_imports(best, config)
     with counted_warnings(run.root / _MUJOCO_LOG):
         lines = write_report(run.root, best, training.report_episodes, training.seed)

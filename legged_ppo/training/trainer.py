@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import time
@@ -16,6 +17,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from legged_ppo.algorithms.collector import Collector
+from legged_ppo.algorithms.learner import Learner
 from legged_ppo.algorithms.ppo import PPO
 from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
 from legged_ppo.config.schema import Config
@@ -30,10 +32,10 @@ from legged_ppo.runs.checkpoint import (
     to_device,
 )
 from legged_ppo.runs.robot_model import read_model
-from legged_ppo.runs.run_directory import BEST, LATEST, RunDirectory
+from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.cuda_graphs import Captured, Recorder, cuda_recorder
-from legged_ppo.runtime.device import all_finite
+from legged_ppo.runtime.device import SingleThread, all_finite
 from legged_ppo.runtime.precision import network_precision
 from legged_ppo.training.closing import close_run, peak_memory_gb
 from legged_ppo.training.divergence import (
@@ -129,7 +131,7 @@ class Trainer:
         )
         self.health = HealthMonitor(rules_for(config, env.num_actions, self.total_iterations))
         self._robot_model = read_model(config) if hasattr(env, "robot") else None
-        self._divergence = DivergenceMonitor(run.checkpoints / LATEST)
+        self._divergence = DivergenceMonitor(run.latest)
         if checkpoint is not None:
             self._restore(checkpoint)
 
@@ -149,21 +151,10 @@ class Trainer:
         self.ppo = PPO(
             self.policy, config, self.generator, reflection, recorder, self._equivariance
         )
-        self.buffer = RolloutBuffer(
-            config.rollout_length,
-            config.bptt_length,
-            acting.num_envs,
-            env.num_actions,
-            env.device,
-            acting.env_groups,
-            env.num_envs,
-        )
+        self.learner: Learner = self.ppo
+        self.buffer = self._make_buffer(acting)
         self.collector = Collector(
-            acting,
-            self.policy,
-            self.generator,
-            lambda: network_precision(config.precision, env.device),
-            mirror_actions,
+            acting, self.policy, self.generator, self._precision, mirror_actions
         )
         self.collect: Callable[[], tuple[torch.Tensor, dict[str, torch.Tensor]]]
         """`Collector.collect` into the buffer, recorded where the environment permits it"""
@@ -171,6 +162,21 @@ class Trainer:
         # A subclass may keep state of its own, so it makes the promise itself.
         if recorder is not None and vars(type(env)).get("fits_graphs", False):
             self.collect = Captured(self.collect, recorder, "the rollout")
+
+    def _make_buffer(self, acting: Environment) -> RolloutBuffer:
+        """Storage for the rollouts of `acting`, whose first robots are those of `env`."""
+        return RolloutBuffer(
+            self.config.ppo.rollout_length,
+            self.config.ppo.bptt_length,
+            acting.num_envs,
+            acting.num_actions,
+            acting.device,
+            acting.env_groups,
+            self.env.num_envs,
+        )
+
+    def _precision(self) -> contextlib.AbstractContextManager[Any]:
+        return network_precision(self.config.ppo.precision, self.env.device)
 
     def train(self) -> bool:
         """Run to the end, or until Ctrl-C; True if the run is complete.
@@ -198,8 +204,14 @@ class Trainer:
             self._save()
             return False
         if distributed.is_main():
-            last = self.run.checkpoints / LATEST
-            close_run(self.run, last, self.config, asdict(self.counters), metrics, peak_memory_gb())
+            close_run(
+                self.run,
+                self.run.latest,
+                self.config,
+                asdict(self.counters),
+                metrics,
+                peak_memory_gb(),
+            )
         return True
 
     def _make_reporter(self) -> Reporter | SilentReporter:
@@ -219,12 +231,12 @@ class Trainer:
         begin = time.perf_counter()
         stopwatch = Stopwatch(self.env.device)
         stopwatch.mark()
-        progress = self.counters.env_steps / self.config.training.total_timesteps
-        self.env.set_progress(progress)
-        with _SingleThread(self.env.device):
+        env_progress, progress = self._progress()
+        self.env.set_progress(env_progress)
+        with SingleThread(self.env.device):
             next_value, sums = self.collect()
         stopwatch.mark()
-        figures = self.ppo.update(self.buffer, next_value, progress) | self.env.metrics()
+        figures = self.learner.update(self.buffer, next_value, progress) | self.env.metrics()
         self.policy.apply_normalization()
         if self.average is not None:
             self.average.update_parameters(self.policy)
@@ -252,6 +264,11 @@ class Trainer:
             "wall_time_s": counters.train_wall_time_s,
             **metrics,
         }
+
+    def _progress(self) -> tuple[float, float]:
+        """Completed shares in [0, 1] that the environment's and the learner's schedules follow."""
+        progress = self.counters.env_steps / self.config.training.total_timesteps
+        return progress, progress
 
     def _episode_metrics(self, ended: list[float]) -> Metrics:
         """Means over the last episodes, at least `_EPISODE_WINDOW` of them."""
@@ -299,11 +316,9 @@ class Trainer:
 
     def _evaluate(self, scorer: PolicyScorer) -> Metrics:
         """Score the policy (its average, if there is one) on fixed seeds; the best so far is saved as
-        `phase1_best.pth`."""
+        the run's best checkpoint."""
         begin = time.perf_counter()
-        policy = self.policy
-        if self.average is not None:
-            policy = cast(ActorCritic, self.average.module)
+        policy = self.judged_policy()
         training = self.config.training
         score: PolicyScore | None = None
         if distributed.is_main():
@@ -314,9 +329,13 @@ class Trainer:
             self.counters.best_score = score.score
             payload = self.state_dict() | {"policy": policy.state_dict()}
             if distributed.is_main():
-                save_checkpoint(self.run.checkpoints / BEST, payload)
+                save_checkpoint(self.run.best, payload)
         self.counters.train_wall_time_s += time.perf_counter() - begin
         return score.metrics
+
+    def judged_policy(self) -> ActorCritic:
+        """The one that evaluations score: the average of the last weights, if there is one."""
+        return self.policy if self.average is None else cast(ActorCritic, self.average.module)
 
     def _save(self) -> None:
         payload = self.state_dict()
@@ -332,7 +351,7 @@ class Trainer:
             "num_actions": self.env.num_actions,
             "policy": self.policy.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
-            "ppo": self.ppo.state_dict(),
+            "ppo": self.learner.state_dict(),
             "ranks": distributed.gather(self._own_state()),
             "counters": asdict(self.counters),
             "episodes": list(self.episodes),
@@ -353,9 +372,9 @@ class Trainer:
         self.policy.load_state_dict(checkpoint["policy"])
         if self.average is not None and checkpoint.get("average") is not None:
             self.average.load_state_dict(checkpoint["average"])
-        self.ppo.load_state_dict(checkpoint["ppo"])
+        self.learner.load_state_dict(checkpoint["ppo"])
         self.counters = Counters(**checkpoint["counters"])
-        if not (self.run.checkpoints / BEST).exists():  # the checkpoint was moved here
+        if not self.run.best.exists():  # the checkpoint was moved here
             self.counters.best_score = -math.inf
         self.episodes = deque(checkpoint["episodes"])
         self.health.streaks = dict(checkpoint["health"])
@@ -377,23 +396,6 @@ class Trainer:
         self.collector.load_state_dict(own["collector"])
         self.generator.set_state(own["generator"])
         set_global_rng_state(own["rng"], self.env.device)
-
-
-class _SingleThread:
-    """One torch thread during rollouts on a CPU: the operators are too small to be divided, and idle
-    threads would occupy the cores that the physics needs."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._active = device.type == "cpu"
-        self._threads = torch.get_num_threads()
-
-    def __enter__(self) -> None:
-        if self._active:
-            torch.set_num_threads(1)
-
-    def __exit__(self, *_: object) -> None:
-        if self._active:
-            torch.set_num_threads(self._threads)
 
 
 def _next_multiple(value: int, step: int) -> int:

@@ -10,16 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from legged_ppo.cli import evaluate, options, play, train
+from legged_ppo.cli import evaluate, options, play, train, train_phase2
 from legged_ppo.cli import terrain as gallery
 from legged_ppo.config.loading import load_config
 from legged_ppo.env.factory import make_locomotion_env
+from legged_ppo.evaluation.students import contestants_of
 from legged_ppo.evaluation.tiles import restricted
-from legged_ppo.runs.checkpoint import load_weights
+from legged_ppo.runs.checkpoint import copy_checkpoint, load_weights
+from legged_ppo.training.teacher import foundation_of, load_teacher
 
 ROOT = Path(__file__).resolve().parents[2]
 PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "train_phase1.py": train.make_parser,
+    "train_phase2.py": train_phase2.make_parser,
     "play.py": play.make_parser,
     "evaluate.py": evaluate.make_parser,
     "legged_ppo.cli.terrain": gallery.make_parser,
@@ -57,6 +60,23 @@ def quickstart(
     return folder
 
 
+@pytest.fixture(scope="module")
+def phase2(
+    quickstart: Path, tmp_path_factory: pytest.TempPathFactory, make_checkpoint: Callable[..., Path]
+) -> Path:
+    """A folder with a run of Phase 2 whose teacher is the quickstart's."""
+    folder = tmp_path_factory.mktemp("phase2")
+    run = folder / "logs" / "run"
+    teacher = quickstart / "logs" / "checkpoints" / "phase1_best.pth"
+    config = load_config("phase2_monolithic", (), foundation_of(teacher, ()))
+    for name in ("best", "distilled"):
+        make_checkpoint(run / "checkpoints" / f"phase2_{name}.pth", config)
+    copy_checkpoint(teacher, run / "teacher.pth")
+    (run / "config.yaml").touch()
+    (folder / "logs" / "checkpoints").symlink_to(run / "checkpoints")
+    return folder
+
+
 def test_every_parser_has_examples_and_readme_too() -> None:
     assert {words[0] for words in EPILOGS} == set(PARSERS)
     assert len(EPILOGS) >= 10 and len(README) >= 4
@@ -64,11 +84,19 @@ def test_every_parser_has_examples_and_readme_too() -> None:
 
 @pytest.mark.parametrize("words", [*EPILOGS, *README], ids=shlex.join)
 def test_examples_work_after_the_quickstart(
-    words: list[str], quickstart: Path, monkeypatch: pytest.MonkeyPatch
+    words: list[str], quickstart: Path, phase2: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(quickstart)
+    monkeypatch.chdir(phase2 if "--phase2" in words else quickstart)
     arguments = PARSERS[words[0]]().parse_intermixed_args(words[1:])
-    if words[0] in ("play.py", "evaluate.py"):
+    if getattr(arguments, "phase2", None):
+        run, *others = arguments.phase2
+        assert len(contestants_of(run, others, arguments.overrides)) == 6 + len(others)
+    elif getattr(arguments, "teacher", None):
+        teacher = Path(arguments.teacher)
+        foundation = foundation_of(teacher, arguments.overrides)
+        config = load_config(arguments.config, arguments.overrides, foundation)
+        load_teacher(teacher, config, make_locomotion_env(config, 1, 0))
+    elif words[0] in ("play.py", "evaluate.py"):
         for checkpoint in getattr(arguments, "compare", None) or [arguments.checkpoint]:
             arguments.checkpoint = checkpoint
             config = options.load(arguments).config

@@ -33,9 +33,13 @@ def test_paths_are_relative_inside_the_current_folder_and_an_environments_python
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "executable", str(tmp_path / ".venv" / "bin" / "python"))
-    lines = run_report._next_commands(tmp_path / "logs/a b.pth", tmp_path / "logs")
+    lines = run_report._next_commands(tmp_path / "logs/a b.pth", tmp_path / "logs/run")
     assert lines[0] == f".venv/bin/python {ROOT}/play.py --checkpoint 'logs/a b.pth'"
     assert lines[2] == ".venv/bin/python -m tensorboard.main --logdir logs"
+    (tmp_path / "logs" / "run").mkdir(parents=True)
+    (tmp_path / "logs" / "run" / "teacher.pth").touch()  # a run of Phase 2
+    lines = run_report._next_commands(tmp_path / "logs/run/a.pth", tmp_path / "logs/run")
+    assert lines[2] == f".venv/bin/python {ROOT}/evaluate.py --phase2 logs/run"
 
 
 def test_next_commands_name_the_extensions_and_the_folder_that_they_lie_in(

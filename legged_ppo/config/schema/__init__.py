@@ -4,6 +4,7 @@ Values are in SI units and radians. A key that is not here is an error.
 """
 
 from legged_ppo.config.schema.depth import DepthConfig
+from legged_ppo.config.schema.distillation import DistillationConfig
 from legged_ppo.config.schema.gym import GymConfig
 from legged_ppo.config.schema.policy import PolicyConfig
 from legged_ppo.config.schema.ppo import PPOConfig
@@ -27,6 +28,7 @@ __all__ = [
     "Config",
     "CurriculumConfig",
     "DepthConfig",
+    "DistillationConfig",
     "GaitConfig",
     "GymConfig",
     "ObservationConfig",

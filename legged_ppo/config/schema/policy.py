@@ -18,6 +18,14 @@ class PolicyConfig:
     """Hidden layers of the scandots encoder."""
     scandots_latent: int = not_negative(16, most=16384)
     """Width of the scandots latent (rma: of the terrain latent); 0 makes the policy blind."""
+    depth_channels: list[int] = widths([16, 32])
+    """Channels of the convolutions (kernel 3, stride 2) over a depth image (`task.observations.depth`), which
+    takes the place of the scandots; those for which the image is too small are left out."""
+    depth_hidden: list[int] = widths([128])
+    """Hidden layers between the convolutions and the latent, whose width is `scandots_latent`."""
+    adaptation: bool = False
+    """rma: estimate the latent of the physical parameters from the proprioception, by a second GRU, in place of
+    encoding them."""
     image_channels: list[int] = widths([32, 64, 64], length=3)
     """Channels of the three convolutions over a Gymnasium environment's images."""
     image_latent: int = positive(128, most=16384)
@@ -56,5 +64,5 @@ class PolicyConfig:
     action_bound: float = positive(4.0)
     """Half width of the action interval of the beta distribution."""
     normalize_observations: bool = True
-    """Running mean and variance of the observations but scandots and images, frozen during a rollout and
+    """Running mean and variance of the observations but scandots, depth and images, frozen during a rollout and
     its epochs."""

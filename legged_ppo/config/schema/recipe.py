@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from legged_ppo.config.schema.bounds import names
+from legged_ppo.config.schema.distillation import DistillationConfig
 from legged_ppo.config.schema.gym import GymConfig
 from legged_ppo.config.schema.policy import PolicyConfig
 from legged_ppo.config.schema.ppo import PPOConfig
@@ -26,6 +27,7 @@ class Config:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     ppo: PPOConfig = field(default_factory=PPOConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
     gym: GymConfig = field(default_factory=GymConfig)
     extensions: list[str] = names([])
     """Modules with rewards, observation groups, terminations, terrain types, command samplers, environments and
