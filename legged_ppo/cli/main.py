@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train a policy, or resume a run",
     "play": "watch a trained policy, or record it",
     "evaluate": "measure a trained policy",
+    "export": "write a policy for a robot: ONNX or TorchScript",
     "robot": "check a robot file, or draft one from an MJCF",
     "terrain": "draw the terrain types",
 }
