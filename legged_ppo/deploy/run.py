@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     if importlib.util.find_spec("onnxruntime") is None:
         raise UsageError("the runner needs onnxruntime", "pip install onnxruntime")
-    _check(arguments)
+    check(arguments)
     from legged_ppo.deploy.pictures import choose_backend
 
     choose_backend()
@@ -123,8 +123,12 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    """Refuse options that would be ignored, before any work."""
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse options that would be ignored, before any work.
+
+    Raises:
+        ConfigError: options exclude each other, or the video cannot be written there.
+    """
     if arguments.episodes:
         for name in ("seconds", "video", "view"):
             if getattr(arguments, name):

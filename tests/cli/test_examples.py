@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from legged_ppo.cli import evaluate, options, play, train
+from legged_ppo.cli import evaluate, export, options, play, train
 from legged_ppo.cli import terrain as gallery
 from legged_ppo.config.loading import load_config
+from legged_ppo.deploy import run
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.evaluation.tiles import restricted
 from legged_ppo.runs.checkpoint import load_weights
@@ -22,6 +23,8 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "train_phase1.py": train.make_parser,
     "play.py": play.make_parser,
     "evaluate.py": evaluate.make_parser,
+    "export.py": export.make_parser,
+    "legged_ppo.deploy.run": run.make_parser,
     "legged_ppo.cli.terrain": gallery.make_parser,
 }
 
@@ -68,7 +71,10 @@ def test_examples_work_after_the_quickstart(
 ) -> None:
     monkeypatch.chdir(quickstart)
     arguments = PARSERS[words[0]]().parse_intermixed_args(words[1:])
-    if words[0] in ("play.py", "evaluate.py"):
+    if words[0] == "legged_ppo.deploy.run":
+        run.check(arguments)
+        assert arguments.policy.name == "policy.onnx"  # which the first example of export.py writes
+    elif words[0] in ("play.py", "evaluate.py", "export.py"):
         for checkpoint in getattr(arguments, "compare", None) or [arguments.checkpoint]:
             arguments.checkpoint = checkpoint
             config = options.load(arguments).config

@@ -15,7 +15,7 @@ from legged_ppo.models.actor_critic import ActorCritic
 
 
 def recipe() -> Config:
-    """Two terrain types of two levels, episodes of 2 s, a gait clock, a small network with a critic of its own."""
+    """Two terrain types of two levels, episodes of 2 s, a gait clock, a small network."""
     config = Config()
     config.terrain.proportions = {"flat": 0.5, "rough": 0.5}
     config.terrain.num_levels = 2

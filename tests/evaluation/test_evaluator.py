@@ -17,10 +17,10 @@ from legged_ppo.evaluation.evaluator import (
     evaluation_config,
 )
 from legged_ppo.evaluation.statistics import interval_name, ratio_figure, summarize
-from legged_ppo.runtime.intervals import wilson_interval
 from legged_ppo.interface import StepResult
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
+from legged_ppo.runtime.intervals import wilson_interval
 from legged_ppo.sim.mujoco_c import MujocoC
 
 FIGURES = [
