@@ -191,3 +191,27 @@ def _inputs(path: Path) -> list:
 def metadata_of_nothing() -> Metadata:
     robot = RobotFigures("none", "base", [], [], [], [], [], [], 0.0, [])
     return Metadata(robot, 0.02, 0.25, 10.0, [], [], {}, {}, [], {}, {})
+
+
+def test_the_replay_of_the_documentation_works(
+    exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "deploy.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(exported.parent)
+    names: dict[str, object] = {}
+    exec(code, names)
+    assert 0.0 < names["worst"] <= 1e-4
+
+
+def test_the_documentation_names_every_term_and_maps_unitrees_joints(exported: Path) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "deploy.md").read_text()
+    session = onnxruntime.InferenceSession(str(exported))
+    metadata = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
+    for group in metadata["observations"]:
+        assert all(f"`{term['name']}`" in text for term in group["terms"])
+    order = json.loads(text.split("UNITREE = ")[1].split("`")[0])
+    parts = ("hip", "thigh", "calf")
+    motors = [f"{leg}_{part}_joint" for leg in ("FR", "FL", "RR", "RL") for part in parts]
+    assert [motors[i] for i in order] == metadata["robot"]["joints"]
+    assert [metadata["robot"]["joints"][i] for i in order] == motors
