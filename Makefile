@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONFIG ?= configs/phase1_quickstart.yaml
 
-.PHONY: setup train test lint types check wheel clean apt-rendering
+.PHONY: setup train test lint types check wheel clean apt-rendering apt-browser
 
 setup: $(READY)
 
@@ -38,6 +38,10 @@ wheel: $(READY)
 # Optional: the system libraries for rendering videos on a machine without a display (as root, Debian or Ubuntu).
 apt-rendering:
 	apt-get update && apt-get install --yes --no-install-recommends libegl1 libgl1
+
+# Optional: the browser of the tests of play.py --share (as root, Debian or Ubuntu).
+apt-browser:
+	apt-get update && apt-get install --yes --no-install-recommends chromium
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
