@@ -39,7 +39,7 @@ wheel: $(READY)
 apt-rendering:
 	apt-get update && apt-get install --yes --no-install-recommends libegl1 libgl1
 
-# Optional: a browser for the test of the web view.
+# Optional: the browser of the tests of the web view and of play.py --share (as root, Debian or Ubuntu).
 apt-browser:
 	apt-get update && apt-get install --yes --no-install-recommends chromium
 

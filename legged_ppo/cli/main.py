@@ -15,6 +15,7 @@ COMMANDS = {
     "train_phase2": "distil a policy into a student that sees by a camera",
     "play": "watch a trained policy, or record it",
     "evaluate": "measure a trained policy",
+    "export": "write a policy for a robot: ONNX or TorchScript",
     "robot": "check a robot file, or draft one from an MJCF",
     "terrain": "draw the terrain types",
 }

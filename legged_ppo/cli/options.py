@@ -20,7 +20,21 @@ _OF_ROBOTS = (
 
 
 def add_checkpoint_options(parser: argparse.ArgumentParser, level_help: str) -> None:
-    """--checkpoint, --log-dir, --seed, --stochastic and the overrides."""
+    """--checkpoint, --log-dir, --seed, --stochastic, --terrain, --level and the overrides."""
+    add_source_options(parser, level_help)
+    parser.add_argument(
+        "--seed",
+        type=not_negative,
+        default=0,
+        help="seed of commands, noise and robots (default: 0)",
+    )
+    parser.add_argument(
+        "--stochastic", action="store_true", help="sample the actions instead of taking their mode"
+    )
+
+
+def add_source_options(parser: argparse.ArgumentParser, level_help: str) -> None:
+    """--checkpoint, --log-dir, --terrain, --level and the overrides."""
     parser.add_argument(
         "--checkpoint",
         metavar="PATH|latest",
@@ -30,15 +44,6 @@ def add_checkpoint_options(parser: argparse.ArgumentParser, level_help: str) -> 
     )
     parser.add_argument(
         "--log-dir", metavar="DIR", default="logs", help="folder of the runs (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--seed",
-        type=not_negative,
-        default=0,
-        help="seed of commands, noise and robots (default: 0)",
-    )
-    parser.add_argument(
-        "--stochastic", action="store_true", help="sample the actions instead of taking their mode"
     )
     parser.add_argument(
         "--terrain",

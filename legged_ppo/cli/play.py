@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,8 @@ def make_parser() -> argparse.ArgumentParser:
         "  python play.py --checkpoint latest --command 0.8,0,0\n"
         "  python play.py --viewer web --envs 16 --terrain rough --level 1\n"
         "  python play.py --video walk.mp4 --gif walk.gif terrain=mild\n"
-        "  python play.py --video walk.mp4 --seconds 8 --size 1280x720 --camera side",
+        "  python play.py --video walk.mp4 --seconds 8 --size 1280x720 --camera side\n"
+        "  python play.py --share page --terrain rough --level 1",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     options.add_checkpoint_options(parser, "its level (default: 0)")
@@ -73,6 +75,12 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--video", type=Path, metavar="FILE", help="record to this MP4 file")
     parser.add_argument("--gif", type=Path, metavar="FILE", help="record to this GIF file")
+    parser.add_argument(
+        "--share",
+        type=Path,
+        metavar="DIR",
+        help="write a static web page into this folder, in which anyone drives the policy by keys or touch",
+    )
     parser.add_argument(
         "--gif-fps",
         type=command_line.positive,
@@ -119,6 +127,8 @@ def _run(arguments: argparse.Namespace) -> int:
     ):
         if path:
             command_line.check_output(option, path, suffix)
+    if arguments.share:
+        return _share(arguments)
     recording = arguments.video or arguments.gif
     if recording:
         options.refuse(arguments, "with --video or --gif", "viewer")
@@ -168,6 +178,25 @@ def _play(policy: TrainedPolicy, arguments: argparse.Namespace) -> int:
     episodes, seed = arguments.episodes or 5, arguments.seed
     result = task.evaluate(policy.network, episodes, seed, stochastic=arguments.stochastic)
     print_tables(figures_table(result))
+    return 0
+
+
+def _share(arguments: argparse.Namespace) -> int:
+    """Write the page of --share."""
+    ignored = ("video", "gif", "episodes", "command", "seconds", "size", "camera")
+    options.refuse(arguments, "with --share", *ignored)
+    place = options.place_of(arguments)
+
+    from legged_ppo.deploy.web_page import write_page
+    from legged_ppo.evaluation.task import RobotTask, task_of
+
+    policy = options.load(arguments)
+    if not isinstance(task_of(policy.config), RobotTask):
+        options.refuse(arguments, f"for {policy.config.subject}: it is for robots", "share")
+    origin = {"checkpoint": policy.path.name, "env_steps": policy.env_steps}
+    write_page(policy.network, policy.config, arguments.share, place, origin)
+    print(f"page: {arguments.share / 'index.html'}; look at it with")
+    print(f"  python -m http.server --directory {shlex.quote(str(arguments.share))}")
     return 0
 
 

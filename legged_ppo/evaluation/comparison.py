@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 
 from legged_ppo.evaluation.statistics import Episodes, cell_masks, features_of
+from legged_ppo.runtime.intervals import Z95
 from legged_ppo.terrain.grid import Terrain
 
-_Z95 = 1.959964
-"""97.5 % quantile of the normal distribution."""
 ENOUGH_PAIRS = 10
 """Pairs below which no difference is marked: the normal approximation does not hold for so few."""
 FIGURES = ("success_rate", "lin_vel_error", "yaw_rate_error", "time_to_fall_s", "displacement_m")
@@ -84,5 +83,5 @@ def _paired(first: np.ndarray, second: np.ndarray) -> list[float | None]:
     mean = _mean(difference)
     if mean is None or len(difference) < 2:
         return [mean, None, None]
-    half = _Z95 * float(difference.std(ddof=1)) / len(difference) ** 0.5
+    half = Z95 * float(difference.std(ddof=1)) / len(difference) ** 0.5
     return [mean, mean - half, mean + half]

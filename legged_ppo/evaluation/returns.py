@@ -12,10 +12,11 @@ import torch
 
 from legged_ppo.errors import ConfigError
 from legged_ppo.evaluation.rollout import on_device, rollout
-from legged_ppo.evaluation.statistics import mean_figure, wilson_interval
+from legged_ppo.evaluation.statistics import mean_figure
 from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
+from legged_ppo.runtime.intervals import wilson_interval
 from legged_ppo.runtime.progress_lines import ProgressLines
 
 _log = logging.getLogger(__name__)

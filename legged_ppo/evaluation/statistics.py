@@ -9,10 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from legged_ppo.runtime.intervals import Z95, wilson_interval
 from legged_ppo.terrain.grid import Terrain
 
-_Z95 = 1.959964
-"""97.5 % quantile of the normal distribution."""
 _GRAVITY = 9.81
 """m/s^2"""
 _MIN_PATH = 0.1
@@ -128,7 +127,7 @@ def ratio_figure(sums: np.ndarray, weights: np.ndarray) -> tuple[float | None, l
     if count < 2:
         return mean, None
     squares = float(((sums - mean * weights) ** 2).sum())
-    half = _Z95 * math.sqrt(squares * count / (count - 1)) / total
+    half = Z95 * math.sqrt(squares * count / (count - 1)) / total
     return mean, [mean - half, mean + half]
 
 
@@ -188,11 +187,3 @@ def rows_by_terrain(result: dict[str, Any]) -> list[tuple[str, bool, dict[str, A
             label = name if features == {"0": ""} else f"{name} {next(iter(texts.values()))}"
             rows.append((label, False, group["all"]))
     return rows
-
-
-def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
-    """95 % confidence interval of a rate (Wilson, 1927), sound at rates of 0 and 1 too."""
-    rate, z2 = successes / trials, _Z95**2
-    centre = (rate + z2 / (2 * trials)) / (1 + z2 / trials)
-    half = _Z95 * math.sqrt(rate * (1 - rate) / trials + z2 / (4 * trials**2)) / (1 + z2 / trials)
-    return max(centre - half, 0.0), min(centre + half, 1.0)

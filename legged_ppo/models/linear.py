@@ -83,6 +83,7 @@ def _by_onednn(x: torch.Tensor, weight: torch.Tensor) -> bool:
         and x.dtype == torch.float32
         and x.stride(-1) == 1
         and x.shape[0] * weight.numel() >= _CALL_COST
+        and not (torch.compiler.is_exporting() or torch.jit.is_tracing())  # other programs lack it
     )
 
 

@@ -12,8 +12,8 @@ from legged_ppo.runtime.sampling import uniform
 
 NOMINAL_HEIGHT = 0.3
 """Base height [m] that scandots are measured from, as Extreme Parkour does."""
-_CLIP = 1.0
-"""Scandots are clipped to +- this [m]."""
+CLIP = 1.0
+"""Bound [m] of the scandots about the nominal height."""
 
 
 class Scandots(OwnedState):
@@ -95,7 +95,7 @@ class Scandots(OwnedState):
         return torch.lerp(self.past[newer, robots], self.past[newer + 1, robots], between)
 
     def _measure(self, clearance: torch.Tensor) -> torch.Tensor:
-        seen = (clearance - NOMINAL_HEIGHT).clamp(-_CLIP, _CLIP)
+        seen = (clearance - NOMINAL_HEIGHT).clamp(-CLIP, CLIP)
         if self._noise == 0.0:
             return seen
         noise = torch.randn(seen.shape, generator=self._generator, device=seen.device)

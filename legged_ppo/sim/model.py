@@ -28,8 +28,16 @@ def build_model(
     Args:
         add_ground: `Terrain.add_to` or another way to add the ground's geoms to a spec.
     """
-    spec = robot.mjspec()
+    spec = build_spec(robot, add_ground, config)
     spec.compiler.discardvisual = True  # rendering uses a separate model
+    return spec.compile()
+
+
+def build_spec(
+    robot: RobotSpec, add_ground: Callable[[mujoco.MjSpec], None], config: SimConfig
+) -> mujoco.MjSpec:
+    """What `build_model` compiles, before it is compiled, with the geoms that are only for the eye."""
+    spec = robot.mjspec()
     option = spec.option
     option.timestep = config.dt
     option.iterations, option.ls_iterations = config.iterations, config.ls_iterations
@@ -47,7 +55,7 @@ def build_model(
     add_ground(spec)
     _add_pd_actuators(spec, robot)
     _add_sensors(spec, robot)
-    return spec.compile()
+    return spec
 
 
 def _add_pd_actuators(spec: mujoco.MjSpec, robot: RobotSpec) -> None:

@@ -221,6 +221,8 @@ def test_latest_without_a_run_is_bad_input(
         (["--show-depth"], "--show-depth: got True, expected left out without --video or --gif"),
         (["--camera=top"], "--camera: got 'top', expected left out without --video, --gif, --v"),
         (["--seconds=3"], "expected left out without --video"),
+        (["--share=page", "--video=x.mp4"], "--video: got 'x.mp4', expected left out with --share"),
+        (["--share=page", "--level=1"], "--terrain TYPE beside it"),
     ],
 )
 def test_options_of_a_recording_that_would_be_ignored_are_refused(

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from legged_ppo.cli import evaluate, options, play, train, train_phase2
+from legged_ppo.cli import evaluate, export, options, play, train, train_phase2
 from legged_ppo.cli import terrain as gallery
 from legged_ppo.config.loading import load_config
+from legged_ppo.deploy import run
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.evaluation.students import contestants_of
 from legged_ppo.evaluation.tiles import restricted
@@ -25,6 +26,8 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "train_phase2.py": train_phase2.make_parser,
     "play.py": play.make_parser,
     "evaluate.py": evaluate.make_parser,
+    "export.py": export.make_parser,
+    "legged_ppo.deploy.run": run.make_parser,
     "legged_ppo.cli.terrain": gallery.make_parser,
 }
 
@@ -88,15 +91,18 @@ def test_examples_work_after_the_quickstart(
 ) -> None:
     monkeypatch.chdir(phase2 if "--phase2" in words else quickstart)
     arguments = PARSERS[words[0]]().parse_intermixed_args(words[1:])
-    if getattr(arguments, "phase2", None):
-        run, *others = arguments.phase2
-        assert len(contestants_of(run, others, arguments.overrides)) == 6 + len(others)
+    if words[0] == "legged_ppo.deploy.run":
+        run.check(arguments)
+        assert arguments.policy.name == "policy.onnx"  # which the first example of export.py writes
+    elif getattr(arguments, "phase2", None):
+        folder, *others = arguments.phase2
+        assert len(contestants_of(folder, others, arguments.overrides)) == 6 + len(others)
     elif getattr(arguments, "teacher", None):
         teacher = Path(arguments.teacher)
         foundation = foundation_of(teacher, arguments.overrides)
         config = load_config(arguments.config, arguments.overrides, foundation)
         load_teacher(teacher, config, make_locomotion_env(config, 1, 0))
-    elif words[0] in ("play.py", "evaluate.py"):
+    elif words[0] in ("play.py", "evaluate.py", "export.py"):
         for checkpoint in getattr(arguments, "compare", None) or [arguments.checkpoint]:
             arguments.checkpoint = checkpoint
             config = options.load(arguments).config

@@ -16,10 +16,11 @@ from legged_ppo.evaluation.evaluator import (
     evaluate_policy,
     evaluation_config,
 )
-from legged_ppo.evaluation.statistics import interval_name, ratio_figure, summarize, wilson_interval
+from legged_ppo.evaluation.statistics import interval_name, ratio_figure, summarize
 from legged_ppo.interface import StepResult
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
+from legged_ppo.runtime.intervals import wilson_interval
 from legged_ppo.sim.mujoco_c import MujocoC
 
 FIGURES = [
