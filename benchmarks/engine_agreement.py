@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from machine import machine
 
 from legged_ppo.evaluation.comparison import compare
@@ -71,7 +72,8 @@ def main() -> None:
     )
     show(result)
     if arguments.json:
-        arguments.json.write_text(json.dumps({"result": result, "machine": machine()}, indent=1))
+        content = {"result": result, "machine": machine(torch.device("cpu"))}
+        arguments.json.write_text(json.dumps(content, indent=1))
 
 
 if __name__ == "__main__":

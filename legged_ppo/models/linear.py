@@ -83,8 +83,13 @@ def _by_onednn(x: torch.Tensor, weight: torch.Tensor) -> bool:
         and x.dtype == torch.float32
         and x.stride(-1) == 1
         and x.shape[0] * weight.numel() >= _CALL_COST
-        and not (torch.compiler.is_exporting() or torch.jit.is_tracing())  # other programs lack it
+        and not _is_recorded()
     )
+
+
+def _is_recorded() -> bool:
+    """Whether torch records a program for others, which lack this operator."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 PREFER_ONEDNN = (

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,11 +65,15 @@ def test_targets_are_what_the_environment_gives_the_engine(
 ) -> None:
     env = make_locomotion_env(deployed_config, 1, 0)
     obs = env.start_episodes_together()
-    graph, given = deployed(network, deployed_config), []
+    graph = deployed(network, deployed_config)
+    given: list[torch.Tensor] = []
     step = env.simulator.step
-    monkeypatch.setattr(
-        env.simulator, "step", lambda targets, *rest: (given.append(targets), step(targets, *rest))
-    )
+
+    def noted(targets: torch.Tensor, *rest: Any) -> None:
+        given.append(targets)
+        step(targets, *rest)
+
+    monkeypatch.setattr(env.simulator, "step", noted)
     groups = [100.0 * obs[name] for name in graph.groups]  # some actions are clipped
     outputs = graph(*groups, torch.zeros(graph.state_shape))
     state = network.initial_state(1, env.device)

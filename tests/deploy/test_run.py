@@ -198,7 +198,8 @@ def test_keys_of_a_terminal_drive_the_robot(exported: Path) -> None:
         seen += piece
     os.write(ours, b"x")
     assert process.wait(20) == 0
-    os.close(ours), os.close(theirs)
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_keys_stay_within_the_ranges_of_the_training() -> None:

@@ -1,6 +1,8 @@
 """A trained policy, named by LEGGED_PPO_CHECKPOINT: it walks outside of torch as evaluate.py says, and in a page.
 
-Not part of `make test`, which has no trained policy: LEGGED_PPO_CHECKPOINT=latest pytest tests/deploy/test_trained.py
+Not part of `make test`, which has no trained policy:
+
+    LEGGED_PPO_CHECKPOINT=latest pytest tests/deploy/test_trained.py
 """
 
 from __future__ import annotations

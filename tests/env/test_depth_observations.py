@@ -116,7 +116,7 @@ def test_a_policy_of_phase_1_trains_beside_the_camera(seeing: Config) -> None:
 def test_the_camera_is_at_the_robots_front(robot: str, front: float) -> None:
     config = load_config(CONFIG_DIR / "phase1_quickstart.yaml", [f"robot={robot}"])
     mount = camera_mount(load_robot(config.robot))
-    assert mount == (pytest.approx(front, abs=1e-3), 0.0, 0.03)
+    assert mount == pytest.approx((front, 0.0, 0.03), abs=1e-3)
     assert camera_mount(load_robot(config.robot), [0.2, 0.01, 0.05]) == (0.2, 0.01, 0.05)
 
 
