@@ -165,8 +165,8 @@ _MODELS = [
     ),
     Mutation(
         "models/trunks.py",
-        "inputs, state[self.actor_layers :], starts",
-        "inputs, state[: self.actor_layers], starts",
+        "seen, state[self.actor_layers :], starts",
+        "seen, state[: self.actor_layers], starts",
         "models/test_actor_critic.py algorithms/test_ppo.py",
     ),
 ]

@@ -86,8 +86,8 @@ class FrameMemory:
 
     def __init__(self, encoder: DepthEncoder | None) -> None:
         self._encoder = encoder
-        self._frames = torch.empty(0)
-        self._latents = torch.empty(0)
+        self._frames: torch.Tensor | None = None
+        self._latents: torch.Tensor | None = None
 
     @torch.no_grad()
     def __call__(self, obs: Observations) -> Observations:
@@ -96,7 +96,7 @@ class FrameMemory:
         if self._encoder is None or obs[DEPTH].device.type != "cpu":
             return obs
         frames = obs[DEPTH]
-        if self._frames.shape != frames.shape:
+        if self._frames is None or self._latents is None or self._frames.shape != frames.shape:
             self._frames, self._latents = frames.clone(), self._encoder.encode(frames)
             return obs | {DEPTH: self._latents.clone()}
         new = (frames != self._frames).flatten(1).any(1)

@@ -211,9 +211,6 @@ def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Path) -> None:
     """Refuse to resume a run whose robot, network or number of robots differs from `config`'s, or from a policy
     without the training's state."""
-    if "ppo" not in checkpoint:
-        expected = "a run's checkpoint; this one holds a policy alone, for --init-from"
-        raise ConfigError("--resume", str(path), expected)
     before = checkpoint_config(checkpoint, path)
     old, new = asdict(before), asdict(config)
     if same_model(read_model(config), checkpoint.get("robot_model")):
@@ -251,6 +248,9 @@ def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Pat
                 f"{old[section][key]}, as in the checkpoint",
                 source=f"resume {path}",
             )
+    if "ppo" not in checkpoint:
+        expected = "a run's checkpoint; this one holds a policy alone, for --init-from"
+        raise ConfigError("--resume", str(path), expected)
 
 
 def check_environment_state(

@@ -218,7 +218,7 @@ def test_latest_without_a_run_is_bad_input(
             "--seconds: got '3.0', expected left out",
         ),
         (["--size=800x450"], "--size: got '800x450', expected left out without --video"),
-        (["--show-depth"], "--show-depth: got True, expected left out without --video or --gif"),
+        (["--show-depth"], "--show-depth: got 'True', expected left out without --video or --gif"),
         (["--camera=top"], "--camera: got 'top', expected left out without --video, --gif, --v"),
         (["--seconds=3"], "expected left out without --video"),
         (["--share=page", "--video=x.mp4"], "--video: got 'x.mp4', expected left out with --share"),

@@ -14,7 +14,6 @@ from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.errors import ConfigError
-from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.robots.front import camera_mount
 from legged_ppo.robots.spec import load_robot
 
@@ -104,12 +103,6 @@ def test_mirrored_robots_see_mirrored_images(
     reflect = env.symmetry.observations["depth"]
     assert not torch.allclose(image[0], image[1], atol=0.05)
     torch.testing.assert_close(reflect(image)[0], image[1], atol=1e-4, rtol=0)
-
-
-def test_a_policy_of_phase_1_trains_beside_the_camera(seeing: Config) -> None:
-    env = make_locomotion_env(seeing, 2, seed=0)
-    policy = ActorCritic(env.obs_dims, env.num_actions, seeing.policy)
-    assert "depth" not in policy.obs_dims
 
 
 @pytest.mark.parametrize(("robot", "front"), [("go2", 0.331), ("a1", 0.275)])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 
-from legged_ppo.algorithms import ppo as update
+from legged_ppo.algorithms import optimizer
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.env import factory
 from legged_ppo.env.locomotion import LocomotionEnv
@@ -165,7 +165,7 @@ def test_gradients_are_averaged_between_graphs(
 
     calls: list[int] = []
     two = {"world_size": lambda: 2, "average_": halve}
-    monkeypatch.setattr(update, "distributed", SimpleNamespace(**(vars(distributed) | two)))
+    monkeypatch.setattr(optimizer, "distributed", SimpleNamespace(**(vars(distributed) | two)))
     plain, captured = make_small(None), make_small(recorder)
     for _ in range(3):
         iterate(plain, captured)
