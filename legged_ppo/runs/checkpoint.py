@@ -248,9 +248,6 @@ def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Pat
                 f"{old[section][key]}, as in the checkpoint",
                 source=f"resume {path}",
             )
-    if "ppo" not in checkpoint:
-        expected = "a run's checkpoint; this one holds a policy alone, for --init-from"
-        raise ConfigError("--resume", str(path), expected)
 
 
 def check_environment_state(

@@ -151,6 +151,9 @@ def _resume(
     saved = checkpoints.load_checkpoint(path)
     config = checkpoints.use_stored_model(config, saved, path)
     checkpoints.check_compatible(saved, config, path)
+    if "ppo" not in saved:
+        expected = "a run's checkpoint; this one holds a policy alone, for --init-from"
+        raise ConfigError("--resume", str(path), expected)
     counters = saved["counters"]
     if counters["env_steps"] >= config.training.total_timesteps:
         return _complete(path, saved, config)

@@ -135,7 +135,9 @@ def moved(module: nn.Module, device: torch.device) -> nn.Module:
 def test_all_operands_of_a_rollout_and_its_losses_are_on_the_gpu(
     gpu: None, tmp_path: Path, small_warp: list[str], overrides: list[str]
 ) -> None:
-    config = load_config(CONFIG_DIR / "phase1_fast.yaml", [*small_warp, *OVERRIDES, *overrides])
+    config = load_config(
+        CONFIG_DIR / "phase1_fast.yaml", [*small_warp, *OVERRIDES, "ppo.symmetry=none", *overrides]
+    )
     env = make_locomotion_env(config, config.training.num_envs, seed=0, device=GPU)
     trainer = Trainer(config, env, RunDirectory(tmp_path / "run"), scorer=None)
     ppo, buffer = trainer.ppo, trainer.buffer
