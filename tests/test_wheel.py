@@ -62,6 +62,5 @@ def test_the_wheel_trains_in_another_folder(tmp_path: Path) -> None:
     code = "import legged_ppo; from pathlib import Path; print(Path(legged_ppo.__file__).parent)"
     package = Path(run(python, "-c", code, cwd=away).strip())
     assert package.is_relative_to(tmp_path / "venv")
-    assert (package / "py.typed").is_file() and (
-        package / "configs/gym/cartpole_ppo.yaml"
-    ).is_file()
+    for file in ("py.typed", "configs/gym/cartpole_ppo.yaml", "deploy/page/index.html"):
+        assert (package / file).is_file()
