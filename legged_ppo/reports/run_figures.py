@@ -17,7 +17,19 @@ from legged_ppo.reports.tables import figure_text
 @dataclass(frozen=True)
 class _Column:
     heading: str
+    value: Callable[[RunRecord], float | None]
+    digits: int
+    evaluated: str = ""
+    """Name of the figure of an evaluation, which has an interval."""
 
+    def cell(self, run: RunRecord) -> str:
+        value = self.value(run)
+        if value is None or not self.evaluated:
+            return _text(value, self.digits)
+        return figure_text(run.evaluation["overall"], self.evaluated, self.digits)
+
+
+def _overall(heading: str, name: str, digits: int) -> _Column:
     def value(run: RunRecord) -> float | None:
         found = run.evaluation.get("overall", {}).get(name)
         return None if found is None else float(found)
