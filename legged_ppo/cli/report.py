@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     overrides = [each for each in arguments.runs if each.startswith(_IMPORTS)]
     names = [each for each in arguments.runs if each not in overrides]
-    folders = list(dict.fromkeys(_folder(name, arguments.log_dir) for name in names))
+    folders = list(dict.fromkeys(folder_of(name, arguments.log_dir) for name in names))
     if not folders:
         raise ConfigError("RUN", None, "the folder of a run")
     output = arguments.output or _default_output(folders)
@@ -86,7 +86,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _folder(name: str, log_dir: str) -> Path:
+def folder_of(name: str, log_dir: str) -> Path:
     """The run that a user names."""
     if name == "latest":
         newest = Path(log_dir) / "checkpoints"

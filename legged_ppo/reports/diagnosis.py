@@ -123,8 +123,8 @@ def _of_course(run: RunRecord) -> Iterator[Advice]:
     x, y = series(run.rows, "Eval/success_rate")
     if len(y) < _FEW_ITERATIONS:
         return
-    third, best = max(2, len(y) // 3), float(y.max())
-    recent, before = float(y[-third // 2 :].mean()), float(y[-third : -third // 2].mean())
+    half, best = max(1, len(y) // 6), float(y.max())
+    recent, before = float(y[-half:].mean()), float(y[-2 * half : -half].mean())
     name = "Eval/success_rate"
     if best < 0.98 and recent - before > _RISING and run.state.state == "finished":
         text = f"{name} {before:.2f} to {recent:.2f} in the last third"

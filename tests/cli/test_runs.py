@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,10 +40,12 @@ def make_runs(folder: Path, count: int) -> Path:
 
 
 def run_in_process(*arguments: str) -> tuple[subprocess.CompletedProcess[str], float]:
-    begin = time.perf_counter()
+    """The command in a process of its own, and the time [s] for which it and its children computed."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-c", IMPORTS, *arguments]
     result = subprocess.run(command, capture_output=True, text=True)
-    return result, time.perf_counter() - begin
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return result, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_runs_are_listed_without_torch(tmp_path: Path) -> None:
@@ -51,7 +53,7 @@ def test_runs_are_listed_without_torch(tmp_path: Path) -> None:
     assert result.returncode == 0 and result.stderr.strip() == "[]"
     assert result.stdout.count("killed") == 100 and "0.5 of 2.0 M" in result.stdout
     assert "reward 12.5" in result.stdout and "steps/s 9,000" in result.stdout
-    assert seconds < 4.0, "0.4 s on a quiet core"
+    assert seconds < 2.0
 
 
 def test_only_the_wanted_states_are_shown(
@@ -81,7 +83,7 @@ def test_the_doctor_imports_neither_torch_nor_mujoco(tmp_path: Path) -> None:
     ):
         assert f" {part} " in result.stdout
     assert "training works" in result.stdout
-    assert seconds < 8.0, "1 s on a quiet core"
+    assert seconds < 4.0
 
 
 def test_a_folder_that_cannot_be_written_is_what_keeps_training_from_working(
