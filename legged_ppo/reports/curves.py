@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _PANEL = (3.3, 2.15)
 """Inches of a panel"""
-_SPARSE = 80
+_SPARSE = 30
 """Values up to which they are marked by points"""
 MAIN = {
     "Train/mean_reward": "return",
@@ -61,7 +61,8 @@ def draw_panels(
     """A panel a metric over the environment steps; None where no run has any of `metrics` ({name: title}).
 
     A group of one run has its values as a thin line and their moving mean as a strong one; a group of several has
-    the mean of its runs' moving means, and a band of one standard deviation on either side.
+    the mean of its runs' moving means, and a band of one standard deviation on either side; the mean is dotted
+    where not all of its runs have come so far.
     """
     from matplotlib.figure import Figure  # without pyplot it draws by Agg and keeps no state
 
@@ -96,24 +97,26 @@ def draw_panels(
     return figure
 
 
-def mean_and_spread(group: Group, key: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Environment steps [millions], mean over the runs and standard deviation over the runs (NaN where fewer than
-    two have come so far) of the moving means of a metric."""
+def mean_and_spread(
+    group: Group, key: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Environment steps [millions]; mean and standard deviation over the runs (NaN where fewer than two have come so
+    far) of the moving means of a metric; number of runs that have come so far."""
     found = [series(run.rows, key) for run in group.runs]
     curves = [(x, smoothed(y)) for x, y in found if len(x)]
     if not curves:
-        return np.empty(0), np.empty(0), np.empty(0)
+        return (np.empty(0),) * 4
     grid = np.unique(np.concatenate([x for x, _ in curves]))
     rows = np.stack([np.interp(grid, x, y, left=np.nan, right=np.nan) for x, y in curves])
     count = np.isfinite(rows).sum(0)
     mean = np.nansum(rows, 0) / count
     squares = np.nansum((rows - mean) ** 2, 0)
     spread = np.sqrt(np.divide(squares, count - 1, where=count > 1, out=np.full(len(grid), np.nan)))
-    return grid, mean, spread
+    return grid, mean, spread, count
 
 
 def _draw_group(axis: Any, group: Group, key: str, color: str) -> None:
-    x, mean, spread = mean_and_spread(group, key)
+    x, mean, spread, count = mean_and_spread(group, key)
     if len(x) == 0:
         return
     style = {"marker": "o", "markersize": 2.5} if len(x) <= _SPARSE else {}
@@ -121,7 +124,8 @@ def _draw_group(axis: Any, group: Group, key: str, color: str) -> None:
         axis.fill_between(x, mean - spread, mean + spread, color=color, alpha=0.2, linewidth=0)
     elif not style:
         axis.plot(*series(group.runs[0].rows, key), color=color, alpha=0.25, linewidth=0.7)
-    axis.plot(x, mean, color=color, linewidth=1.6, **style)
+    axis.plot(x, mean, ":", color=color, linewidth=1.2)
+    axis.plot(x, np.where(count == count.max(), mean, np.nan), color=color, linewidth=1.6, **style)
 
 
 def _named(groups: Sequence[Group], prefix: str) -> dict[str, str]:

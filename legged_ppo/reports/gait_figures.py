@@ -18,7 +18,7 @@ _SYMBOLS = (
     ("trot_index", "trot index {:.2f}"),
     ("stride_hz", "{:.1f} strides/s"),
     ("duty", "duty {:.2f}"),
-    ("velocity_m_s", "{:.2f} m/s"),
+    ("velocity_m_s", "speed {:.2f} m/s"),
 )
 
 
@@ -43,6 +43,7 @@ def draw_footfalls(motion: dict[str, Any], gait: dict[str, Any]) -> Figure:
         axis.set_ylim(len(feet) - 0.5, -0.5)
         axis.set_xlim(0, len(rows[0]) * dt)
         axis.grid(axis="x", alpha=0.25)
+        axis.tick_params(axis="x", labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
         figures = gait.get(speed, {})
         texts = [form.format(figures[k]) for k, form in _SYMBOLS if figures.get(k) is not None]
@@ -74,7 +75,7 @@ def draw_joints(motion: dict[str, Any], quantity: str, unit: str) -> Figure:
         if (limit := record["limit"][i]) is not None:
             for side in (-limit, limit):
                 axis.axvline(side, color=PALETTE[1], linestyle="--", linewidth=1.2)
-            title += f": {100 * record['beyond'][i]:.2g} % at the limit of {limit:.3g} {unit}"
+            title += f": {100 * record['beyond'][i]:.2g} % at or above {limit:.3g} {unit}"
         axis.set_title(title, fontsize=8)
         axis.tick_params(labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)

@@ -12,14 +12,15 @@ body { font: 15px/1.45 system-ui, sans-serif; color: #222; max-width: 74rem; mar
 h1 { font-size: 1.5rem; margin-bottom: .3rem; } h2 { font-size: 1.15rem; margin: 2rem 0 .5rem; }
 h3 { font-size: 1rem; margin: 1.2rem 0 .3rem; }
 nav a { margin-right: 1rem; } a { color: #0b5cad; } p { margin: .4rem 0; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .9rem; margin: .3rem 0; }
-th, td { padding: .22rem .6rem; text-align: right; vertical-align: top; } td { white-space: nowrap; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .86rem; margin: .3rem 0; }
+th, td { padding: .22rem .5rem; text-align: right; vertical-align: top; } td { white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; } tr.all td { font-weight: bold; }
 table.text th, table.text td { text-align: left; white-space: normal; }
 table.text td:last-child { min-width: 16rem; }
 th { border-bottom: 2px solid #888; } td { border-bottom: 1px solid #ddd; }
 img { max-width: 100%; } figure { display: inline-block; margin: .3rem .6rem .3rem 0; vertical-align: top; }
-figcaption { font-size: .85rem; color: #555; } summary { cursor: pointer; } pre { font-size: .8rem; }
+figure.half { width: 47%; } figcaption { font-size: .85rem; color: #555; }
+summary { cursor: pointer; } pre { font-size: .8rem; }
 """
 
 Row = tuple[Sequence[str], bool]
@@ -48,12 +49,12 @@ def _row(row: Row) -> str:
     return f"<tr{kind}>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
 
 
-def picture(png: bytes, alternative: str, caption: str = "") -> str:
-    """A PNG inside the page."""
+def picture(png: bytes, alternative: str, caption: str = "", kind: str = "") -> str:
+    """A PNG inside the page; of kind `half` two of them lie side by side."""
     data = base64.b64encode(png).decode()
     below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
     return (
-        f'<figure><img alt="{html.escape(alternative)}" src="data:image/png;base64,{data}">{below}'
+        f'<figure class="{kind}"><img alt="{html.escape(alternative)}" src="data:image/png;base64,{data}">{below}'
         "</figure>"
     )
 

@@ -80,7 +80,7 @@ def summary_rows(groups: Sequence[Group]) -> tuple[list[str], list[Row]]:
             rows.append(([run.name, run.state.state, str(run.seed), *cells], False))
         if len(group.runs) > 1:
             cells = [mean_text(map(each.value, group.runs), each.digits) for each in shown]
-            rows.append(([f"mean of {group.label}", "", "", *cells], True))
+            rows.append(([f"mean of these {len(group.runs)}", "", "", *cells], True))
     return ["run", "state", "seed", *(each.heading for each in shown)], rows
 
 
@@ -92,7 +92,7 @@ def comparison_rows(groups: Sequence[Group]) -> tuple[list[str], list[Row]]:
         evaluated = [run for run in group.runs if "terrain" in run.evaluation]
         columns += [(run.name, [run]) for run in evaluated]
         if len(evaluated) > 1:
-            columns.append((f"mean of {group.label}", evaluated))
+            columns.append((f"mean of these {len(evaluated)}", evaluated))
     types = dict.fromkeys(
         name for _, runs in columns for run in runs for name in run.evaluation["terrain"]
     )

@@ -57,7 +57,7 @@ def value_text(value: Any) -> str:
 def _label(runs: Sequence[RunRecord], index: int, different: dict[str, list[Any]]) -> str:
     own = {key: row[index] for key, row in different.items() if key != "training.seed"}
     if 0 < len(own) <= _MOST_KEYS:
-        label = ", ".join(f"{key.rsplit('.', 1)[-1]}={value_text(v)}" for key, v in own.items())
+        label = ", ".join(f"{key}={value_text(v)}" for key, v in own.items())
     else:
         label = _TAIL.sub("", runs[0].name) if len(runs) > 1 else runs[0].name
     return f"{label} ({len(runs)} seeds)" if len(runs) > 1 else label

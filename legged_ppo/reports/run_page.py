@@ -128,15 +128,17 @@ def _terrain(runs: Sequence[RunRecord], groups: Sequence[Group]) -> _Part:
     for run in runs:
         for title, image in _matrices(run):
             caption = f"{run.name}: {title}" if len(runs) > 1 else title
-            body.append(picture(image, caption, caption))
+            body.append(picture(image, caption, caption, "half"))
             images.append(image)
     if len(runs) > 1 and evaluated:
         headings, rows = comparison_rows(groups)
         body.append(f"<h3>Success rate by terrain type</h3>{table(headings, rows)}")
     for run in evaluated:
-        figures = terrain_table(run.evaluation)
-        name = f"{run.name}: all figures by type and level"
-        body.append(folded(name, figures) if len(runs) > 1 else figures)
+        if len(runs) == 1:
+            body.append(terrain_table(run.evaluation, levels=False))
+        body.append(
+            folded(f"{run.name}: all figures by type and level", terrain_table(run.evaluation))
+        )
     return _Part("Terrain", "".join(body), images)
 
 

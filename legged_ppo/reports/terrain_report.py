@@ -62,10 +62,11 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
     path.write_text(page(heading, body), encoding="utf-8")
 
 
-def terrain_table(result: dict[str, Any]) -> str:
-    """The figures of `evaluate_policy` overall, by type and by level, as HTML."""
+def terrain_table(result: dict[str, Any], levels: bool = True) -> str:
+    """The figures of `evaluate_policy` overall and by type, and those of each level, as HTML."""
     rows = rows_by_terrain(result)
-    return table(COLUMNS, (([label, *_cells(f)], not part) for label, part, f in rows))
+    shown = (([label, *_cells(f)], not part) for label, part, f in rows if levels or not part)
+    return table(COLUMNS, shown)
 
 
 def gait_html(result: dict[str, Any]) -> list[str]:

@@ -68,7 +68,7 @@ def test_seeds_are_a_mean_with_a_spread_and_recipes_are_compared(
     text = (tmp_path / "report.html").read_text()
     assert "3 runs compared" in text and "Differences of the recipes" in sections(text)
     assert "<td>ppo.learning_rate</td><td>0.0003</td><td>0.0003</td><td>0.001</td>" in text
-    assert "mean of learning_rate=0.0003 (2 seeds)" in text
+    assert "mean of these 2" in text
     assert "0.875 ± 0.035" in text, "mean and deviation of the success rates 0.85 and 0.9"
     assert "try_go2_s1_20260101-000001/videos/best.mp4" in outside_references(text)
     assert "other has not been evaluated" in text
@@ -85,8 +85,8 @@ def test_the_curves_of_seeds_are_averaged_as_far_as_each_has_come(
     (short / "metrics.jsonl").write_text("".join(lines[:50]))
     (group,) = group_runs([read_run(long), read_run(short)])
     assert group.label.endswith("(2 seeds)")
-    x, mean, spread = mean_and_spread(group, "Train/mean_reward")
-    assert len(x) == 100
+    x, mean, spread, count = mean_and_spread(group, "Train/mean_reward")
+    assert len(x) == 100 and (count == 2).sum() == 50
     assert mean[24] == pytest.approx(20 * 0.25 + 2.0, abs=0.2)
     assert spread[24] == pytest.approx(np.sqrt(2.0), abs=0.1)
     assert mean[90] == pytest.approx(20 * 0.91 + 1.0, abs=0.2) and np.isnan(spread[90])
