@@ -83,5 +83,5 @@ def age_text(seconds: float) -> str:
 
 
 def _steps(run: RunState) -> str:
-    total = "" if run.total_steps is None else f" of {run.total_steps / 1e6:.1f}"
-    return f"{run.env_steps / 1e6:.1f}{total} M"
+    total = "" if run.total_steps is None else f" of {run.total_steps / 1e6:.3g}"
+    return f"{run.env_steps / 1e6:.3g}{total} M"

@@ -51,7 +51,7 @@ def run_in_process(*arguments: str) -> tuple[subprocess.CompletedProcess[str], f
 def test_runs_are_listed_without_torch(tmp_path: Path) -> None:
     result, seconds = run_in_process("runs", "--log-dir", str(make_runs(tmp_path, 100)))
     assert result.returncode == 0 and result.stderr.strip() == "[]"
-    assert result.stdout.count("killed") == 100 and "0.5 of 2.0 M" in result.stdout
+    assert result.stdout.count("killed") == 100 and "0.5 of 2 M" in result.stdout
     assert "reward 12.5" in result.stdout and "steps/s 9,000" in result.stdout
     assert seconds < 2.0
 
