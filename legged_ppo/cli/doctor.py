@@ -14,7 +14,7 @@ def make_parser() -> argparse.ArgumentParser:
         prog="legged-ppo doctor",
         description="Say what works on this machine and what to install: packages, CPU, engine, GPU, rendering, "
         "disk, wandb. The exit code is 1 where training does not work.",
-        epilog="example:\n  legged-ppo doctor",
+        epilog="examples:\n  legged-ppo doctor\n  legged-ppo doctor --log-dir logs",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

@@ -100,8 +100,8 @@ def draw_panels(
 def mean_and_spread(
     group: Group, key: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Environment steps [millions]; mean and standard deviation over the runs (NaN of fewer than two) of the moving
-    means of a metric; number of runs that have come so far."""
+    """Environment steps [millions]; mean and standard deviation over the runs (NaN of fewer than two) of the
+    moving means of a metric; number of runs that have come so far."""
     found = [series(run.rows, key) for run in group.runs]
     curves = [(x, smoothed(y)) for x, y in found if len(x)]
     if not curves:
