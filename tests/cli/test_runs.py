@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import resource
 import subprocess
@@ -129,7 +130,7 @@ def test_missing_and_old_packages_are_named_with_what_installs_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lines = ["numpy>=99", 'no-such-package>=1; extra == "web"']
-    monkeypatch.setattr(software.metadata, "requires", lambda name: lines)
+    monkeypatch.setattr(importlib.metadata, "requires", lambda name: lines)
     found = {each.part: each for each in software.check_packages()}
     assert found["packages"].state == BROKEN and "numpy" in found["packages"].text
     assert found["[web]"].state == ABSENT and "'.[web]'" in found["[web]"].remedy
