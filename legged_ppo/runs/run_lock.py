@@ -46,9 +46,9 @@ def run_lock(root: Path) -> Iterator[None]:
             if error.errno not in _NO_LOCKS:
                 raise
             _log.warning("%s: this file system has no locks; start no second process here", root)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        file.flush()
+        with contextlib.suppress(OSError):  # a full disk keeps nobody from holding the lock
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         try:
             yield
         finally:  # not by closing: processes forked meanwhile share the lock
