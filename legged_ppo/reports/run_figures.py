@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,7 +116,7 @@ def mean_text(values: Iterable[float | None], digits: int) -> str:
     return mean if len(known) < 2 else f"{mean} ± {_text(float(np.std(known, ddof=1)), digits)}"
 
 
-def _figures_of(run: RunRecord, terrain: str) -> Mapping[str, Any]:
+def _figures_of(run: RunRecord, terrain: str) -> dict[str, Any]:
     if terrain == "all":
         return dict(run.evaluation["overall"])
     return dict(run.evaluation["terrain"].get(terrain, {}).get("all", {}))
