@@ -16,6 +16,9 @@ COMMANDS = {
     "play": "watch a trained policy, or record it",
     "evaluate": "measure a trained policy",
     "export": "write a policy for a robot: ONNX or TorchScript",
+    "report": "write a page about one run or several",
+    "runs": "list the runs of a folder and their states",
+    "doctor": "say what works on this machine and what to install",
     "robot": "check a robot file, or draft one from an MJCF",
     "terrain": "draw the terrain types",
 }

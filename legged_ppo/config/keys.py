@@ -60,6 +60,17 @@ def unknown_key(key: str, choices: Iterable[str], source: str) -> ConfigError:
     )
 
 
+def leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one of dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            found |= leaves(value, f"{prefix}{key}.")
+        else:
+            found[f"{prefix}{key}"] = value
+    return found
+
+
 def normalized(overrides: Sequence[str]) -> list[str]:
     """Integers written as 5e6 in digits, and all presets in one override, in their order."""
     known, result = known_keys(), []

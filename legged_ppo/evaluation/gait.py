@@ -7,26 +7,19 @@ frequency, phases of the feet, swing height, slip, posture, smoothness, bias.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from legged_ppo.config.schema import Config, TerrainConfig
-from legged_ppo.env.factory import make_locomotion_env
-from legged_ppo.env.locomotion import LocomotionEnv
-from legged_ppo.evaluation.evaluator import evaluation_config
-from legged_ppo.evaluation.rollout import rollout
+from legged_ppo.config.schema import Config
+from legged_ppo.evaluation.gait_trace import GaitTrace, record_gaits
+from legged_ppo.evaluation.motion import motion_record
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.models.recurrent_policy import RecurrentPolicy
 
 SPEEDS = (0.5, 1.0)
 """Forward commands [m/s] of the walking test."""
 MOST_ROBOTS = 32
 """Robots per command, unless there are fewer episodes."""
-_TRANSIENT_S, _RECORDED_S = 2.0, 8.0
-"""Time [s] before the recording, and its length."""
 _SMOOTH_HZ = 8.0
 """Frequency [Hz] above which the power of actions counts as jitter."""
 _SATURATED = 0.99
@@ -38,50 +31,6 @@ _GAITS = {
     "pronk": (0.0, 0.0, 0.0, 0.0),
 }
 """Phases of the feet FL, FR, RL, RR as shares of the stride, relative to the first."""
-
-
-@dataclass
-class GaitTrace:
-    """A recording of T control steps of N robots with F feet and J joints."""
-
-    dt: float
-    """s, control step"""
-    contact: np.ndarray
-    """[T, N, F] bool"""
-    foot_height: np.ndarray
-    """[T, N, F] m of the feet's centres above the ground"""
-    foot_speed: np.ndarray
-    """[T, N, F] m/s, horizontal"""
-    velocity: np.ndarray
-    """[T, N, 3] forward and lateral velocity [m/s], yaw rate [rad/s], base frame"""
-    position: np.ndarray
-    """[T, N, 2] m"""
-    base_height: np.ndarray
-    """[T, N] m above the ground"""
-    pitch: np.ndarray
-    """[T, N] rad, positive with the nose down"""
-    action: np.ndarray
-    """[T, N, J]"""
-    torque: np.ndarray
-    """[T, N, J] N m"""
-    torque_limit: np.ndarray
-    """[J] N m"""
-    fell: np.ndarray
-    """[N] bool, the robot fell during the test"""
-
-    @property
-    def duration(self) -> float:
-        """s"""
-        return len(self.contact) * self.dt
-
-    def select(self, keep: np.ndarray) -> GaitTrace:
-        """The robots of a mask [N] bool."""
-        rows = {
-            name: value[:, keep]
-            for name, value in vars(self).items()
-            if isinstance(value, np.ndarray) and name not in ("torque_limit", "fell")
-        }
-        return GaitTrace(dt=self.dt, torque_limit=self.torque_limit, fell=self.fell[keep], **rows)
 
 
 def gait_report(
@@ -98,67 +47,16 @@ def gait_report(
     Each test lasts 10 s, of which the last 8 s are measured, with sensor noise and randomized bodies.
 
     Returns:
-        {"gait": {"0.5": `walking_metrics`, ...}, "standing": `standing_metrics`}
+        {"gait": {"0.5": `walking_metrics`, ...}, "standing": `standing_metrics`, "motion": `motion_record`}
     """
-
     commands = [(speed, 0.0, 0.0) for speed in (*speeds, 0.0)]
     *walking, standing = record_gaits(policy, config, commands, robots, seed)
+    traces = dict(zip(map(str, map(float, speeds)), walking, strict=True))
     return {
-        "gait": {
-            str(float(speed)): walking_metrics(trace)
-            for speed, trace in zip(speeds, walking, strict=True)
-        },
+        "gait": {speed: walking_metrics(trace) for speed, trace in traces.items()},
         "standing": standing_metrics(standing),
+        "motion": motion_record(traces),
     }
-
-
-def record_gaits(
-    policy: ActorCritic,
-    config: Config,
-    commands: Sequence[tuple[float, float, float]],
-    robots: int,
-    seed: int,
-) -> list[GaitTrace]:
-    """One recording of `robots` robots per command [m/s, m/s, rad/s], on flat ground."""
-    conditions = evaluation_config(config)
-    conditions.terrain = TerrainConfig(
-        tile_size=config.terrain.tile_size, border=config.terrain.border
-    )
-    conditions.task.episode_length_s = _TRANSIENT_S + _RECORDED_S + 1.0
-    env = make_locomotion_env(conditions, robots * len(commands), seed, policy.device)
-    env.commands.fix(torch.tensor(commands).repeat_interleave(robots, dim=0))
-    obs = env.start_episodes_together()
-    actor = RecurrentPolicy(policy, env.num_envs, env.device)
-    start, end = round(_TRANSIENT_S / env.dt), round((_TRANSIENT_S + _RECORDED_S) / env.dt)
-    fell = torch.zeros(env.num_envs, dtype=torch.bool, device=env.device)
-    frames = []
-    for step, result in zip(range(end), rollout(actor, env, obs), strict=False):
-        fell |= result.terminated
-        if step >= start:
-            frames.append(_frame(env))
-    columns = {name: np.stack([frame[name] for frame in frames]) for name in frames[0]}
-    limit = np.asarray(env.robot.torque_limit)
-    everyone = GaitTrace(dt=env.dt, torque_limit=limit, fell=fell.cpu().numpy(), **columns)
-    group = np.arange(env.num_envs) // robots
-    return [everyone.select(group == index) for index in range(len(commands))]
-
-
-def _frame(env: LocomotionEnv) -> dict[str, np.ndarray]:
-    """One control step of a `GaitTrace`."""
-    state = env.simulator.state
-    forward = state.base_rotation[:, 2, 0]  # vertical part of the base's x axis
-    tensors = {
-        "contact": env.contact,
-        "foot_height": env.survey.foot_height,
-        "foot_speed": state.foot_vel[..., :2].norm(dim=-1),
-        "velocity": torch.cat([state.base_lin_vel[:, :2], state.base_ang_vel[:, 2:]], dim=1),
-        "position": env.position,
-        "base_height": env.survey.base_height,
-        "pitch": -torch.asin(forward.clamp(-1.0, 1.0)),
-        "action": env.action,
-        "torque": state.joint_torque,
-    }
-    return {name: tensor.cpu().numpy().copy() for name, tensor in tensors.items()}
 
 
 def walking_metrics(trace: GaitTrace) -> dict[str, float | None]:

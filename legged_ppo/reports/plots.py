@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-_PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito's colours, which the colour-blind can distinguish."""
 _SMOOTHING_WINDOW = 0.02
 """Share of the run over which the strong lines are averaged."""
-_SIZE, _DPI = (13.5, 7.2), 110
+_SIZE, DPI = (13.5, 7.2), 110
 """Inches, of two lines of panels, and dots per inch"""
 _COLUMNS = 3
 """Panels in a line"""
@@ -133,17 +137,23 @@ PANELS = (
 
 
 def plot_learning_curves(metrics: Path, out: Path) -> None:
-    """Draw six panels over the environment steps to a PNG, of Phase 2 seven.
-
-    Thin lines are the values of single iterations, strong ones their moving mean. Metrics that a
-    run has not logged are left out, and so is a last row that was cut short.
+    """Draw `learning_curves` to a PNG.
 
     Raises:
         OSError: `metrics` cannot be read or `out` not be written.
     """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    learning_curves(read_metrics(metrics), metrics.parent.name).savefig(out, dpi=DPI)
+
+
+def learning_curves(rows: Rows, name: str) -> Figure:
+    """Six panels over the environment steps, of Phase 2 seven.
+
+    Thin lines are the values of single iterations, strong ones their moving mean. Metrics that a
+    run has not logged are left out, and so is a last row that was cut short.
+    """
     from matplotlib.figure import Figure  # without pyplot it draws by Agg and keeps no state
 
-    rows = read_metrics(metrics)
     logged = {key for row in rows for key in row}
     panels = [p for p in PANELS if not rows or any(curve.key in logged for curve in p.curves)]
     lines = max(2, math.ceil(len(panels) / _COLUMNS))
@@ -155,10 +165,21 @@ def plot_learning_curves(metrics: Path, out: Path) -> None:
         _draw_panel(axis, panel, rows)
     for axis in axes[-1]:
         axis.set_xlabel("environment steps [millions]")
-    figure.suptitle(_title(metrics, rows), fontsize=12)
+    figure.suptitle(_title(name, rows), fontsize=12)
     figure.tight_layout()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=_DPI)
+    return figure
+
+
+def png_of(figure: Figure) -> bytes:
+    """A figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI)
+    return buffer.getvalue()
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """The moving mean that strong lines show."""
+    return moving_mean(values, max(1, round(_SMOOTHING_WINDOW * len(values))))
 
 
 def read_metrics(path: Path) -> Rows:
@@ -190,11 +211,11 @@ def moving_mean(values: np.ndarray, window: int) -> np.ndarray:
 def _draw_panel(axis: Any, panel: Panel, rows: Rows) -> None:
     right = axis.twinx() if any(curve.right for curve in panel.curves) else None
     lines = []
-    for color, curve in zip(_PALETTE, panel.curves, strict=False):
+    for color, curve in zip(PALETTE, panel.curves, strict=False):
         target = right if curve.right and right is not None else axis
         lines += _draw_curve(target, curve, color, rows)
     if panel.healthy is not None:
-        axis.axhspan(*panel.healthy, color=_PALETTE[2], alpha=0.10, linewidth=0)
+        axis.axhspan(*panel.healthy, color=PALETTE[2], alpha=0.10, linewidth=0)
     axis.set_title(panel.title, fontsize=11)
     axis.set_ylabel(panel.left)
     axis.grid(alpha=0.25)
@@ -221,13 +242,12 @@ def _draw_curve(axis: Any, curve: Curve, color: str, rows: Rows) -> list[Any]:
     if curve.points:
         return axis.plot(x, y, "o--", color=color, markersize=4, linewidth=1.0, label=curve.label)
     axis.plot(x, y, color=color, alpha=0.25, linewidth=0.8)
-    window = max(1, round(_SMOOTHING_WINDOW * len(y)))
-    return axis.plot(x, moving_mean(y, window), color=color, linewidth=1.8, label=curve.label)
+    return axis.plot(x, smoothed(y), color=color, linewidth=1.8, label=curve.label)
 
 
-def _title(metrics: Path, rows: Rows) -> str:
+def _title(name: str, rows: Rows) -> str:
     if not rows:
-        return f"{metrics.parent.name}: no iteration yet"
+        return f"{name}: no iteration yet"
     last = rows[-1]
     minutes = last.get("wall_time_s", 0.0) / 60.0
-    return f"{metrics.parent.name}: {last['env_steps'] / 1e6:.2f} M steps in {minutes:.1f} min"
+    return f"{name}: {last['env_steps'] / 1e6:.2f} M steps in {minutes:.1f} min"

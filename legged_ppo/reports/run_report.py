@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ import legged_ppo
 from legged_ppo.config.extensions import importing
 from legged_ppo.evaluation.trained_policy import TrainedPolicy, evaluate
 from legged_ppo.reports.plots import plot_learning_curves
+from legged_ppo.reports.run_page import write_page
+from legged_ppo.reports.run_record import read_run
 from legged_ppo.reports.tables import as_lines, figures_table, gait_tables
 from legged_ppo.reports.terrain_report import write_terrain_report
 from legged_ppo.runs.checkpoint import read_policy
@@ -26,6 +30,8 @@ from legged_ppo.viewer.video_writer import VideoError
 
 _log = logging.getLogger(__name__)
 
+PAGE = "report.html"
+"""Of a run's folder."""
 _TOUR_COMMAND, _TOUR_SECONDS = (0.5, 0.0, 0.0), 6.0
 """m/s, m/s, rad/s; s on each terrain type"""
 
@@ -33,26 +39,20 @@ _TOUR_COMMAND, _TOUR_SECONDS = (0.5, 0.0, 0.0), 6.0
 def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> list[str]:
     """Evaluate and record `checkpoint`, draw the run's curves; returns closing lines for the user.
 
-    Writes evaluation.json, evaluation.html, plots/learning_curves.png and videos/best.mp4 into
-    `run_dir`. Without an OpenGL back end there is no video, and a line names the packages to install.
+    Writes evaluation.json, evaluation.html, plots/learning_curves.png, videos/best.mp4 and report.html into
+    `run_dir`, whose training has ended. Without an OpenGL back end there is no video, and a line names the
+    packages to install.
     """
     network, config, counters = read_policy(checkpoint)
     policy = TrainedPolicy(network, config, counters["env_steps"], checkpoint)
-    evaluation = run_dir / "evaluation.json"
     curves = run_dir / "plots" / "learning_curves.png"
     plot_learning_curves(run_dir / "metrics.jsonl", curves)
     video = run_dir / "videos" / "best.mp4"
     video.parent.mkdir(exist_ok=True)
-    _log.info("evaluating %s over %d episodes", _shown(checkpoint), episodes)
-    result = evaluate(policy, episodes=episodes, seed=seed, gait=True)
-    figures: list[str] = [_shown(evaluation)]
+    result, figures = evaluate_run(run_dir, policy, episodes, seed)
     script: Sequence[Segment] = ()
     if "terrain" in result:
         script = terrain_tour(result) if config.terrain.curriculum.rule != "none" else TOUR
-        page = run_dir / "evaluation.html"
-        write_terrain_report(page, checkpoint, result)
-        figures.append(_shown(page))
-    write_evaluation(evaluation, checkpoint, policy.env_steps, result)
     tables = [figures_table(result), *gait_tables(result)]
     _log.info("recording %s", _shown(video))
     try:
@@ -60,15 +60,35 @@ def write_report(run_dir: Path, checkpoint: Path, episodes: int, seed: int) -> l
         video_line = f"video        {_shown(video)}"
     except (RenderingUnavailable, VideoError) as error:
         video_line = f"video        {error}"
+    page = run_dir / PAGE
+    run = read_run(run_dir)
+    ended = replace(run, state=replace(run.state, state="finished"))  # this process holds its lock
+    write_page([ended], page)
     return [
         *(line for table in tables for line in as_lines(table)),
         f"checkpoint   {_shown(checkpoint)} ({policy.env_steps:,} steps)",
-        f"figures      {', '.join(figures)}",
+        f"figures      {', '.join(map(_shown, figures))}",
         f"curves       {_shown(curves)}",
         video_line,
+        f"report       {_shown(page)}",
         "next:",
         *(f"  {line}" for line in _next_commands(checkpoint, run_dir, config.extensions)),
     ]
+
+
+def evaluate_run(
+    run_dir: Path, policy: TrainedPolicy, episodes: int, seed: int
+) -> tuple[dict[str, Any], list[Path]]:
+    """Evaluate a policy of the run, gait included, and write evaluation.json and, of robots, evaluation.html into
+    its folder; returns the figures and these files."""
+    _log.info("evaluating %s over %d episodes", _shown(policy.path), episodes)
+    result = evaluate(policy, episodes=episodes, seed=seed, gait=True)
+    files = [run_dir / "evaluation.json"]
+    if "terrain" in result:
+        files.append(run_dir / "evaluation.html")
+        write_terrain_report(files[-1], policy.path, result)
+    write_evaluation(files[0], policy.path, policy.env_steps, result)
+    return result, files
 
 
 def _next_commands(checkpoint: Path, run_dir: Path, extensions: Sequence[str] = ()) -> list[str]:
@@ -117,7 +137,9 @@ def terrain_tour(result: dict[str, Any]) -> list[Segment]:
 def write_evaluation(path: Path, checkpoint: Path, env_steps: int, result: dict[str, Any]) -> None:
     """The figures of an evaluation and what they are of, as JSON."""
     content = {"checkpoint": str(checkpoint), "env_steps": env_steps, **result}
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    text = json.dumps(content, indent=2)
+    lists = re.compile(r"\[[\s\d.,eE+-]+\]")  # numbers alone: one line instead of one each
+    path.write_text(lists.sub(lambda found: " ".join(found[0].split()), text) + "\n")
 
 
 def _shown(path: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import html
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 from legged_ppo.evaluation.statistics import rows_by_terrain
 from legged_ppo.reports.heat_map import heat_map_png, success_matrix
+from legged_ppo.reports.html_page import page, picture, table, text
 from legged_ppo.reports.tables import figure_text, gait_rows
 
-_COLUMNS = (
+COLUMNS = (
     "terrain",
     "episodes",
     "success",
@@ -23,14 +23,7 @@ _COLUMNS = (
     "yaw rate error [rad/s]",
     "cost of transport",
 )
-_STYLE = """
-body { font-family: sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; } th, td { padding: .25rem .7rem; text-align: right; }
-td { white-space: nowrap; } th:first-child, td:first-child { text-align: left; } tr.all td { font-weight: bold; }
-th { border-bottom: 2px solid #888; } td { border-bottom: 1px solid #ddd; }
-img { max-width: 100%; }
-"""
-_DEFINITION = (
+DEFINITION = (
     "An episode succeeds when the robot neither falls nor breaks the physics within the time limit "
     "and covers at least 70 % of the commanded path, which turns as commanded. ± is half of the 95 % "
     "interval over episodes."
@@ -50,8 +43,8 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
     if path.suffix == ".md":
         beside = path.with_suffix(".png")
         beside.write_bytes(heat_map)
-        lines = [f"# {heading}", "", _DEFINITION, "", f"![success]({beside.name})", ""]
-        lines += [_markdown(_COLUMNS), "|---" + "|---:" * (len(_COLUMNS) - 1) + "|"]
+        lines = [f"# {heading}", "", DEFINITION, "", f"![success]({beside.name})", ""]
+        lines += [_markdown(COLUMNS), "|---" + "|---:" * (len(COLUMNS) - 1) + "|"]
         lines += [_markdown([label, *cells]) for label, _, cells in rows]
         for title, headings, gait in gait_rows(result):
             names = [heading.replace("\n", " ") for heading in headings]
@@ -59,21 +52,29 @@ def write_terrain_report(path: Path, checkpoint: Path, result: dict[str, Any]) -
             lines += ["", f"## {title}", "", _markdown(names), rule, *map(_markdown, gait)]
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         return
-    image = base64.b64encode(heat_map).decode()
     body = [
         f"<h1>{html.escape(heading)}</h1>",
-        f"<p>{_DEFINITION}</p>",
-        f'<img alt="success rate by terrain type and level" src="data:image/png;base64,{image}">',
-        f"<table><tr>{''.join(f'<th>{c}</th>' for c in _COLUMNS)}</tr>",
-        *(_html(*row) for row in rows),
-        "</table>",
-        *(_html_table(*part) for part in gait_rows(result)),
+        text(DEFINITION),
+        picture(heat_map, "success rate by terrain type and level"),
+        terrain_table(result),
+        *gait_html(result),
     ]
-    page = (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{html.escape(heading)}'
-        f"</title><style>{_STYLE}</style></head><body>{''.join(body)}</body></html>\n"
-    )
-    path.write_text(page, encoding="utf-8")
+    path.write_text(page(heading, body), encoding="utf-8")
+
+
+def terrain_table(result: dict[str, Any], levels: bool = True) -> str:
+    """The figures of `evaluate_policy` overall and by type, and those of each level, as HTML."""
+    rows = rows_by_terrain(result)
+    shown = (([label, *_cells(f)], not part) for label, part, f in rows if levels or not part)
+    return table(COLUMNS, shown)
+
+
+def gait_html(result: dict[str, Any]) -> list[str]:
+    """The tables of the gait with their headings, where `result` has them."""
+    return [
+        f"<h3>{html.escape(title)}</h3>{table(headings, ((row, False) for row in rows))}"
+        for title, headings, rows in gait_rows(result)
+    ]
 
 
 def _cells(figures: dict[str, Any]) -> list[str]:
@@ -95,14 +96,3 @@ def _cells(figures: dict[str, Any]) -> list[str]:
 
 def _markdown(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def _html(label: str, part: bool, cells: list[str]) -> str:
-    style = "" if part else ' class="all"'
-    return f"<tr{style}>{''.join(f'<td>{html.escape(cell)}</td>' for cell in (label, *cells))}</tr>"
-
-
-def _html_table(title: str, headings: list[str], rows: list[list[str]]) -> str:
-    head = "".join(f"<th>{html.escape(heading)}</th>" for heading in headings)
-    body = "".join(_html(label, True, cells) for label, *cells in rows)
-    return f"<h2>{html.escape(title)}</h2><table><tr>{head}</tr>{body}</table>"

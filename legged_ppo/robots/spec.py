@@ -12,6 +12,10 @@ from legged_ppo.config.schema import RobotConfig
 from legged_ppo.errors import ConfigError
 
 BUILT_IN = ("go2", "a1")
+_VELOCITY_LIMITS = {"go2": (30.1, 30.1, 15.7), "a1": (21.0, 21.0, 21.0)}
+"""rad/s of hip, thigh and calf, from Unitree's robot descriptions. The physics does not enforce them."""
+_LIMIT_NAME = "joint_velocity_limit"
+"""Custom numeric of an MJCF that holds them: rad/s, in the order of `robot.joints`."""
 _FINITE = (
     *("body_pos", "body_quat", "body_ipos", "body_mass", "body_inertia"),
     *("geom_pos", "geom_quat", "geom_size", "geom_friction", "geom_solref", "geom_solimp"),
@@ -32,6 +36,8 @@ class RobotSpec:
     """[J, 2] rad"""
     torque_limit: np.ndarray
     """[J] N m"""
+    velocity_limit: np.ndarray
+    """[J] rad/s of the motors, for reports; inf where it is not known"""
     kp: np.ndarray
     """[J] N m/rad"""
     kd: np.ndarray
@@ -106,6 +112,7 @@ def load_robot(config: RobotConfig) -> RobotSpec:
         default_joint_pos=np.asarray(config.default_joint_pos, dtype=np.float64),
         joint_range=_joint_ranges(model, joints),
         torque_limit=_torque_limits(model, joints),
+        velocity_limit=_velocity_limits(model, config),
         kp=_per_joint("robot.kp", config.kp, len(joints)),
         kd=_per_joint("robot.kd", config.kd, len(joints)),
         total_mass=float(model.body_mass.sum()),
@@ -173,6 +180,22 @@ def _torque_limits(model: mujoco.MjModel, joints: list[int]) -> np.ndarray:
             elif model.actuator_ctrllimited[actuator] and _is_motor(model, int(actuator)):
                 limits[i] = min(limits[i], model.actuator_ctrlrange[actuator, 1])
     return limits
+
+
+def _velocity_limits(model: mujoco.MjModel, config: RobotConfig) -> np.ndarray:
+    """Those that the MJCF names, or the published ones of a built-in robot."""
+    joints = len(config.joints)
+    number = mujoco.mj_name2id(model, mujoco.mjtObj.mjOBJ_NUMERIC, _LIMIT_NAME)
+    if number >= 0:
+        limits = np.array(model.numeric(number).data, dtype=np.float64)
+        if len(limits) != joints or not (limits > 0).all():
+            expected = f"{joints} values above 0 in its custom numeric {_LIMIT_NAME}"
+            raise ConfigError("robot.mjcf", config.mjcf, expected)
+        return limits
+    leg = _VELOCITY_LIMITS.get(config.mjcf)
+    if leg is None or joints % len(leg):
+        return np.full(joints, np.inf)
+    return np.tile(leg, joints // len(leg))
 
 
 def _is_motor(model: mujoco.MjModel, actuator: int) -> bool:

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 import legged_ppo
+from legged_ppo.config.keys import leaves
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
 from legged_ppo.interface import Environment
@@ -192,20 +193,9 @@ def differences(
 ) -> dict[str, tuple[Any, Any]]:
     """The keys in which `config` differs from the one that the checkpoint was written under, with both
     values."""
-    before, now = _leaves(asdict(checkpoint_config(checkpoint, path))), _leaves(asdict(config))
+    before, now = leaves(asdict(checkpoint_config(checkpoint, path))), leaves(asdict(config))
     keys = sorted(before.keys() | now.keys())
     return {k: (before.get(k), now.get(k)) for k in keys if before.get(k) != now.get(k)}
-
-
-def _leaves(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one of dotted keys."""
-    found: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            found |= _leaves(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
 
 
 def check_compatible(checkpoint: dict[str, Any], config: Config, path: str | Path) -> None:

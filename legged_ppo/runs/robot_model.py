@@ -24,6 +24,7 @@ import torch
 from legged_ppo.config.schema import Config
 from legged_ppo.robots.spec import mjcf_path
 from legged_ppo.runs.checkpoint_contents import MODEL_BYTES, MODEL_FILES, ContentError
+from legged_ppo.runtime.user_cache import user_cache
 
 _log = logging.getLogger(__name__)
 
@@ -126,9 +127,7 @@ def _unpacked(model: RobotModel) -> Path:
 
 def _cache() -> Path:
     """A folder of the user's cache, or a temporary one where that cannot be written."""
-    folder = (
-        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "legged_ppo" / "robots"
-    )
+    folder = user_cache() / "robots"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()

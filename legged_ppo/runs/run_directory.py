@@ -19,6 +19,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
 from legged_ppo.runs.checkpoint import copy_checkpoint, save_checkpoint
 from legged_ppo.runs.checkpoint_contents import ContentError, check_archive
+from legged_ppo.runs.listing import last_row
 from legged_ppo.runs.pretrained import PREFIX, pretrained_path
 from legged_ppo.runs.provenance import as_comment, provenance
 
@@ -115,11 +116,7 @@ class RunDirectory:
 
     def last_row(self) -> dict[str, Any]:
         """The last whole row of metrics.jsonl; empty where there is none."""
-        with contextlib.suppress(OSError):
-            for row in reversed(self.metrics.read_text(errors="replace").splitlines()):
-                if _iteration_of(row) > 0:
-                    return dict(json.loads(row))
-        return {}
+        return last_row(self.metrics)
 
     def replace_config(self, config: Config, env_steps: int) -> None:
         """Write `config`, which holds from `env_steps` on; the older one is kept beside it."""

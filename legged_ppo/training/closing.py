@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import resource
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -12,6 +10,7 @@ from typing import Any
 
 from legged_ppo.config.schema import Config
 from legged_ppo.runs.checkpoint import copy_checkpoint
+from legged_ppo.runs.listing import BEST_FIGURES, read_json
 from legged_ppo.runs.provenance import provenance
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.training.logger import json_number
@@ -55,25 +54,48 @@ def close_run(
     )
 
 
+def note_best(run: RunDirectory, counters: Mapping[str, Any], figures: Mapping[str, float]) -> None:
+    """Write best.json beside the best checkpoint, for what reads runs without loading checkpoints.
+
+    Args:
+        counters: those of the best checkpoint.
+        figures: of its evaluation, as `PolicyScore.metrics`.
+    """
+    content = {
+        "env_steps": counters["env_steps"],
+        "iteration": counters["iteration"],
+        "score": json_number(counters["best_score"]),
+        "figures": {name: json_number(value) for name, value in figures.items()},
+    }
+    run.write_json(BEST_FIGURES, content)
+
+
 def note_report(run: RunDirectory) -> None:
     """Record in summary.json that evaluation, plots and video are complete."""
     run.write_json(_SUMMARY, _summary(run) | {"report_written": True})
 
 
-def close_again(run: RunDirectory, checkpoint: Path, saved: dict[str, Any], config: Config) -> bool:
-    """Close a run whose training is complete and that was killed before its end; False elsewhere.
+def lacks_end(run: RunDirectory, counters: Mapping[str, Any]) -> bool:
+    """Whether the run was killed after its last training step and before its summary.
 
     Args:
-        saved: content of `checkpoint`.
+        counters: of a checkpoint; False for an earlier one of the run than its last.
     """
-    counters, last = saved["counters"], run.last_row()
-    if last.get("env_steps") != counters["env_steps"]:
-        return False  # an earlier checkpoint of the run
-    final = run.final.is_file()
-    if final and _summary(run).get("env_steps") == counters["env_steps"]:
+    if run.last_row().get("env_steps") != counters["env_steps"]:
         return False
-    close_run(run, checkpoint, config, counters, last)
-    return True
+    return not run.final.is_file() or _summary(run).get("env_steps") != counters["env_steps"]
+
+
+def close_again(
+    run: RunDirectory, checkpoint: Path, counters: Mapping[str, Any], config: Config
+) -> None:
+    """Close the run as `close_run` does, where it lacks its end.
+
+    Args:
+        counters: those of `checkpoint`.
+    """
+    if lacks_end(run, counters):
+        close_run(run, checkpoint, config, counters, run.last_row())
 
 
 def lacks_report(run: RunDirectory) -> bool:
@@ -97,8 +119,4 @@ def _final(metrics: Mapping[str, float | None]) -> dict[str, float | None]:
 
 def _summary(run: RunDirectory) -> dict[str, Any]:
     """The content of summary.json; empty where it is missing or damaged."""
-    with contextlib.suppress(OSError, ValueError):
-        content = json.loads((run.root / _SUMMARY).read_text())
-        if isinstance(content, dict):
-            return content
-    return {}
+    return read_json(run.root / _SUMMARY)

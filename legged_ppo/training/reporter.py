@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Any
 
 from legged_ppo.config.schema import Config
+from legged_ppo.reports.health import HealthMonitor
 from legged_ppo.reports.heat_map import draw_curriculum
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.training.console import TrainingConsole
-from legged_ppo.training.health import HealthMonitor
 from legged_ppo.training.logger import MetricLogger, Metrics
 
 

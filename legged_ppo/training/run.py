@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,14 @@ from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.equivariance import Equivariance
 from legged_ppo.runs import checkpoint as checkpoints
+from legged_ppo.runs.failure import noting_failure
 from legged_ppo.runs.run_directory import TO_RESUME, RunDirectory, find_checkpoint
+from legged_ppo.runs.run_lock import run_lock
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.device import find_device
 from legged_ppo.runtime.precision import advice
 from legged_ppo.sim.mujoco_warnings import counted_warnings
-from legged_ppo.training.closing import close_again, lacks_report, note_report
+from legged_ppo.training.closing import close_again, lacks_end, lacks_report, note_report
 from legged_ppo.training.distiller import Distiller
 from legged_ppo.training.mirrored_env import required_symmetry
 from legged_ppo.training.teacher import check_student, load_teacher
@@ -116,7 +119,7 @@ def _start(
         path = find_checkpoint(init_from, config.training.log_dir, "--init-from")
         weights = checkpoints.load_weights(path, config, env)
     run = _on_main(lambda: RunDirectory.create(config, name))
-    with noting_sizes(lambda: sizes(config, env)):
+    with _writing(run), noting_sizes(lambda: sizes(config, env)):
         trainer = Trainer(config, env, run, weights=weights, callbacks=callbacks)
         return _run_trainer(trainer, config)
 
@@ -136,7 +139,7 @@ def _start_phase2(
     if loaded.levels:
         env.load_levels(loaded.levels)
     run = _on_main(lambda: RunDirectory.create(config, name, path))
-    with noting_sizes(lambda: sizes(config, env)):
+    with _writing(run), noting_sizes(lambda: sizes(config, env)):
         return _run_trainer(Distiller(config, env, run, loaded, callbacks=callbacks), config)
 
 
@@ -162,8 +165,11 @@ def _resume(
     checkpoints.check_environment_state(saved, env, config, path, distributed.world_size())
     source = _teacher_of(saved, path, teacher, config)
     loaded = source and load_teacher(source, config, env)
-    with noting_sizes(lambda: sizes(config, env)):
-        run = _on_main(lambda: _reopened(path, config, counters, bool(changes), source))
+    present = RunDirectory.of_checkpoint(path)
+    run = present or _on_main(lambda: RunDirectory.create(config, path.stem, source))
+    with _writing(run), noting_sizes(lambda: sizes(config, env)):
+        if present and distributed.is_main():
+            _reopen(present, config, counters, bool(changes))
         trainer = (
             Distiller(config, env, run, loaded, saved, callbacks=callbacks)
             if loaded
@@ -181,17 +187,18 @@ def _complete(path: Path, saved: dict[str, Any], config: Config) -> Path:
     run = RunDirectory.of_checkpoint(path)
     if run is None or not distributed.is_main():
         return path.parent if run is None else run.root
-    done = close_again(run, path, saved, config)
-    if config.training.report and lacks_report(run):
-        _report(run, config)
-        finish_wandb(run.root)
-        done = True
-    if done:
-        _log.info("%s: the end of this run is complete now", run.root)
-    else:
+    reporting = config.training.report and lacks_report(run)
+    if not reporting and not lacks_end(run, saved["counters"]):
         steps = f"{saved['counters']['env_steps']:,}"
         hint = "raise training.total_timesteps to train on"
         _log.info("%s: this run is complete (%s steps); %s", path, steps, hint)
+        return run.root
+    with _writing(run):
+        close_again(run, path, saved["counters"], config)
+        if config.training.report and lacks_report(run):
+            _report(run, config)
+            finish_wandb(run.root)
+    _log.info("%s: the end of this run is complete now", run.root)
     return run.root
 
 
@@ -216,17 +223,25 @@ def _teacher_of(
     raise ConfigError("--teacher", None, f"the teacher's checkpoint, which is not beside {path}")
 
 
-def _reopened(
-    path: Path, config: Config, counters: dict[str, Any], changed: bool, teacher: Path | None
-) -> RunDirectory:
-    """The run of the checkpoint at `path`, or a new one for a checkpoint that was moved elsewhere."""
-    run = RunDirectory.of_checkpoint(path)
-    if run is None:
-        return RunDirectory.create(config, path.stem, teacher)
+def _reopen(run: RunDirectory, config: Config, counters: dict[str, Any], changed: bool) -> None:
+    """Go on after the checkpoint of these counters."""
     run.reopen(counters["iteration"])
     if changed:
         run.replace_config(config, counters["env_steps"])
-    return run
+
+
+@contextlib.contextmanager
+def _writing(run: RunDirectory) -> Iterator[None]:
+    """On the first rank, no other process may write the run, and an error leaves its failure.txt.
+
+    Raises:
+        UsageError: another process writes it.
+    """
+    if not distributed.is_main():
+        yield
+        return
+    with run_lock(run.root), noting_failure(run.root):
+        yield
 
 
 def _make_env(config: Config, device: torch.device) -> Environment:

@@ -25,6 +25,7 @@ from legged_ppo.evaluation.task import PolicyScore, PolicyScorer, score_policy
 from legged_ppo.interface import Environment, Symmetry
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.equivariance import Equivariance
+from legged_ppo.reports.health import HealthMonitor, rules_for
 from legged_ppo.runs.checkpoint import (
     global_rng_state,
     save_checkpoint,
@@ -37,13 +38,8 @@ from legged_ppo.runtime import distributed
 from legged_ppo.runtime.cuda_graphs import Captured, Recorder, cuda_recorder
 from legged_ppo.runtime.device import SingleThread, all_finite
 from legged_ppo.runtime.precision import network_precision
-from legged_ppo.training.closing import close_run, peak_memory_gb
-from legged_ppo.training.divergence import (
-    WEIGHTS_FINITE,
-    DivergenceMonitor,
-    TrainingDiverged,
-)
-from legged_ppo.training.health import HealthMonitor, rules_for
+from legged_ppo.training.closing import close_run, note_best, peak_memory_gb
+from legged_ppo.training.divergence import WEIGHTS_FINITE, DivergenceMonitor, TrainingDiverged
 from legged_ppo.training.interrupt import InterruptGuard
 from legged_ppo.training.logger import Metrics
 from legged_ppo.training.mirrored_env import SymmetryAugmentedEnv, required_symmetry
@@ -330,6 +326,7 @@ class Trainer:
             payload = self.state_dict() | {"policy": policy.state_dict()}
             if distributed.is_main():
                 save_checkpoint(self.run.best, payload)
+                note_best(self.run, asdict(self.counters), score.metrics)
         self.counters.train_wall_time_s += time.perf_counter() - begin
         return score.metrics
 

@@ -21,7 +21,7 @@ def start_wandb(root: Path, config: Config) -> Any:
     """The wandb run of the folder `root`, which may have been started already; None where wandb is off."""
     mode = config.training.wandb
     if mode == "auto":
-        mode = _wandb_mode()
+        mode = automatic_mode()
     if mode == "disabled":
         return None
     try:
@@ -64,7 +64,7 @@ def _wandb_id(root: Path) -> str:
     return path.read_text()
 
 
-def _wandb_mode() -> str:
+def automatic_mode() -> str:
     """The mode of `auto`: WANDB_MODE, or online where there is an account."""
     asked = os.environ.get("WANDB_MODE", "online")
     if asked != "online":

@@ -12,6 +12,7 @@ import importlib
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 _PROBE = """
 import mujoco
@@ -27,7 +28,7 @@ assert renderer.render().std() > 1.0
 _PROBE_TIMEOUT = 60.0
 """Seconds after which a back end counts as not working; a cold start of Mesa takes three."""
 _OFFSCREEN = ("egl", "osmesa")
-_NO_BACKEND = (
+NO_BACKEND = (
     "no rendering: no OpenGL back end works here; install one with "
     "'apt-get install libegl1 libgl1' (EGL, needs no GPU) or 'apt-get install libosmesa6' (OSMesa)"
 )
@@ -50,7 +51,14 @@ def use_working_backend() -> str:
         if _renders(name):
             _switch_to(name)
             return name
-    raise RenderingUnavailable(_NO_BACKEND)
+    raise RenderingUnavailable(NO_BACKEND)
+
+
+def working_backends() -> list[str]:
+    """The back ends that render a picture here, in the order of preference; all are tried at once."""
+    names = candidates(os.environ)
+    with ThreadPoolExecutor(len(names)) as pool:
+        return [name for name, works in zip(names, pool.map(_renders, names), strict=True) if works]
 
 
 def candidates(environment: os._Environ[str] | dict[str, str]) -> list[str]:

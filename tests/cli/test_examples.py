@@ -10,7 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from legged_ppo.cli import evaluate, export, options, play, train, train_phase2
+from legged_ppo.cli import (
+    doctor,
+    evaluate,
+    export,
+    options,
+    play,
+    report,
+    runs,
+    train,
+    train_phase2,
+)
 from legged_ppo.cli import terrain as gallery
 from legged_ppo.config.loading import load_config
 from legged_ppo.deploy import run
@@ -29,6 +39,9 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "export.py": export.make_parser,
     "legged_ppo.deploy.run": run.make_parser,
     "legged_ppo.cli.terrain": gallery.make_parser,
+    "legged-ppo report": report.make_parser,
+    "legged-ppo runs": runs.make_parser,
+    "legged-ppo doctor": doctor.make_parser,
 }
 
 
@@ -94,6 +107,10 @@ def test_examples_work_after_the_quickstart(
     if words[0] == "legged_ppo.deploy.run":
         run.check(arguments)
         assert arguments.policy.name == "policy.onnx"  # which the first example of export.py writes
+    elif words[0] == "legged-ppo report":
+        assert all(report.folder_of(name, arguments.log_dir).is_dir() for name in arguments.runs)
+    elif words[0].startswith("legged-ppo "):
+        assert arguments.log_dir == Path("logs")
     elif getattr(arguments, "phase2", None):
         folder, *others = arguments.phase2
         assert len(contestants_of(folder, others, arguments.overrides)) == 6 + len(others)

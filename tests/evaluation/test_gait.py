@@ -11,8 +11,8 @@ import pytest
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
-from legged_ppo.evaluation import gait
-from legged_ppo.evaluation.gait import GaitTrace
+from legged_ppo.evaluation import gait, gait_trace
+from legged_ppo.evaluation.gait_trace import GaitTrace
 from legged_ppo.models.actor_critic import ActorCritic
 
 DT, STEPS, PERIOD = 0.02, 400, 20
@@ -43,10 +43,12 @@ def trace(contact: np.ndarray, **changed: np.ndarray) -> GaitTrace:
         "pitch": np.full(shape, 0.1),
         "action": np.sin(2 * np.pi * 2.5 * DT * np.arange(STEPS))[:, None, None],
         "torque": np.full((*shape, 2), 10.0),
+        "joint_velocity": np.full((*shape, 2), 3.0),
         "torque_limit": np.array([20.0, np.inf]),
+        "velocity_limit": np.array([15.0, np.inf]),
         "fell": np.zeros(n, dtype=bool),
     }
-    return GaitTrace(dt=DT, **(columns | changed))
+    return GaitTrace(dt=DT, joints=["hip", "calf"], feet=list("abcd"), **(columns | changed))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +125,7 @@ def test_a_policy_is_recorded_under_its_command(
 ) -> None:
     policy = make_policy(config)
     commands = [(0.5, 0.0, 0.0), (0.0, 0.0, 0.0)]
-    recorded = gait.record_gaits(policy, config, commands, robots=2, seed=0)
+    recorded = gait_trace.record_gaits(policy, config, commands, robots=2, seed=0)
     assert len(recorded) == 2
     for part in recorded:
         assert part.duration == pytest.approx(8.0)
@@ -135,7 +137,7 @@ def test_a_policy_has_figures_for_every_speed_and_for_standing(
     make_policy: Callable[..., ActorCritic], config: Config
 ) -> None:
     report = gait.gait_report(make_policy(config), config, seed=0, robots=2, speeds=(0.5,))
-    assert list(report) == ["gait", "standing"]
+    assert list(report) == ["gait", "standing", "motion"]
     assert list(report["gait"]) == ["0.5"]
     assert report["standing"]["fall_rate"] in (0.0, 0.5, 1.0)
 
@@ -150,8 +152,8 @@ def test_robots_that_tilt_too_far_have_fallen_and_each_group_has_its_command(
         built.append(make_locomotion_env(*arguments))
         return built[0]
 
-    monkeypatch.setattr(gait, "make_locomotion_env", watch)
+    monkeypatch.setattr(gait_trace, "make_locomotion_env", watch)
     commands = [(0.5, 0.0, 0.0), (0.25, 0.0, 0.0)]
-    recorded = gait.record_gaits(make_policy(config), config, commands, robots=2, seed=0)
+    recorded = gait_trace.record_gaits(make_policy(config), config, commands, robots=2, seed=0)
     assert all(part.fell.all() for part in recorded)
     assert built[0].commands.command[:, 0].tolist() == [0.5, 0.5, 0.25, 0.25]

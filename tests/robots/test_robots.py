@@ -244,6 +244,22 @@ def test_an_mjcf_with_numbers_that_are_not_finite_is_refused(
         load_robot(RobotConfig(mjcf=str(tmp_path / "robot.xml")))
 
 
+def test_velocity_limits_are_the_published_ones_or_those_of_the_mjcf(tmp_path: Path) -> None:
+    assert load_robot(RobotConfig()).velocity_limit.tolist() == [30.1, 30.1, 15.7] * 4
+    file, text = tmp_path / "robot.xml", mjcf_path("go2").read_text()
+    file.write_text(text)
+    assert np.isinf(load_robot(RobotConfig(mjcf=str(file))).velocity_limit).all()
+    for count in (12, 3):
+        data = " ".join(["21"] * count)
+        named = f'<custom><numeric name="joint_velocity_limit" data="{data}"/></custom></mujoco>'
+        file.write_text(text.replace("</mujoco>", named))
+        if count == 12:
+            assert load_robot(RobotConfig(mjcf=str(file))).velocity_limit.tolist() == [21.0] * 12
+        else:
+            with pytest.raises(ConfigError, match="12 values above 0 in its custom numeric"):
+                load_robot(RobotConfig(mjcf=str(file)))
+
+
 def test_configurations_that_do_not_fit_the_mjcf_are_refused() -> None:
     good = RobotConfig()
     for bad, key in (

@@ -11,10 +11,11 @@ from pathlib import Path
 import llvmlite
 import llvmlite.binding as llvm
 
-from legged_ppo.sim.simd.program import Program, Target, compile_object, emit
+from legged_ppo.sim.simd.program import Program, compile_object, emit
 from legged_ppo.sim.simd.readings import Wanted
 from legged_ppo.sim.simd.robot import Robot
 from legged_ppo.sim.simd.substep import Collide
+from legged_ppo.sim.simd.target import Target, cache_folder
 
 _DIGEST = 32
 """Bytes of the SHA-256 in front of the code."""
@@ -26,17 +27,12 @@ def load_program(
 ) -> Program:
     """The program of a robot: from the cache, or compiled and put there."""
     key = _key(robot, wanted, collide, lanes, target)
-    path = _folder() / f"{key}.o"
+    path = cache_folder() / f"{key}.o"
     code = _read(path)
     if code is None:
         code = compile_object(emit(robot, wanted, collide, lanes, target.triple), target)
         _write(path, code)
     return Program(code, target)
-
-
-def _folder() -> Path:
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "legged_ppo" / "simd"
 
 
 def _key(robot: Robot, wanted: Wanted, collide: Collide, lanes: int, target: Target) -> str:

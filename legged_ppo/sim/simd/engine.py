@@ -23,10 +23,10 @@ from legged_ppo.sim.simd.layout import state_layout
 from legged_ppo.sim.simd.llvm_machine import work_vectors
 from legged_ppo.sim.simd.parameters import Parameters
 from legged_ppo.sim.simd.plane import plane_contacts
-from legged_ppo.sim.simd.program import host
 from legged_ppo.sim.simd.readings import Wanted, reading_layout
 from legged_ppo.sim.simd.robot import read_robot
 from legged_ppo.sim.simd.substep import Collide
+from legged_ppo.sim.simd.target import host
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
 from legged_ppo.terrain.grid import Terrain
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -15,6 +14,7 @@ from legged_ppo.sim.simd.llvm_values import I32, POINTER, IndexValue, RowMemory
 from legged_ppo.sim.simd.readings import Wanted, read_out, reading_layout
 from legged_ppo.sim.simd.robot import Robot
 from legged_ppo.sim.simd.substep import Collide, control_step, forward
+from legged_ppo.sim.simd.target import Target
 
 
 def emit(robot: Robot, wanted: Wanted, collide: Collide, lanes: int, triple: str) -> str:
@@ -46,31 +46,6 @@ def _export(m: LlvmMachine, robot: Robot, wanted: Wanted, name: str, body: Any) 
     builder.branch(take)
     builder.position_at_end(end)
     builder.ret_void()
-
-
-@dataclass(frozen=True)
-class Target:
-    """The CPU that code is compiled for."""
-
-    cpu: str
-    features: str
-    triple: str
-
-    @property
-    def lanes(self) -> int:
-        """float32 numbers in a register: 16 with AVX-512, 8 with AVX, 4 (SSE, NEON)."""
-        on = set(self.features.split(","))
-        return 16 if "+avx512f" in on else 8 if "+avx" in on else 4
-
-
-def host() -> Target:
-    """This machine."""
-    features = llvm.get_host_cpu_features().flatten()
-    if "+avx512f" in features.split(","):
-        features += (
-            ",-prefer-256-bit"  # LLVM's default on CPUs whose clock once fell with wide registers
-        )
-    return Target(llvm.get_host_cpu_name(), features, llvm.get_default_triple())
 
 
 def compile_object(text: str, target: Target) -> bytes:

@@ -17,9 +17,9 @@ from legged_ppo.robots.spec import load_robot
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.simd import cache
 from legged_ppo.sim.simd.plane import plane_contacts
-from legged_ppo.sim.simd.program import Target, host
 from legged_ppo.sim.simd.readings import Wanted
 from legged_ppo.sim.simd.robot import Robot, read_robot
+from legged_ppo.sim.simd.target import Target, host
 from legged_ppo.terrain.grid import build_terrain
 
 CODE = b"object code"

@@ -20,7 +20,7 @@ from legged_ppo.sim.model import build_model
 from legged_ppo.sim.mujoco_c import MujocoC
 from legged_ppo.sim.simd import engine
 from legged_ppo.sim.simd.engine import Simd
-from legged_ppo.sim.simd.program import Target, host
+from legged_ppo.sim.simd.target import Target, host
 from legged_ppo.terrain.grid import Terrain, build_terrain
 
 

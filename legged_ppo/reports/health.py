@@ -140,8 +140,15 @@ class HealthMonitor:
     """By metric and advice, so that a resume with other rules keeps what still applies."""
 
     def check(self, metrics: Mapping[str, float], iteration: int) -> list[str]:
-        """Advice that is due after this iteration."""
-        lines = []
+        """Advice that is due after this iteration, in lines."""
+        return [
+            f"{rule.metric} is {metrics[rule.metric]:.3g} for {rule.patience} iterations: {rule.advice}"
+            for rule in self.due(metrics, iteration)
+        ]
+
+    def due(self, metrics: Mapping[str, float], iteration: int) -> list[Rule]:
+        """Rules whose advice is due after this iteration."""
+        due = []
         for rule in self.rules:
             key = f"{rule.metric}: {rule.advice}"
             value = metrics.get(rule.metric)
@@ -152,7 +159,9 @@ class HealthMonitor:
             )
             self.streaks[key] = self.streaks.get(key, 0) + 1 if unhealthy else 0
             if self.streaks[key] == rule.patience:
-                lines.append(
-                    f"{rule.metric} is {value:.3g} for {rule.patience} iterations: {rule.advice}"
-                )
-        return lines
+                due.append(rule)
+        return due
+
+    def lasting(self, rule: Rule) -> bool:
+        """Whether the rule's figure was unhealthy in the last iteration."""
+        return self.streaks.get(f"{rule.metric}: {rule.advice}", 0) > 0

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from legged_ppo.config.loading import load_config
-from legged_ppo.training.health import RULES, HealthMonitor, rules_for
+from legged_ppo.reports.health import RULES, HealthMonitor, rules_for
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
