@@ -29,7 +29,7 @@ from legged_ppo.runtime.device import any_without_sync, rows_without_sync
 from legged_ppo.runtime.owned_state import OwnedState
 from legged_ppo.sensors.depth_camera import BasePose, DepthCamera
 from legged_ppo.sensors.height_scan import Scandots
-from legged_ppo.sim.simulator import Simulator
+from legged_ppo.sim.simulator import KeepsBodies, Simulator
 from legged_ppo.terrain.grid import Terrain
 
 _DUTY_TIME = 1.0
@@ -74,9 +74,12 @@ class LocomotionEnv(OwnedState, Environment):
         self.max_episode_length = round(task.episode_length_s / self.dt)
         sampler = load_extensions(config.extensions).commands.get(task.commands.sampler)
         self.commands = VelocityCommands(task.commands, self.num_envs, self.dt, generator, sampler)
+        bodies = simulator.num_bodies if isinstance(simulator, KeepsBodies) else 0
         self.randomization = Randomization(
-            task.randomization, robot, self.num_envs, self.dt, config.sim.dt, generator
+            task.randomization, robot, self.num_envs, self.dt, config.sim.dt, generator, bodies
         )
+        if isinstance(simulator, KeepsBodies) and self.randomization.bodies is not None:
+            simulator.keep_bodies(self.randomization.bodies)
         self.clock = GaitClock(task.gait, self.num_envs, robot.num_feet, self.dt, generator)
         sight = task.observations
         self.scandots = Scandots(sight.scandots, self.num_envs, self.dt, generator, sight.noise)
@@ -422,12 +425,11 @@ class LocomotionEnv(OwnedState, Environment):
     def _reset(self, mask: torch.Tensor) -> None:
         """Start new episodes of the masked robots [N] bool; the others are untouched."""
         self.randomization.resample(mask)
-        self.simulator.randomize(mask, self.randomization.parameters)
         where = self.placement
         qpos, qvel = self.randomization.initial_state(where.origin, where.spawn_radius)
         robots = rows_without_sync(mask)
         where.lift(qpos, robots)
-        self.simulator.reset(mask, qpos, qvel)
+        self.simulator.reset(mask, qpos, qvel, self.randomization.parameters)
         keep = ~mask
         chosen = mask[:, None]
         for tensor in (self.action, self.last_action, self.air_time):

@@ -43,10 +43,9 @@ class RunningNormalizer(nn.Module):
     def observe(self, x: torch.Tensor) -> None:
         """Accumulate the rows of x [N, width] that are finite."""
         finite = x.isfinite().all(1, keepdim=True)
-        centred = torch.where(finite, x.double() - self.mean, 0.0)
-        self.pending[0] += finite.sum()
-        self.pending[1] += centred.sum(0)
-        self.pending[2] += centred.square().sum(0)
+        centred = (x - self.mean.double()).masked_fill_(~finite, 0.0)
+        count = finite.sum().double().expand_as(self.mean)
+        self.pending += torch.stack([count, centred.sum(0), centred.square().sum(0)])
 
     def commit(self) -> None:
         """Merge the moments of all ranks into the statistics (Chan et al., 1979)."""
