@@ -4,8 +4,8 @@
 
 Torch: operators that launch at least one kernel on a GPU, which views and allocations do not; composite operators
 count by their parts. A few (sorts, sums over all entries) launch two or three kernels and count as one. The code
-takes the branches that it takes on a GPU. Per step means per control step of a rollout of all robots; `rollout` is
-what a rollout adds once.
+takes the branches that it takes on a GPU. Per step means per control step of a rollout of all robots; `rollout`
+is what a rollout adds once.
 
 Warp: kernels, copies and fills of the engine's graphs, the solver's loop once. Nothing of the engine is computed,
 so that no kernel is compiled; no count depends on the state of the robots.

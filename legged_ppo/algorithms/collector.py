@@ -73,9 +73,13 @@ class Collector(OwnedState):
                 actions, log_probs = self._mirror_actions(actions, log_probs)
             buffer.store_action(t, actions, log_probs, values)
             result, nonfinite = finite_step(self.env.step(actions))
-            buffer.store_outcome(t, result.reward, result.terminated, result.truncated, values)
+            final_values: torch.Tensor | float = values
             if result.final_obs is not None:
+                final_values = 0.0  # until the end of the rollout
                 ends += _truncated(t, result, state)
+            buffer.store_outcome(
+                t, result.reward, result.terminated, result.truncated, final_values
+            )
             seen, starts = result.obs, result.terminated | result.truncated
             add_metrics(sums, result, nonfinite)
         for first in range(0, len(ends), _STEPS_AT_ONCE):

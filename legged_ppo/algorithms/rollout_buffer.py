@@ -102,9 +102,9 @@ class RolloutBuffer(OwnedState):
         rewards: torch.Tensor,
         terminated: torch.Tensor,
         truncated: torch.Tensor,
-        final_values: torch.Tensor,
+        final_values: torch.Tensor | float,
     ) -> None:
-        """Store the results of step t, [N] each; see `gae`."""
+        """Store the results of step t, [N] each, or a number for all; see `gae`."""
         self.rewards[t], self.final_values[t] = rewards, final_values
         self.terminated[t], self.truncated[t] = terminated, truncated
 

@@ -25,7 +25,7 @@ from legged_ppo.interface import Environment, Observations, StepResult, Symmetry
 from legged_ppo.robots.front import camera_mount
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.runtime import distributed
-from legged_ppo.runtime.device import any_without_sync, rows_without_sync
+from legged_ppo.runtime.device import any_without_sync, finite_rows, rows_without_sync
 from legged_ppo.runtime.owned_state import OwnedState
 from legged_ppo.sensors.depth_camera import BasePose, DepthCamera
 from legged_ppo.sensors.height_scan import Scandots
@@ -206,7 +206,7 @@ class LocomotionEnv(OwnedState, Environment):
                 An action that is not finite, as a state or a reward, fails its robot alone: its episode
                 terminates.
         """
-        sound = actions.isfinite().all(1) & ~self.extension_groups.unsound
+        sound = finite_rows(actions) & ~self.extension_groups.unsound
         self.extension_groups.unsound.zero_()
         actions = torch.where(sound[:, None], actions, 0.0)
         clip = self.config.task.action_clip
@@ -352,7 +352,7 @@ class LocomotionEnv(OwnedState, Environment):
             self.survey.foot_height,
             self.scandots.reading,
         )
-        return torch.cat(parts, dim=1).isfinite().all(1)
+        return finite_rows(torch.cat(parts, dim=1))
 
     def _reward_inputs(self, fell: torch.Tensor) -> rewards.RewardInputs:
         return rewards.RewardInputs(
@@ -390,7 +390,7 @@ class LocomotionEnv(OwnedState, Environment):
             for name in self.reward_terms
         ]
         terms = torch.stack(values, dim=1) * self._weights
-        self.failed |= ~terms.isfinite().all(1)
+        self.failed |= ~finite_rows(terms)
         fell = inputs.fell | self.failed
         terms = _zero_rows(terms, self.failed)
         reward = terms.sum(1)

@@ -7,6 +7,7 @@ from torch import nn
 
 from legged_ppo.interface import SignedPermutation
 from legged_ppo.runtime import distributed
+from legged_ppo.runtime.device import finite_rows
 
 
 class RunningNormalizer(nn.Module):
@@ -42,7 +43,7 @@ class RunningNormalizer(nn.Module):
 
     def observe(self, x: torch.Tensor) -> None:
         """Accumulate the rows of x [N, width] that are finite."""
-        finite = x.isfinite().all(1, keepdim=True)
+        finite = finite_rows(x)[:, None]
         centred = (x - self.mean.double()).masked_fill_(~finite, 0.0)
         count = finite.sum().double().expand_as(self.mean)
         self.pending += torch.stack([count, centred.sum(0), centred.square().sum(0)])

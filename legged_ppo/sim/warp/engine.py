@@ -25,7 +25,13 @@ from legged_ppo.sim.simulator import PhysicalParameters
 from legged_ppo.sim.warp.bodies import DrawnParameters
 from legged_ppo.sim.warp.derived_fields import DERIVED, DerivedConstants
 from legged_ppo.sim.warp.kernels import choose_targets, restart_targets, write_columns
-from legged_ppo.sim.warp.memory import PER_WORLD, Capacity, array_bytes, scratch_bytes
+from legged_ppo.sim.warp.memory import (
+    PER_WORLD,
+    Capacity,
+    array_bytes,
+    local_bytes,
+    scratch_bytes,
+)
 from legged_ppo.sim.warp.readings import Readings
 from legged_ppo.sim.warp.tile_ground import TileGround
 from legged_ppo.sim.warp.world_ground import MODEL_FIELDS, WorldGround
@@ -324,7 +330,7 @@ class MujocoWarp:
         return wp.ScopedDevice(self._warp_device)
 
     def _bytes(self) -> int:
-        held = array_bytes(self._m, self._d)
+        held = array_bytes(self._m, self._d) + local_bytes(self.model, self.device)
         return held + scratch_bytes(self.model, self.capacity, self.num_envs)
 
     @property
