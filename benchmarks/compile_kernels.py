@@ -3,10 +3,10 @@
     python benchmarks/compile_kernels.py [--terrains full,flat] [--envs 4096,8192] [--constraints 160] [--arch 90]
 
 A training compiles its kernels when it starts, one after the other: 64 modules, some 100 seconds of one core.
-They depend on the number of robots, on the constraint rows (`sim.constraints`; measured numbers are multiples of 32),
-on the terrain's kinds of geoms and on the versions of warp-lang and mujoco-warp. They go to Warp's cache
-(WARP_CACHE_PATH, else ~/.cache/warp), where runs find them. Without `--arch` they are compiled for the GPU of this
-machine, or for compute capability 9.0 (H100, H200) where there is none.
+They depend on the number of robots, on the constraint rows (`sim.constraints`; measured ones are multiples of
+32), on the terrain's kinds of geoms and on the versions of warp-lang and mujoco-warp. They go to Warp's cache
+(WARP_CACHE_PATH, else ~/.cache/warp), where runs find them. Without `--arch` they are compiled for the GPU of
+this machine, or for compute capability 9.0 (H100, H200) where there is none.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ class Arrays:
 
 @pytest.fixture(scope="module")
 def layout() -> ModelIndex:
+    wp.init()
     config = load_config(CONFIG_DIR / "phase1_fast.yaml", ["terrain=flat"])
     robot = load_robot(config.robot)
     return ModelIndex(
