@@ -62,6 +62,7 @@ class Collector(OwnedState):
         seen, state, starts = self.obs, self.state, self.starts
         with_latents = self.policy.frame_memory()
         ends: list[_Ends] = []
+        buffer.final_values.zero_()
         for t in range(buffer.rollout_length):
             obs = self.policy.normalize(seen, observe=True)
             buffer.store_inputs(t, obs, state, starts)
@@ -73,13 +74,13 @@ class Collector(OwnedState):
                 actions, log_probs = self._mirror_actions(actions, log_probs)
             buffer.store_action(t, actions, log_probs, values)
             result, nonfinite = finite_step(self.env.step(actions))
-            final_values: torch.Tensor | float = values
-            if result.final_obs is not None:
-                final_values = 0.0  # until the end of the rollout
-                ends += _truncated(t, result, state)
+            hidden = result.final_obs is None
             buffer.store_outcome(
-                t, result.reward, result.terminated, result.truncated, final_values
+                *(t, result.reward, result.terminated, result.truncated),
+                final_values=values if hidden else None,
             )
+            if not hidden:
+                ends += _truncated(t, result, state)
             seen, starts = result.obs, result.terminated | result.truncated
             add_metrics(sums, result, nonfinite)
         for first in range(0, len(ends), _STEPS_AT_ONCE):
