@@ -74,13 +74,13 @@ class Collector(OwnedState):
                 actions, log_probs = self._mirror_actions(actions, log_probs)
             buffer.store_action(t, actions, log_probs, values)
             result, nonfinite = finite_step(self.env.step(actions))
-            hidden = result.final_obs is None
-            buffer.store_outcome(
-                *(t, result.reward, result.terminated, result.truncated),
-                final_values=values if hidden else None,
-            )
-            if not hidden:
+            final_values: torch.Tensor | None = values
+            if result.final_obs is not None:
                 ends += _truncated(t, result, state)
+                final_values = None  # all at once, after the rollout
+            buffer.store_outcome(
+                t, result.reward, result.terminated, result.truncated, final_values
+            )
             seen, starts = result.obs, result.terminated | result.truncated
             add_metrics(sums, result, nonfinite)
         for first in range(0, len(ends), _STEPS_AT_ONCE):

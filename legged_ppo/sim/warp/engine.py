@@ -248,7 +248,9 @@ class MujocoWarp:
         """See `Simulator.load_state_dict`."""
         for name, value in state["fields"].items():
             self._fields[name].copy_(value)
-        for name, value in state["derived"].items():
+        self._constants.write(self._fields, self._derived)
+        # Those of a kept body may differ in the last digit.
+        for name, value in state.get("derived", {}).items():
             self._derived[name].copy_(value)
         with self._scope():
             self._ground.launch()
