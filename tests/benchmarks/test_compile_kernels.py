@@ -18,8 +18,7 @@ def test_the_engines_modules_are_found_without_launching_and_compiled_once(
     monkeypatch.setattr(wp.config, "kernel_cache_dir", str(tmp_path))
     modules = compile_kernels.kernels_of(CONFIG, "flat", 2, 160)
     names = {name for name, _ in modules}
-    assert OWN in names and any("collision" in name for name in names)
-    assert any("solver" in name for name in names) and len(modules) > 40
+    assert OWN in names and len(modules) > 40
     own = {key: module for key, module in modules.items() if key[0] == OWN}
     assert compile_kernels.compile_all(own, 90, workers=1) == 1
     assert list(tmp_path.glob("*kernels*/*.sm90.cubin"))

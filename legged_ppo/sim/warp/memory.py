@@ -11,6 +11,7 @@ from dataclasses import dataclass, is_dataclass
 
 import mujoco
 import mujoco_warp as mjw
+import numpy as np
 import torch
 import warp as wp
 
@@ -73,7 +74,9 @@ def scratch_bytes(model: mujoco.MjModel, capacity: Capacity, num_envs: int) -> i
     )  # residual, its change along the search, three coefficients of a parabola, an index
     padded = -(-model.nv // 4) * 4
     solver = capacity.constraints * row + _FLOAT * padded * (padded + _NEWTON_VECTORS)
-    contact_sensors = int((model.sensor_type == int(mujoco.mjtSensor.mjSENS_CONTACT)).sum())
+    kind = int(mujoco.mjtSensor.mjSENS_CONTACT)
+    stages = model.sensor_needstage[model.sensor_type == kind]  # evaluated one after the other
+    contact_sensors = int(np.bincount(stages, minlength=1).max())
     # A count, and an index and a criterion for each match.
     sensors = contact_sensors * _FLOAT * (1 + 2 * _SENSOR_MATCHES)
     return max(collider, solver, sensors) * num_envs
