@@ -66,7 +66,7 @@ class RewardInputs:
     dt: float
     """s, control step"""
 
-    @cached_property
+    @property
     def moving(self) -> torch.Tensor:
         """[N] bool, the command is not to stand still."""
         return moving(self.command)

@@ -147,7 +147,7 @@ case "$1" in
 train_phase1.py) for word; do case "$word" in training.log_dir=*) logs=${{word#*=}} ;; esac; done
     run="$logs/run"; mkdir -p "$run/checkpoints"; ln -sfn "$run/checkpoints" "$logs/checkpoints"
     echo trains; sleep {seconds}; echo '"env_steps": 7' >"$run/summary.json" ;;
-evaluate.py) echo "$5 7 success" ;;
+evaluate.py) echo "$7 7 success" ;;
 esac
 """
 
