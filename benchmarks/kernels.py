@@ -233,7 +233,9 @@ def main() -> None:
     arguments = parser.parse_intermixed_args()
     with tempfile.TemporaryDirectory() as folder, as_on_gpu():
         trainer = make_trainer(arguments.config, arguments.overrides, folder)
+        assert isinstance(trainer.env, LocomotionEnv)
         engine = trainer.env.simulator
+        assert isinstance(engine, MujocoWarp)
         figures = {"torch": torch_launches(trainer), "warp": warp_launches(engine)}
     show(figures)
     if arguments.json:

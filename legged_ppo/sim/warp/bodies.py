@@ -92,6 +92,7 @@ class DrawnParameters:
             self._mask.zero_()
             return
         p = parameters
+        assert p.body is not None
         self._mask.copy_(mask)
         self._body.copy_(p.body)
         self._friction.copy_(p.friction)
