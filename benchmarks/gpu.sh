@@ -2,8 +2,9 @@
 # All measurements on one GPU, in under 10 minutes: benchmarks/gpu.sh [DEVICE] [FOLDER]
 # The recipe for rough terrain with the network and update of the usual comparisons (GRU 256, 24 steps,
 # 5 epochs of 4 minibatches), on the full grid of tiles and on a plane, and on the grid once more without CUDA
-# graphs; the update against rsl_rl's where that is installed; the ways to run a GRU. Each part has its time and
-# may fail by itself; what there is in the end is printed. FOLDER is $OUT where that is set, else logs/benchmarks.
+# graphs; the update against rsl_rl's where that is installed; the ways to run a GRU. Kernels are compiled first, on
+# all cores, so that no timed row waits for a compiler. Each part has its time and may fail by itself; what there is
+# in the end is printed. FOLDER is $OUT where that is set, else logs/benchmarks.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
@@ -12,12 +13,13 @@ out=${2:-${OUT:-logs/benchmarks}}
 python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
 mkdir -p "$out" || exit 1
 rm -f "$out"/{throughput_full,throughput_flat,throughput_launched,learner}.json
-rm -f "$out"/{throughput_full,throughput_flat,throughput_launched,learner,gru,table}.txt
+rm -f "$out"/{compile,throughput_full,throughput_flat,throughput_launched,learner,gru,table}.txt
 trap '"$python" benchmarks/gpu_table.py "$out" | tee "$out/table.txt"' EXIT
 
 part() { # SECONDS NAME SCRIPT ARGUMENTS...
     local seconds=$1 name=$2 code
     shift 2
+    echo "$(date +%T) $name"
     timeout --kill-after=5 "$seconds" "$python" "$@" >"$out/$name.txt" 2>&1
     code=$?
     case $code in
@@ -27,22 +29,23 @@ part() { # SECONDS NAME SCRIPT ARGUMENTS...
     esac
 }
 
-usual=(ppo.rollout_length=24 ppo.bptt_length=24 ppo.num_epochs=5 ppo.num_minibatches=4
-    policy.gru_hidden=256 "policy.actor_hidden=[128,64]" training.wandb=disabled training.cuda_graphs=true)
+usual=(ppo.rollout_length=24 ppo.bptt_length=24 ppo.num_epochs=5 ppo.num_minibatches=4 ppo.precision=tf32
+    policy.gru_hidden=256 "policy.actor_hidden=[128,64]" training.wandb=disabled training.cuda_graphs=true
+    sim.contacts=48 sim.constraints=160 sim.convex_pairs=24) # given, so that no time goes into measuring them
 throughput() { # SECONDS NAME SIZES OVERRIDES...; the size that is asked for first, should the time run out
     local seconds=$1 name=throughput_$2 sizes=$3
     shift 3
     part "$seconds" "$name" benchmarks/throughput.py --config configs/phase1_fast.yaml \
-        --device "$device" --envs "$sizes" --timeout 90 --rounds 3 --iterations 4 --warmup 10 \
+        --device "$device" --envs "$sizes" --timeout 75 --rounds 3 --iterations 4 --warmup 6 \
         --json "$out/$name.json" "${usual[@]}" "$@"
 }
-throughput 180 full 8192,4096,16384,2048,1024 terrain=full
-throughput 140 flat 8192,4096,16384,2048,1024 terrain=flat
-throughput 60 launched 8192,4096 terrain=full training.cuda_graphs=false
+part 110 compile benchmarks/compile_kernels.py --terrains full,flat --envs 2,8192,4096,16384
+throughput 155 full 8192,4096,16384 terrain=full
+throughput 95 flat 8192,4096 terrain=flat
+throughput 45 launched 8192 terrain=full training.cuda_graphs=false
 if "$python" -c "import rsl_rl, tensordict" 2>/dev/null; then
-    part 80 learner benchmarks/learner.py --device "$device" --json "$out/learner.json"
+    part 70 learner benchmarks/learner.py --device "$device" --json "$out/learner.json"
 else
     echo "learner: rsl_rl is not installed (pip install -c constraints.txt -e '.[rsl-rl]')"
 fi
-part 110 gru benchmarks/gru.py --device "$device" --batch 1024 4096 16384 \
-    --reset-rate 0 0.02 --compile
+part 70 gru benchmarks/gru.py --device "$device" --batch 1024 2048 --hidden 256 --reset-rate 0 0.002

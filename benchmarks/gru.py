@@ -3,8 +3,8 @@
     python benchmarks/gru.py [--batch 128 512] [--hidden 128 256] [--reset-rate 0 0.002 0.02] [--device cuda:0]
 
 Prints milliseconds (median), the ratio to the operator in use, and on a GPU the memory that one pass takes
-at its peak. `nn.GRU without resets` computes the wrong thing where an episode starts inside a sequence and
-is shown as a bound.
+at its peak; there a pass is a replayed CUDA graph, as in a training, where it can be captured. `nn.GRU without
+resets` computes the wrong thing where an episode starts inside a sequence and is shown as a bound.
 """
 
 from __future__ import annotations
@@ -50,32 +50,57 @@ def cell_loop(gru: nn.GRU, x: torch.Tensor, h: torch.Tensor, starts: torch.Tenso
     return torch.stack(out)
 
 
-def one_pass(run: Callable[[], torch.Tensor], parameters: list[torch.Tensor]) -> float:
-    """Milliseconds of a pass forward and backward."""
-    begin = time.perf_counter()
-    torch.autograd.grad(run().square().sum(), parameters)
-    if on_gpu():
-        torch.cuda.synchronize()
-    return 1e3 * (time.perf_counter() - begin)
-
-
 def on_gpu() -> bool:
     return torch.get_default_device().type == "cuda"
 
 
+def milliseconds(work: Callable[[], object], repeats: int) -> float:
+    """Median of several calls."""
+    times = []
+    for _ in range(repeats):
+        begin = time.perf_counter()
+        work()
+        if on_gpu():
+            torch.cuda.synchronize()
+        times.append(1e3 * (time.perf_counter() - begin))
+    return statistics.median(times)
+
+
+def captured(work: Callable[[], object]) -> Callable[[], object] | None:
+    """Replay of a CUDA graph of the work, which trainings launch it as; None where it cannot be captured."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.stream(stream):
+            work()  # chooses the kernels of the products
+            with torch.cuda.graph(graph, stream=stream):
+                work()
+    except RuntimeError:  # it waits for the device
+        torch.cuda.synchronize()
+        return None
+    return graph.replay
+
+
 def measured(
     run: Callable[[], torch.Tensor], parameters: list[torch.Tensor], repeats: int
-) -> tuple[float, str]:
-    """Median milliseconds of a pass, and its peak of memory [MB] above what there was before."""
+) -> tuple[float, str, str]:
+    """Median milliseconds of a pass forward and backward, how it was launched, and its peak of memory [MB] above
+    what there was before."""
+
+    def one_pass() -> object:
+        return torch.autograd.grad(run().square().sum(), parameters)
+
     for _ in range(2):
-        one_pass(run, parameters)
-    memory = "-"
-    if on_gpu():
-        before = torch.cuda.memory_allocated()
-        torch.cuda.reset_peak_memory_stats()
-        one_pass(run, parameters)
-        memory = f"{(torch.cuda.max_memory_allocated() - before) / 2**20:,.0f}"
-    return statistics.median(one_pass(run, parameters) for _ in range(repeats)), memory
+        one_pass()
+    if not on_gpu():
+        return milliseconds(one_pass, repeats), "-", "-"
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    one_pass()
+    memory = f"{(torch.cuda.max_memory_allocated() - before) / 2**20:,.0f}"
+    replay = captured(one_pass)
+    return milliseconds(replay or one_pass, repeats), "graph" if replay else "eager", memory
 
 
 def compare(batch: int, hidden: int, reset_rate: float, repeats: int, compiled: bool) -> None:
@@ -99,12 +124,12 @@ def compare(batch: int, hidden: int, reset_rate: float, repeats: int, compiled: 
     for name, (run, module) in ways.items():
         begin = f"{batch:6} {hidden:6} {reset_rate:6.3f}  {name:28}"
         try:
-            ms, memory = measured(run, list(module.parameters()), repeats)
+            ms, launched, memory = measured(run, list(module.parameters()), repeats)
         except Exception as error:  # out of memory, no compiler: the other ways go on
             print(f"{begin} failed: {str(error).strip().partition(chr(10))[0]}", flush=True)
             continue
         base = base or ms
-        print(f"{begin} {ms:8.1f} ms  {ms / base:5.2f}  {memory:>9}", flush=True)
+        print(f"{begin} {ms:8.2f} ms  {ms / base:5.2f}  {launched:>8}  {memory:>9}", flush=True)
 
 
 def main() -> None:
@@ -123,7 +148,8 @@ def main() -> None:
     keep_freed_memory()  # as the command lines do
     torch.set_default_device(args.device)
     print(
-        f"{'batch':>6} {'hidden':>6} {'resets':>6}  {'way':28} {'fwd+bwd':>11}  ratio  {'memory MB':>9}"
+        f"{'batch':>6} {'hidden':>6} {'resets':>6}  {'way':28} {'fwd+bwd':>11}  ratio  "
+        f"{'launched':>8}  {'memory MB':>9}"
     )
     for batch in args.batch:
         for hidden in args.hidden:

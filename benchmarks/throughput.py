@@ -162,7 +162,8 @@ def build(config: Config, device: torch.device) -> tuple[Environment, dict[str, 
     robots, seed = config.training.num_envs, config.training.seed
     if device.type == "cuda":
         few = copy.deepcopy(config)
-        few.sim.contacts, few.sim.constraints, few.sim.convex_pairs = 128, 400, 128
+        if not few.sim.contacts:
+            few.sim.contacts, few.sim.constraints, few.sim.convex_pairs = 128, 400, 128
         with _timed_as("compile_s", times):
             make_locomotion_env(few, 2, seed, device, training=True)
     with _timed_as("build_s", times), _plan_timed(device, times):

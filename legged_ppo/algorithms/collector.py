@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,9 @@ from legged_ppo.interface import Environment, Observations, StepResult
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runtime.device import finite_without_sync, rows_without_sync
 from legged_ppo.runtime.owned_state import OwnedState
+
+_STEPS_AT_ONCE = 8
+"""Steps whose ended episodes the policy evaluates in one pass: fewer kernels against memory."""
 
 
 class Collector(OwnedState):
@@ -58,6 +61,8 @@ class Collector(OwnedState):
         sums: dict[str, torch.Tensor] = {}
         seen, state, starts = self.obs, self.state, self.starts
         with_latents = self.policy.frame_memory()
+        ends: list[_Ends] = []
+        buffer.final_values.zero_()
         for t in range(buffer.rollout_length):
             obs = self.policy.normalize(seen, observe=True)
             buffer.store_inputs(t, obs, state, starts)
@@ -69,14 +74,17 @@ class Collector(OwnedState):
                 actions, log_probs = self._mirror_actions(actions, log_probs)
             buffer.store_action(t, actions, log_probs, values)
             result, nonfinite = finite_step(self.env.step(actions))
-            final_values = values
+            final_values: torch.Tensor | None = values
             if result.final_obs is not None:
-                final_values = self._final_values(result, state)
+                ends += _truncated(t, result, state)
+                final_values = None  # all at once, after the rollout
             buffer.store_outcome(
                 t, result.reward, result.terminated, result.truncated, final_values
             )
             seen, starts = result.obs, result.terminated | result.truncated
             add_metrics(sums, result, nonfinite)
+        for first in range(0, len(ends), _STEPS_AT_ONCE):
+            self._store_final_values(buffer, ends[first : first + _STEPS_AT_ONCE])
         with self._precision():
             obs = with_latents(self.policy.normalize(seen))
             _, next_value, _ = self.policy.step(obs, state, starts)
@@ -90,18 +98,40 @@ class Collector(OwnedState):
         self.state.copy_(state)
         self.starts.copy_(starts)
 
-    def _final_values(self, result: StepResult, state: torch.Tensor) -> torch.Tensor:
-        """Values [N] of the last observations of truncated episodes, with the recurrent state of those
-        episodes, [layers, N, hidden] after this step."""
-        values, chosen = torch.zeros_like(result.reward), rows_without_sync(result.truncated)
-        if len(chosen) == 0:
-            return values
-        assert result.final_obs is not None
-        obs = self.policy.normalize({k: v[chosen] for k, v in result.final_obs.items()})
-        starts = torch.zeros(len(chosen), dtype=torch.bool, device=values.device)
+    def _store_final_values(self, buffer: RolloutBuffer, ends: list[_Ends]) -> None:
+        """Values of the last observations of these episodes, in one pass of the policy."""
+        obs = {name: torch.cat([end.obs[name] for end in ends]) for name in ends[0].obs}
+        state = torch.cat([end.state for end in ends], dim=1)
+        starts = torch.zeros(state.shape[1], dtype=torch.bool, device=state.device)
         with self._precision():
-            _, values[chosen], _ = self.policy.step(obs, state[:, chosen], starts)
-        return values
+            _, values, _ = self.policy.step(self.policy.normalize(obs), state, starts)
+        for end, part in zip(ends, values.split([len(end.rows) for end in ends]), strict=True):
+            buffer.final_values[end.step].index_copy_(0, end.rows, part)
+
+
+@dataclass
+class _Ends:
+    """Episodes that a time limit ended in one step, n of N."""
+
+    step: int
+    rows: torch.Tensor
+    """[n] int64"""
+    obs: Observations
+    """last observations, [n, ...] each"""
+    state: torch.Tensor
+    """[layers, n, hidden] after the step, of these episodes"""
+
+
+def _truncated(step: int, result: StepResult, state: torch.Tensor) -> list[_Ends]:
+    """The truncated episodes of a step; an empty list where there are none."""
+    rows = rows_without_sync(result.truncated)
+    assert result.final_obs is not None
+    if len(rows) == 0:
+        return []
+    if len(rows) == len(result.truncated):
+        return [_Ends(step, rows, result.final_obs, state)]
+    obs = {name: group[rows] for name, group in result.final_obs.items()}
+    return [_Ends(step, rows, obs, state[:, rows])]
 
 
 def add_metrics(sums: dict[str, torch.Tensor], result: StepResult, nonfinite: torch.Tensor) -> None:
@@ -119,9 +149,10 @@ def finite_step(result: StepResult) -> tuple[StepResult, torch.Tensor]:
     groups = [result.reward, *result.obs.values(), *(result.final_obs or {}).values()]
     if finite_without_sync(groups):
         return result, result.reward.new_zeros((), dtype=torch.int64)
-    sound = result.reward.isfinite()
-    for group in result.obs.values():
-        sound = sound & group.isfinite().flatten(1).all(1)
+    floats = [group for group in result.obs.values() if group.is_floating_point()]
+    # A sum of anything that is not finite is not finite.
+    sums = [result.reward, *(group.flatten(1).sum(1) for group in floats)]
+    sound = torch.stack(sums).isfinite().all(0)
     final_obs = result.final_obs
     clean = replace(
         result,
@@ -135,4 +166,6 @@ def finite_step(result: StepResult) -> tuple[StepResult, torch.Tensor]:
 
 
 def _zero_nonfinite(group: torch.Tensor) -> torch.Tensor:
-    return torch.where(group.isfinite(), group, 0) if group.is_floating_point() else group
+    if not group.is_floating_point():
+        return group
+    return torch.nan_to_num(group, nan=0.0, posinf=0.0, neginf=0.0)

@@ -102,10 +102,12 @@ class RolloutBuffer(OwnedState):
         rewards: torch.Tensor,
         terminated: torch.Tensor,
         truncated: torch.Tensor,
-        final_values: torch.Tensor,
+        final_values: torch.Tensor | None,
     ) -> None:
-        """Store the results of step t, [N] each; see `gae`."""
-        self.rewards[t], self.final_values[t] = rewards, final_values
+        """Store the results of step t, [N] each; see `gae`. None leaves the final values as they are."""
+        self.rewards[t] = rewards
+        if final_values is not None:
+            self.final_values[t] = final_values
         self.terminated[t], self.truncated[t] = terminated, truncated
 
     def minibatch_ids(

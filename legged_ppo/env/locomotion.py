@@ -25,11 +25,11 @@ from legged_ppo.interface import Environment, Observations, StepResult, Symmetry
 from legged_ppo.robots.front import camera_mount
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.runtime import distributed
-from legged_ppo.runtime.device import any_without_sync, rows_without_sync
+from legged_ppo.runtime.device import any_without_sync, finite_rows, rows_without_sync
 from legged_ppo.runtime.owned_state import OwnedState
 from legged_ppo.sensors.depth_camera import BasePose, DepthCamera
 from legged_ppo.sensors.height_scan import Scandots
-from legged_ppo.sim.simulator import Simulator
+from legged_ppo.sim.simulator import KeepsBodies, Simulator
 from legged_ppo.terrain.grid import Terrain
 
 _DUTY_TIME = 1.0
@@ -74,9 +74,12 @@ class LocomotionEnv(OwnedState, Environment):
         self.max_episode_length = round(task.episode_length_s / self.dt)
         sampler = load_extensions(config.extensions).commands.get(task.commands.sampler)
         self.commands = VelocityCommands(task.commands, self.num_envs, self.dt, generator, sampler)
+        bodies = simulator.num_bodies if isinstance(simulator, KeepsBodies) else 0
         self.randomization = Randomization(
-            task.randomization, robot, self.num_envs, self.dt, config.sim.dt, generator
+            task.randomization, robot, self.num_envs, self.dt, config.sim.dt, generator, bodies
         )
+        if isinstance(simulator, KeepsBodies) and self.randomization.bodies is not None:
+            simulator.keep_bodies(self.randomization.bodies)
         self.clock = GaitClock(task.gait, self.num_envs, robot.num_feet, self.dt, generator)
         sight = task.observations
         self.scandots = Scandots(sight.scandots, self.num_envs, self.dt, generator, sight.noise)
@@ -203,7 +206,7 @@ class LocomotionEnv(OwnedState, Environment):
                 An action that is not finite, as a state or a reward, fails its robot alone: its episode
                 terminates.
         """
-        sound = actions.isfinite().all(1) & ~self.extension_groups.unsound
+        sound = finite_rows(actions) & ~self.extension_groups.unsound
         self.extension_groups.unsound.zero_()
         actions = torch.where(sound[:, None], actions, 0.0)
         clip = self.config.task.action_clip
@@ -349,7 +352,7 @@ class LocomotionEnv(OwnedState, Environment):
             self.survey.foot_height,
             self.scandots.reading,
         )
-        return torch.cat(parts, dim=1).isfinite().all(1)
+        return finite_rows(torch.cat(parts, dim=1))
 
     def _reward_inputs(self, fell: torch.Tensor) -> rewards.RewardInputs:
         return rewards.RewardInputs(
@@ -388,7 +391,7 @@ class LocomotionEnv(OwnedState, Environment):
             for name in self.reward_terms
         ]
         terms = torch.stack(values, dim=1) * self._weights
-        self.failed |= ~terms.isfinite().all(1)
+        self.failed |= ~finite_rows(terms)
         fell = inputs.fell | self.failed
         terms = _zero_rows(terms, self.failed)
         reward = terms.sum(1)
@@ -423,12 +426,11 @@ class LocomotionEnv(OwnedState, Environment):
     def _reset(self, mask: torch.Tensor) -> None:
         """Start new episodes of the masked robots [N] bool; the others are untouched."""
         self.randomization.resample(mask)
-        self.simulator.randomize(mask, self.randomization.parameters)
         where = self.placement
         qpos, qvel = self.randomization.initial_state(where.origin, where.spawn_radius)
         robots = rows_without_sync(mask)
         where.lift(qpos, robots)
-        self.simulator.reset(mask, qpos, qvel)
+        self.simulator.reset(mask, qpos, qvel, self.randomization.parameters)
         keep = ~mask
         chosen = mask[:, None]
         for tensor in (self.action, self.last_action, self.air_time):

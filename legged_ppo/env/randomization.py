@@ -22,13 +22,20 @@ _COLUMNS = {
 """The `PhysicalParameters` observed by the critic and their widths, concatenated in one tensor."""
 NUM_PRIVILEGED = sum(_COLUMNS.values())
 """Width of `privileged`."""
+_BODY = slice(1, 5)
+"""Columns that a body sets: mass and centre of mass."""
 _CENTRE = (0.8, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
 _SCALE = (1.0, 0.5, 20.0, 20.0, 20.0, 5.0, 5.0, 5.0)
 """Standardisation of each column for the critic: (value - centre) * scale."""
 
 
 class Randomization(OwnedState):
-    """Randomization of N robots; the last sample is kept, also for the observations of the critic."""
+    """Randomization of N robots; the last sample is kept, also for the observations of the critic.
+
+    Args:
+        num_bodies: K; masses, centres of mass and armatures are those of one of the `bodies`. 0: they are drawn
+            anew for every robot.
+    """
 
     def __init__(
         self,
@@ -38,6 +45,7 @@ class Randomization(OwnedState):
         control_dt: float,
         substep_dt: float,
         generator: torch.Generator,
+        num_bodies: int = 0,
     ) -> None:
         self.config, self._robot, self._generator = config, robot, generator
         self._n, self._control_dt, self._substep_dt = num_envs, control_dt, substep_dt
@@ -47,10 +55,16 @@ class Randomization(OwnedState):
         self._low, self._span = self._ranges()
         centre, scale = torch.tensor([_CENTRE, _SCALE], device=generator.device)
         self._centre, self._scale = centre, scale
-        self.armature = self._draw_armature()
-        self.values = self._draw_parameters()
+        self.bodies: PhysicalParameters | None = None
+        """[K] the bodies; the parameters besides are not used"""
+        if num_bodies:
+            drawn, armature = self._draw_parameters(num_bodies), self._draw_armature(num_bodies)
+            self.bodies = _views(drawn, armature)
+            self._bank = torch.cat([drawn[:, _BODY], armature[:, None]], dim=1)  # [K, 5]
+        self.armature = self._draw_armature(num_envs)
+        self.values = self._draw_parameters(num_envs)
         """[N, 8] the drawn parameters side by side, of which `parameters` are views"""
-        self.parameters = self._views()
+        self.parameters = _views(self.values, self.armature)
         self.latency = self._draw_latency()
         self.push_clock = uniform((0.0, max(config.push_interval_s, 0.0)), (num_envs,), generator)
         self.owned = ("values", "push_clock")
@@ -59,8 +73,11 @@ class Randomization(OwnedState):
 
     def resample(self, mask: torch.Tensor) -> None:
         """Sample new parameters for the masked robots [N] bool."""
-        torch.where(mask, self._draw_armature(), self.armature, out=self.armature)
-        torch.where(mask[:, None], self._draw_parameters(), self.values, out=self.values)
+        armature, values = self._draw_armature(self._n), self._draw_parameters(self._n)
+        if self.bodies is not None:
+            armature = self._choose_bodies(values)
+        torch.where(mask, armature, self.armature, out=self.armature)
+        torch.where(mask[:, None], values, self.values, out=self.values)
         latency = self._draw_latency()
         if latency is not None and self.latency is not None:
             torch.where(mask, latency, self.latency, out=self.latency)
@@ -107,23 +124,26 @@ class Randomization(OwnedState):
         bounds = torch.tensor([low, span], device=self._generator.device)
         return bounds[0], bounds[1]
 
-    def _draw_parameters(self) -> torch.Tensor:
-        """[N, 8]"""
-        unit = uniform((0.0, 1.0), (self._n, NUM_PRIVILEGED), self._generator)
+    def _choose_bodies(self, values: torch.Tensor) -> torch.Tensor:
+        """Give every robot one of the bodies, in its `values` [N, 8]; returns the armatures [N]."""
+        device = self._generator.device
+        count = len(self._bank)
+        chosen = torch.randint(count, (self._n,), generator=self._generator, device=device)
+        self.parameters.body = chosen
+        drawn = self._bank[chosen]
+        values[:, _BODY] = drawn[:, :-1]
+        return drawn[:, -1]
+
+    def _draw_parameters(self, count: int) -> torch.Tensor:
+        """[count, 8]"""
+        unit = uniform((0.0, 1.0), (count, NUM_PRIVILEGED), self._generator)
         return torch.addcmul(self._low, self._span, unit)
 
-    def _views(self) -> PhysicalParameters:
-        parts = dict(zip(_COLUMNS, self.values.split(list(_COLUMNS.values()), dim=1), strict=True))
-        return PhysicalParameters(
-            **{n: part if _COLUMNS[n] > 1 else part[:, 0] for n, part in parts.items()},
-            armature_scale=self.armature,
-        )
-
-    def _draw_armature(self) -> torch.Tensor:
-        """[N]; ones, without a random draw, if no range is configured."""
+    def _draw_armature(self, count: int) -> torch.Tensor:
+        """[count]; ones, without a random draw, if no range is configured."""
         if not self.config.armature_scale:
-            return torch.ones(self._n, device=self._generator.device)
-        return uniform(self.config.armature_scale, (self._n,), self._generator)
+            return torch.ones(count, device=self._generator.device)
+        return uniform(self.config.armature_scale, (count,), self._generator)
 
     def _draw_latency(self) -> torch.Tensor | None:
         """Delays in substeps, [N] int64."""
@@ -131,3 +151,12 @@ class Randomization(OwnedState):
             return None
         seconds = uniform(self.config.latency_s, (self._n,), self._generator)
         return (seconds / self._substep_dt).round().long()
+
+
+def _views(values: torch.Tensor, armature: torch.Tensor) -> PhysicalParameters:
+    """Parameters of robots from `values` [N, 8] and the scales of their armatures [N]."""
+    parts = dict(zip(_COLUMNS, values.split(list(_COLUMNS.values()), dim=1), strict=True))
+    return PhysicalParameters(
+        **{n: part if _COLUMNS[n] > 1 else part[:, 0] for n, part in parts.items()},
+        armature_scale=armature,
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -71,6 +72,11 @@ class RewardInputs:
     def moving(self) -> torch.Tensor:
         """[N] bool, the command is not to stand still."""
         return moving(self.command)
+
+    @cached_property
+    def swing(self) -> torch.Tensor:
+        """[N, F] progress of each foot's swing by the gait clock, see `GaitClock.swing`."""
+        return self.gait.swing()
 
 
 def moving(command: torch.Tensor) -> torch.Tensor:
@@ -222,7 +228,7 @@ def stand_contact(x: RewardInputs) -> torch.Tensor:
 def gait_phase(x: RewardInputs) -> torch.Tensor:
     """Share of the feet that are in contact in stance and off the ground in swing, by the gait clock, under a
     command to move; smooth over the change from one to the other."""
-    swing = x.gait.swing()
+    swing = x.swing
     up = torch.sin(torch.pi * swing.clamp(min=0.0)).sqrt()
     agreement = torch.where(x.contact, 1.0 - up, (swing >= 0.0).float())
     return agreement.mean(1) * x.moving
@@ -232,7 +238,7 @@ def swing_height(x: RewardInputs) -> torch.Tensor:
     """Squared error of the height of swinging feet from a half sine over the swing, as a share of its height,
     at most 1, summed over feet, under a command to move. Without the bound a foot over a gap costs up to 25
     times as much as one that drags, and robots do not learn to cross."""
-    swing, height = x.gait.swing(), x.gait.config.swing_height
+    swing, height = x.swing, x.gait.config.swing_height
     target = height * torch.sin(torch.pi * swing.clamp(min=0.0))
     error = ((x.foot_height - x.foot_radius - target) / height).clamp(-1.0, 1.0)
     return (error.square() * (swing >= 0.0)).sum(1) * x.moving

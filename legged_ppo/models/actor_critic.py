@@ -77,10 +77,14 @@ class ActorCritic(nn.Module):
         unnormalized = {name: obs[name] for name in self._unnormalized if name in obs}
         if self.normalizer is None:
             return groups | unnormalized
+        if len(groups) < len(self.columns):
+            normalized = {n: self.normalizer(x, self.columns[n]) for n, x in groups.items()}
+            return normalized | unnormalized
+        row = torch.cat(list(groups.values()), dim=-1)
         if observe:
-            self.normalizer.observe(torch.cat([obs[name] for name in self.columns], dim=-1))
-        normalized = {n: self.normalizer(x, self.columns[n]) for n, x in groups.items()}
-        return normalized | unnormalized
+            self.normalizer.observe(row)
+        row = self.normalizer(row)
+        return {name: row[..., part] for name, part in self.columns.items()} | unnormalized
 
     def frame_memory(self) -> FrameMemory:
         """What spares `act` and `step` from encoding a depth image again that a robot has held since the last

@@ -7,6 +7,7 @@ from torch import nn
 
 from legged_ppo.interface import SignedPermutation
 from legged_ppo.runtime import distributed
+from legged_ppo.runtime.device import finite_rows
 
 
 class RunningNormalizer(nn.Module):
@@ -42,11 +43,10 @@ class RunningNormalizer(nn.Module):
 
     def observe(self, x: torch.Tensor) -> None:
         """Accumulate the rows of x [N, width] that are finite."""
-        finite = x.isfinite().all(1, keepdim=True)
-        centred = torch.where(finite, x.double() - self.mean, 0.0)
-        self.pending[0] += finite.sum()
-        self.pending[1] += centred.sum(0)
-        self.pending[2] += centred.square().sum(0)
+        finite = finite_rows(x)[:, None]
+        centred = (x - self.mean.double()).masked_fill_(~finite, 0.0)
+        count = finite.sum().double().expand_as(self.mean)
+        self.pending += torch.stack([count, centred.sum(0), centred.square().sum(0)])
 
     def commit(self) -> None:
         """Merge the moments of all ranks into the statistics (Chan et al., 1979)."""

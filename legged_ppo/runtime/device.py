@@ -70,6 +70,11 @@ def finite_without_sync(tensors: Iterable[torch.Tensor]) -> bool:
     return bool(sums) and bool(torch.stack(sums).isfinite().all())
 
 
+def finite_rows(values: torch.Tensor) -> torch.Tensor:
+    """[N] bool, whether every entry of a row of [N, width] is finite, in three operators."""
+    return values.abs().amax(1) < torch.inf  # false of NaN
+
+
 def all_finite(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
     """Whether every entry of all tensors is finite: a bool scalar on their device."""
     return torch.stack([tensor.isfinite().all() for tensor in tensors]).all()

@@ -75,10 +75,18 @@ class MujocoC:
             raised[rows] = group.step(targets[rows], None if delay is None else delay[rows])
         self.state = self._read_state(torch.from_numpy(raised))
 
-    def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+    def reset(
+        self,
+        mask: torch.Tensor,
+        qpos: torch.Tensor,
+        qvel: torch.Tensor,
+        parameters: PhysicalParameters | None = None,
+    ) -> None:
         """See `Simulator.reset`."""
         if not bool(mask.any()):
             return
+        if parameters is not None:
+            self.randomize(mask, parameters)
         for group in self.groups:
             group.reset(*(x[group.rows] for x in (mask, qpos, qvel)))
         self._sensor_shift[mask] = 0.0

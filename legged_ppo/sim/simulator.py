@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 
@@ -63,10 +63,14 @@ class PhysicalParameters:
     """factor of both gains"""
     armature_scale: torch.Tensor
     """factor of the armature (rotor inertia) of every joint"""
+    body: torch.Tensor | None = None
+    """int64, which of the kept bodies has this mass, centre of mass and armature; None if there are none, see
+    `KeepsBodies`"""
 
     def rows(self, which: slice) -> PhysicalParameters:
         """The parameters of a slice of the robots."""
-        return PhysicalParameters(**{name: value[which] for name, value in vars(self).items()})
+        values = {name: value for name, value in vars(self).items() if value is not None}
+        return PhysicalParameters(**{name: value[which] for name, value in values.items()})
 
 
 class Simulator(Protocol):
@@ -96,13 +100,20 @@ class Simulator(Protocol):
         """
         ...
 
-    def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+    def reset(
+        self,
+        mask: torch.Tensor,
+        qpos: torch.Tensor,
+        qvel: torch.Tensor,
+        parameters: PhysicalParameters | None = None,
+    ) -> None:
         """Re-initialise the masked robots, including the solver warm start, without stepping.
 
         Args:
             mask: [N] bool.
             qpos: [N, 7 + J] base position, base quaternion, joint angles.
             qvel: [N, 6 + J] base velocity (linear: world, angular: base frame), joint velocities.
+            parameters: set with it, as by `randomize`; None leaves them.
         """
         ...
 
@@ -128,4 +139,17 @@ class Simulator(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore a `state_dict`; the robots must have been assigned to the same tiles."""
+        ...
+
+
+@runtime_checkable
+class KeepsBodies(Protocol):
+    """A `Simulator` that gives robots one of a number of bodies, because the constants that follow from a new
+    body are too slow for every reset."""
+
+    num_bodies: int
+    """K"""
+
+    def keep_bodies(self, bodies: PhysicalParameters) -> None:
+        """Compute the constants of these bodies, [K] each. Called once, before a reset that uses one."""
         ...

@@ -14,7 +14,12 @@ from legged_ppo.training.logger import MetricLogger, Metrics
 
 
 class Reporter:
-    """Context manager around a run's output."""
+    """Context manager around a run's output.
+
+    Args:
+        late: `write` keeps an iteration's metrics until `flush`, so that a GPU computes the next one while they
+            are written.
+    """
 
     def __init__(
         self,
@@ -24,8 +29,10 @@ class Reporter:
         env_steps: int,
         total_steps: int,
         total_iterations: int,
+        late: bool = False,
     ) -> None:
         self._run, self._health, self._total = run, health, total_iterations
+        self._late, self._waiting = late, list[Metrics]()
         self._metrics = MetricLogger(run.root, config, env_steps)
         self._console = TrainingConsole(total_steps, total_iterations, config.training.log_interval)
 
@@ -34,11 +41,23 @@ class Reporter:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.flush()
         self._console.__exit__()
         self._metrics.close()
 
     def write(self, metrics: Metrics) -> None:
         """Report one iteration; `metrics` holds `iteration`, `env_steps` and `wall_time_s` too."""
+        self.flush()
+        self._waiting.append(metrics)
+        if not self._late:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        while self._waiting:
+            self._write(self._waiting.pop(0))
+
+    def _write(self, metrics: Metrics) -> None:
         iteration, env_steps = int(metrics["iteration"]), int(metrics["env_steps"])
         self._metrics.write(metrics, env_steps)
         left = (self._total - iteration) / iteration
@@ -64,5 +83,7 @@ class SilentReporter:
     def __exit__(self, *_: object) -> None: ...
 
     def write(self, metrics: Metrics) -> None: ...
+
+    def flush(self) -> None: ...
 
     def write_curriculum(self, report: dict[str, Any], env_steps: int) -> None: ...

@@ -128,6 +128,8 @@ class Trainer:
         self.health = HealthMonitor(rules_for(config, env.num_actions, self.total_iterations))
         self._robot_model = read_model(config) if hasattr(env, "robot") else None
         self._divergence = DivergenceMonitor(run.latest)
+        self._while_computing: Callable[[], None] = lambda: None
+        """Work of the host that an iteration does before it waits for the device"""
         if checkpoint is not None:
             self._restore(checkpoint)
 
@@ -184,6 +186,7 @@ class Trainer:
         """
         metrics: Metrics = {}
         with InterruptGuard() as interrupt, self._make_reporter() as reporter:
+            self._while_computing = reporter.flush
             while self.counters.iteration < self.total_iterations:
                 if distributed.any_rank(interrupt.requested):
                     break
@@ -220,6 +223,7 @@ class Trainer:
             self.counters.env_steps,
             self.total_iterations * self.steps_per_iteration,
             self.total_iterations,
+            late=self.env.device.type != "cpu",
         )
 
     def iterate(self) -> Metrics:
@@ -239,6 +243,7 @@ class Trainer:
         figures["Sim/nonfinite_samples"] = sums["nonfinite"]
         # An average of finite weights is finite.
         figures[WEIGHTS_FINITE] = all_finite(self.policy.state_dict().values())
+        self._while_computing()
         metrics: Metrics = distributed.reduced(figures, _COUNTS, self.env.device)
         metrics |= self._episode_metrics(distributed.sum_(sums["episode"]).tolist())
         samples = self.steps_per_iteration
@@ -305,6 +310,7 @@ class Trainer:
             return
         frequency = self.config.training.checkpoint_freq
         counters.next_checkpoint = _next_multiple(counters.env_steps, frequency)
+        reporter.flush()
         self._save()
         report = self.env.curriculum_report()
         if report is not None:

@@ -140,3 +140,39 @@ def test_the_script_prints_what_there_is_when_parts_fail(tmp_path: Path) -> None
     assert "flat: device card" in table and "4,096" in table and "12.500" in table
     assert "8,192  no" in table and "full grid: no size was measured" in table
     assert "gru figures" in table
+
+
+TRAINING = """#!/bin/sh
+case "$1" in
+train_phase1.py) for word; do case "$word" in training.log_dir=*) logs=${{word#*=}} ;; esac; done
+    run="$logs/run"; mkdir -p "$run/checkpoints"; ln -sfn "$run/checkpoints" "$logs/checkpoints"
+    echo trains; sleep {seconds}; echo '"env_steps": 7' >"$run/summary.json" ;;
+evaluate.py) echo "$7 7 success" ;;
+esac
+"""
+
+
+def test_a_training_goes_on_in_the_background_until_it_is_evaluated(tmp_path: Path) -> None:
+    stand_in = tmp_path / "python"
+    stand_in.write_text(TRAINING.format(seconds=4))
+    stand_in.chmod(0o755)
+    environment = os.environ | {"PYTHON": str(stand_in), "OUT": str(tmp_path / "out")}
+
+    def call(limit: int) -> str:
+        end = subprocess.run(
+            [str(BENCHMARKS / "gpu_learning.sh"), "cuda:0"],
+            env=environment | {"LIMIT": str(limit)},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return end.stdout
+
+    first = call(limit=1)
+    assert "still training: call this again" in first and "success" not in first
+    second = call(limit=30)
+    assert second.count("trains") == 1, "it did not begin anew"
+    assert '"env_steps": 7' in second
+    assert [f"{name} 7 success" in second for name in ("stairs_up", "slope_down", "curbs")] == [
+        True
+    ] * 3

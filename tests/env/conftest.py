@@ -51,7 +51,15 @@ class KinematicSimulator:
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
         self.targets = joint_targets
 
-    def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+    def reset(
+        self,
+        mask: torch.Tensor,
+        qpos: torch.Tensor,
+        qvel: torch.Tensor,
+        parameters: PhysicalParameters | None = None,
+    ) -> None:
+        if parameters is not None:
+            self.randomized = mask
         self.tiles_at_reset = self.tiles
         state, chosen = self.state, mask[:, None]
         state.base_pos = torch.where(chosen, qpos[:, :3], state.base_pos)
@@ -59,9 +67,6 @@ class KinematicSimulator:
         state.joint_pos = torch.where(chosen, qpos[:, 7:], state.joint_pos)
         state.joint_vel = torch.where(chosen, qvel[:, 6:], state.joint_vel)
         state.foot_force = torch.where(chosen, 40.0, state.foot_force)
-
-    def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
-        self.randomized = mask
 
     def push(self, velocity: torch.Tensor) -> None:
         self.pushed = velocity

@@ -42,8 +42,11 @@ Draw = Callable[..., Randomization]
 def draw(robot_config: Callable[[str], RobotConfig]) -> Draw:
     robot = load_robot(robot_config("go2"))
 
-    def build(config: RandomizationConfig, num_envs: int = 500) -> Randomization:
-        return Randomization(config, robot, num_envs, 0.02, 0.005, torch.Generator().manual_seed(0))
+    def build(
+        config: RandomizationConfig, num_envs: int = 500, num_bodies: int = 0
+    ) -> Randomization:
+        generator = torch.Generator().manual_seed(0)
+        return Randomization(config, robot, num_envs, 0.02, 0.005, generator, num_bodies)
 
     return build
 
@@ -190,3 +193,20 @@ def test_a_push_changes_the_velocity_of_a_simulated_robot(quiet: Config) -> None
     change = (env.simulator.state.base_lin_vel - before)[:, :2].norm(dim=1)
     assert (change[[1, 3]] > 0.1).all() and (change[[0, 2]] < 0.05).all()
     assert (env.randomization.push_clock < 0.03).all()
+
+
+def test_kept_bodies_are_what_robots_draw_from(draw: Draw) -> None:
+    ranges = {name: [0.1, 2.0] for name in NOMINAL}
+    randomization = draw(RandomizationConfig(**ranges, armature_scale=[0.5, 2.0]), num_bodies=20)
+    bodies, robots = randomization.bodies, randomization.parameters
+    assert bodies is not None and len(bodies.added_mass) == 20
+    before = randomization.values.clone()
+    mask = torch.arange(500) < 250
+    randomization.resample(mask)
+    chosen = robots.body
+    assert chosen is not None and set(chosen[mask].tolist()) == set(range(20))
+    for name in ("added_mass", "com_shift", "armature_scale"):
+        assert torch.equal(getattr(robots, name)[mask], getattr(bodies, name)[chosen[mask]]), name
+    assert torch.equal(randomization.values[~mask], before[~mask])
+    for name in ("friction", "kp_scale", "kd_scale", "motor_strength"):
+        assert len(getattr(robots, name)[mask].unique()) > 240, "drawn anew for every robot"

@@ -131,14 +131,36 @@ def test_a_replayed_optimizer_step_is_the_one_that_was_recorded(trainer: Trainer
     assert max(map(float, moved)) > 1e-5
 
 
-def test_memory_stays_as_it_is_and_no_contact_is_lost(trainer: Trainer) -> None:
-    trainer.iterate()  # for what other tests have left in its place
+_SETTLING, _LASTING = 60, 30
+"""Iterations within which memory must have been constant for a while, and those of which it must stay so."""
+_LOADED_LATE = 32 * 2**20
+"""Bytes that kernels may take which CUDA loads when they are first launched, such as those of a rare branch."""
+
+
+def settle(trainer: Trainer) -> None:
+    """Iterate until five iterations in a row have left the device's memory as it was."""
+    seen = []
+    for _ in range(_SETTLING):
+        trainer.iterate()
+        seen.append(device_memory())
+        if len(seen) > 5 and len(set(seen[-6:])) == 1:
+            return
+    pytest.fail(f"memory did not settle: {seen[-6:]}")
+
+
+def test_memory_stays_as_it_is(trainer: Trainer) -> None:
+    settle(trainer)
     tensors, everything = device_memory()
-    metrics = [trainer.iterate() for _ in range(50)]
-    assert [m["Sim/overflows"] for m in metrics] == [0.0] * 50
+    for _ in range(_LASTING):
+        trainer.iterate()
     tensors_after, everything_after = device_memory()
     assert tensors_after == tensors
-    assert everything_after <= everything
+    assert everything_after <= everything + _LOADED_LATE
+
+
+def test_no_contact_is_lost(trainer: Trainer) -> None:
+    lost = [trainer.iterate()["Sim/overflows"] for _ in range(30)]
+    assert lost == [0.0] * 30
 
 
 def test_the_parts_of_an_iteration_are_timed_on_the_device(trainer: Trainer) -> None:

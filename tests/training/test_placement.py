@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ from legged_ppo.sim.warp.engine import MujocoWarp
 from legged_ppo.training.trainer import Trainer
 
 GPU = torch.device("cuda", 0)
+SIZE_OF_GPU = SimpleNamespace(multi_processor_count=132, max_threads_per_multi_processor=2048)
 COMPILER = shutil.which("c++")
 pytestmark = pytest.mark.skipif(COMPILER is None, reason="needs a C++ compiler")
 DEVICE_GUARD = """
@@ -113,6 +115,7 @@ def gpu(device_guard: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(MujocoWarp, "_warp_device", wp.get_device("cpu"))
     monkeypatch.setattr(MujocoWarp, "_run", lambda engine, launch: None)
     monkeypatch.setattr(MujocoWarp, "_capture", lambda engine, launch: None)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SIZE_OF_GPU)
     monkeypatch.setattr(nn.Module, "to", moved)
     # A cache of its own: the tensors are of no use after the test.
     fresh = functools.cache(rotations._quadratic_form.__wrapped__)

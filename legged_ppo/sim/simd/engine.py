@@ -125,8 +125,16 @@ class Simd:
         readings = self._workers.run(run, self._groups, self._readings, substeps)
         self.state = readings.state(self._default_pose)
 
-    def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
+    def reset(
+        self,
+        mask: torch.Tensor,
+        qpos: torch.Tensor,
+        qvel: torch.Tensor,
+        parameters: PhysicalParameters | None = None,
+    ) -> None:
         """See `Simulator.reset`."""
+        if parameters is not None:
+            self.randomize(mask, parameters)
         robots = mask.nonzero()[:, 0]
         if len(robots) == 0:
             return

@@ -21,15 +21,26 @@ from legged_ppo.config.schema import SimConfig
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.runtime.cuda_graphs import outside_graph
 from legged_ppo.sim.indexing import RANDOMIZED, ModelIndex
-from legged_ppo.sim.simulator import PhysicalParameters, SimState
+from legged_ppo.sim.simulator import PhysicalParameters
+from legged_ppo.sim.warp.bodies import DrawnParameters
 from legged_ppo.sim.warp.derived_fields import DERIVED, DerivedConstants
-from legged_ppo.sim.warp.kernels import choose_targets, write_rows
-from legged_ppo.sim.warp.memory import PER_WORLD, Capacity, array_bytes, scratch_bytes
+from legged_ppo.sim.warp.kernels import choose_targets, restart_targets, write_columns
+from legged_ppo.sim.warp.memory import (
+    PER_WORLD,
+    Capacity,
+    array_bytes,
+    local_bytes,
+    scratch_bytes,
+)
+from legged_ppo.sim.warp.readings import Readings
+from legged_ppo.sim.warp.tile_ground import TileGround
 from legged_ppo.sim.warp.world_ground import MODEL_FIELDS, WorldGround
 
 wp.config.log_level = wp.LOG_WARNING  # no banner and no line per loaded kernel
 _PERSISTENT = ("qpos", "qvel", "qacc_warmstart", "ctrl", "time")
 """Data fields that persist from step to step."""
+_NUM_BODIES = 8192
+"""Random bodies that robots get one of: as many as robots of a large training, in some 10 MB."""
 _LOST_CONTACTS = (
     mjw.OverflowType.NEFC
     | mjw.OverflowType.BROADPHASE
@@ -67,18 +78,11 @@ class MujocoWarp:
         self.model = accepted(model)
         self._layout = ModelIndex(self.model, robot, device)
         self._constants = DerivedConstants(self.model, device)
-        self._default_ctrl = torch.as_tensor(
-            robot.default_joint_pos, dtype=torch.float32, device=device
-        )
-        self._slots = slots.geoms(self.model)
-        self._tables = {
-            name: torch.as_tensor(values, device=device)
-            for name, values in slots.tables(self.model).items()
-        }
+        self._readings = Readings(self._layout, num_envs, config.max_velocity, device)
+        self._load_constants(robot)
         with wp.ScopedDevice(self._warp_device):
             self._allocate()
-            self.assign(torch.zeros(num_envs, dtype=torch.int64, device=device))
-            wp.synchronize_device(self._warp_device)
+            self._ground = TileGround(slots, self.model, self._ground_fields())
             launches = (self._launch_substeps, self._launch_restart)
             self._graphs = {launch.__name__: self._capture(launch) for launch in launches}
         planned = asdict(capacity) | {"memory_gb": self._bytes() / 2**30}
@@ -88,9 +92,20 @@ class MujocoWarp:
         # Otherwise they would change in the last digit at the first randomization.
         self._constants.write(self._fields, self._derived)
         everyone = torch.ones(num_envs, dtype=torch.bool, device=device)
-        self.state = self._read_state()
-        qpos = self._layout.rest_qpos.repeat(num_envs, 1)
-        self._start(everyone, qpos, torch.zeros_like(self._qvel))
+        qpos = self._layout.rest_qpos[self._pose_columns.long()].repeat(num_envs, 1)
+        self.reset(everyone, qpos, torch.zeros_like(self._new_qvel))
+
+    def _load_constants(self, robot: RobotSpec) -> None:
+        """Tensors that stay as they are."""
+        layout, device = self._layout, self.device
+        self._default_ctrl = torch.as_tensor(
+            robot.default_joint_pos, dtype=torch.float32, device=device
+        )
+        # Columns of qpos and qvel in the order of `reset`: the base, then the joints of the task.
+        base = torch.arange(7, device=device)
+        self._pose_columns = torch.cat([base, layout.qpos_columns]).int()
+        self._speed_columns = torch.cat([base[:6], layout.qvel_columns]).int()
+        self._everyone = torch.ones(self.num_envs, dtype=torch.bool, device=device)
 
     def _allocate(self) -> None:
         """Allocate model and data on the device, and torch views of both."""
@@ -107,30 +122,48 @@ class MujocoWarp:
         fields = {name: wp.to_torch(getattr(self._m, name)) for name in RANDOMIZED}
         self._fields = self._layout.of_robot(fields)
         self._derived = {name: wp.to_torch(getattr(self._m, name)) for name in DERIVED}
-        self._ground = {name: wp.to_torch(getattr(self._m, name)) for name in MODEL_FIELDS}
-        self._ground["geom_pos"] = wp.to_torch(self._d.geom_xpos)  # of static geoms: written once
+        self._drawn = DrawnParameters(self._layout, self._fields, self._derived)
         self._persistent = {name: wp.to_torch(getattr(self._d, name)) for name in _PERSISTENT}
         self._qpos, self._qvel = self._persistent["qpos"], self._persistent["qvel"]
         self._ctrl = self._persistent["ctrl"]
-        self._sensors = wp.to_torch(self._d.sensordata)
-        self._torque = wp.to_torch(self._d.qfrc_actuator)
         self._overflow = wp.to_torch(self._d.overflow)
         self._lost = torch.zeros_like(self._overflow)  # of robots that were reset since
         # Captured graphs read fixed addresses.
         self._targets, self._previous = torch.zeros_like(self._ctrl), torch.zeros_like(self._ctrl)
-        self._latency = torch.zeros(n, dtype=torch.int32, device=self.device)
-        self._reset_mask = torch.zeros(n, dtype=torch.bool, device=self.device)
-        self._new_qpos, self._new_qvel = torch.zeros_like(self._qpos), torch.zeros_like(self._qvel)
+
+        def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+            return torch.zeros(shape, dtype=dtype, device=self.device)
+
+        self._latency = zeros(n, dtype=torch.int32)
+        self._reset_mask = zeros(n, dtype=torch.bool)
+        self._new_qpos = zeros(n, len(self._pose_columns))
+        self._new_qvel = zeros(n, len(self._speed_columns))
+
+    def _ground_fields(self) -> dict[str, torch.Tensor]:
+        """What differs between tiles; world positions of static geoms are not computed again."""
+        fields = {name: wp.to_torch(getattr(self._m, name)) for name in MODEL_FIELDS}
+        return fields | {"geom_pos": wp.to_torch(self._d.geom_xpos)}
+
+    @property
+    def num_bodies(self) -> int:
+        """See `KeepsBodies`."""
+        return _NUM_BODIES
+
+    def keep_bodies(self, bodies: PhysicalParameters) -> None:
+        """See `KeepsBodies`."""
+        self._drawn.keep(self._constants, bodies)
+        self._reset_mask.zero_()
+        with wp.ScopedDevice(self._warp_device):
+            self._graphs["_launch_restart"] = self._capture(self._launch_restart)
 
     def assign(self, tiles: torch.Tensor) -> None:
-        """See `Simulator.assign`."""
-        for name, field in self._ground.items():
-            field[:, self._slots] = self._tables[name][tiles]
+        """See `Simulator.assign`. The ground changes with the next reset or load."""
+        self._ground.tiles.copy_(tiles)
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
         """See `Simulator.step`."""
         self.advance(joint_targets, latency)
-        self.state = self._read_state()
+        self.state = self._readings.state()
 
     def advance(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
         """`step` without reading the new `state`."""
@@ -140,9 +173,24 @@ class MujocoWarp:
             self._latency.copy_(latency)
         self._run(self._launch_substeps)
 
-    def reset(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
-        """See `Simulator.reset`."""
-        self._start(mask, self._layout.qpos_rows(qpos), self._layout.qvel_rows(qvel))
+    def reset(
+        self,
+        mask: torch.Tensor,
+        qpos: torch.Tensor,
+        qvel: torch.Tensor,
+        parameters: PhysicalParameters | None = None,
+    ) -> None:
+        """See `Simulator.reset`. Of robots whose `parameters` name no body it is as slow as `randomize`."""
+        if parameters is not None and parameters.body is None:
+            self.randomize(mask, parameters)
+            parameters = None
+        self._drawn.draw(mask, parameters)
+        self._lost |= self._overflow  # the reset clears the overflow flags
+        self._reset_mask.copy_(mask)
+        self._new_qpos.copy_(qpos)
+        self._new_qvel.copy_(qvel)
+        self._run(self._launch_restart)
+        self.state = self._readings.state()
 
     def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
         """See `Simulator.randomize`."""
@@ -157,9 +205,8 @@ class MujocoWarp:
     def translate(self, shift: torch.Tensor) -> None:
         """See `Simulator.translate`."""
         self._qpos[:, :2] += shift
-        state = self.state
-        offset = torch.nn.functional.pad(shift, (0, 1))
-        state.base_pos, state.foot_pos = state.base_pos + offset, state.foot_pos + offset[:, None]
+        self._readings.translate(shift)
+        self.state = self._readings.state()
 
     def usage(self) -> torch.Tensor:
         """[2, N], buffer use of each robot in the last substep: the larger of contacts and overlapping geom
@@ -194,6 +241,7 @@ class MujocoWarp:
             "persistent": {name: value.clone() for name, value in self._persistent.items()},
             "targets": self._targets.clone(),
             "fields": {name: value.clone() for name, value in self._fields.items()},
+            "derived": {name: value.clone() for name, value in self._derived.items()},
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -201,58 +249,48 @@ class MujocoWarp:
         for name, value in state["fields"].items():
             self._fields[name].copy_(value)
         self._constants.write(self._fields, self._derived)
+        # Those of a kept body may differ in the last digit.
+        for name, value in state.get("derived", {}).items():
+            self._derived[name].copy_(value)
+        with self._scope():
+            self._ground.launch()
         for name, value in state["persistent"].items():
             self._persistent[name].copy_(value)
         self._targets.copy_(state["targets"])
 
-    def _start(self, mask: torch.Tensor, qpos: torch.Tensor, qvel: torch.Tensor) -> None:
-        """Set the engine states of the masked robots; the `state` of all others is unchanged."""
-        chosen = mask[:, None]
-        self._lost |= self._overflow  # the reset clears the overflow flags
-        self._reset_mask.copy_(mask)
-        self._new_qpos.copy_(qpos)
-        self._new_qvel.copy_(qvel)
-        self._targets.copy_(torch.where(chosen, self._default_ctrl, self._targets))
-        self._run(self._launch_restart)
-        old, new = self.state, self._read_state()
-        self.state = SimState(
-            **{
-                name: torch.where(
-                    mask.view(-1, *[1] * (value.dim() - 1)), value, getattr(old, name)
-                )
-                for name, value in vars(new).items()
-            }
-        )
-
     def _launch_substeps(self) -> None:
+        """Step, with the sensors evaluated in the last substep alone, and read the state."""
         shape, device = self._ctrl.shape, self._warp_device
         arrays = [wp.from_torch(x) for x in (self._latency, self._previous, self._targets)]
+        flags, last = self._m.opt.disableflags, self.config.decimation - 1
         for substep in range(self.config.decimation):
             wp.launch(choose_targets, shape, [substep, *arrays], [self._d.ctrl], device=device)
+            skipped = 0 if substep == last else int(mjw.DisableBit.SENSOR)
+            self._m.opt.disableflags = flags | skipped
             mjw.step(self._m, self._d)
+        self._readings.launch(self._d, self._everyone)
 
     def _launch_restart(self) -> None:
-        """Reset the masked worlds, including the warm start, and update their kinematics."""
-        m, d = self._m, self._d
+        """Reset the masked worlds, including the warm start, and update ground, kinematics and state."""
+        m, d, device = self._m, self._d, self._warp_device
         mask = wp.from_torch(self._reset_mask)
+        self._ground.launch()
+        self._drawn.launch()
         mjw.reset_data(m, d, mask)
-        for new, array in (
-            (self._new_qpos, d.qpos),
-            (self._new_qvel, d.qvel),
-            (self._targets, d.ctrl),
+        for columns, new, array in (
+            (self._pose_columns, self._new_qpos, d.qpos),
+            (self._speed_columns, self._new_qvel, d.qvel),
         ):
-            wp.launch(
-                write_rows,
-                new.shape,
-                [mask, wp.from_torch(new)],
-                [array],
-                device=self._warp_device,
-            )
+            inputs = [mask, wp.from_torch(columns), wp.from_torch(new)]
+            wp.launch(write_columns, new.shape, inputs, [array], device=device)
+        inputs, targets = [mask, wp.from_torch(self._default_ctrl)], wp.from_torch(self._targets)
+        wp.launch(restart_targets, targets.shape, inputs, [targets, d.ctrl], device=device)
         mjw.kinematics(m, d)
         mjw.com_pos(m, d)
         mjw.com_vel(m, d)
         mjw.sensor_pos(m, d)
         mjw.sensor_vel(m, d)
+        self._readings.launch(d, self._reset_mask)
 
     def _run(self, launch: Callable[[], None]) -> None:
         """Launch on torch's current stream: the captured graph if there is one, otherwise the kernels on the
@@ -294,18 +332,12 @@ class MujocoWarp:
         return wp.ScopedDevice(self._warp_device)
 
     def _bytes(self) -> int:
-        held = array_bytes(self._m, self._d)
+        held = array_bytes(self._m, self._d) + local_bytes(self.model, self.device)
         return held + scratch_bytes(self.model, self.capacity, self.num_envs)
 
     @property
     def _warp_device(self) -> wp.Device:
         return wp.device_from_torch(self.device)
-
-    def _read_state(self) -> SimState:
-        qpos, qvel = self._qpos.clone(), self._qvel.clone()
-        # A NaN velocity fails the comparison.
-        sound = (qvel.abs().amax(1) < self.config.max_velocity) & torch.isfinite(qpos.sum(1))
-        return self._layout.state(qpos, qvel, self._sensors.clone(), self._torque.clone(), ~sound)
 
 
 def accepted(model: mujoco.MjModel) -> mujoco.MjModel:

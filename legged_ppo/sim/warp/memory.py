@@ -1,4 +1,4 @@
-"""Sizes of MuJoCo Warp's contact and constraint buffers, and the device memory of its arrays.
+"""Sizes of MuJoCo Warp's contact and constraint buffers, and the device memory that it takes.
 
 Not included: the CUDA context and compiled kernels (some hundred MB for any number of robots), the tables of
 the terrain, and the memory of torch.
@@ -11,6 +11,8 @@ from dataclasses import dataclass, is_dataclass
 
 import mujoco
 import mujoco_warp as mjw
+import numpy as np
+import torch
 import warp as wp
 
 from legged_ppo.sim.indexing import RANDOMIZED
@@ -20,6 +22,11 @@ from legged_ppo.sim.warp.world_ground import MODEL_FIELDS
 PER_WORLD = (*RANDOMIZED, *DERIVED, *MODEL_FIELDS)
 """Model fields stored per world: randomized fields, the fields derived from them, and the ground."""
 _FLOAT = 4
+_FIELD_STACK = 1800
+"""Local memory [bytes] of a thread of the height fields' collider, which has more than any other kernel: what the
+compiler reports for compute capability 9.0 with MuJoCo Warp 4.0."""
+_SENSOR_MATCHES = 64
+"""Contacts that MuJoCo Warp has room for in each contact sensor, unless the model says otherwise."""
 _NEWTON_VECTORS = 8
 """Upper bound of the solver's vectors and scalars per degree of freedom."""
 
@@ -38,7 +45,7 @@ class Capacity:
 
 
 def predicted_bytes(model: mujoco.MjModel, capacity: Capacity, num_envs: int) -> int:
-    """`array_bytes` of `num_envs` worlds plus `scratch_bytes`, computed without allocating them.
+    """`array_bytes` of `num_envs` worlds plus `scratch_bytes`, computed without allocating anything.
 
     Args:
         model: from `accepted`.
@@ -55,8 +62,8 @@ def array_bytes(*parts: object) -> int:
 
 
 def scratch_bytes(model: mujoco.MjModel, capacity: Capacity, num_envs: int) -> int:
-    """Peak of the temporary memory of a step: the larger of the collider's and the solver's. A captured graph
-    keeps it; graphs that do not run concurrently share it."""
+    """Peak of the temporary memory of a step: the largest of the collider's, the solver's and the contact
+    sensors'. A captured graph keeps it; graphs that do not run concurrently share it."""
     iterations = model.opt.ccd_iterations
     vertices, faces, horizon = 10 + 2 * iterations, 6 + 5 * iterations, 24
     polytope = 16 * vertices + 20 * faces + 4 * horizon  # of the expanding-polytope algorithm
@@ -67,7 +74,21 @@ def scratch_bytes(model: mujoco.MjModel, capacity: Capacity, num_envs: int) -> i
     )  # residual, its change along the search, three coefficients of a parabola, an index
     padded = -(-model.nv // 4) * 4
     solver = capacity.constraints * row + _FLOAT * padded * (padded + _NEWTON_VECTORS)
-    return max(collider, solver) * num_envs
+    kind = int(mujoco.mjtSensor.mjSENS_CONTACT)
+    stages = model.sensor_needstage[model.sensor_type == kind]  # evaluated one after the other
+    contact_sensors = int(np.bincount(stages, minlength=1).max())
+    # A count, and an index and a criterion for each match.
+    sensors = contact_sensors * _FLOAT * (1 + 2 * _SENSOR_MATCHES)
+    return max(collider, solver, sensors) * num_envs
+
+
+def local_bytes(model: mujoco.MjModel, device: torch.device) -> int:
+    """Local memory that CUDA sets aside on a GPU for all threads that it can hold at a time; 0 on a CPU and
+    without height fields."""
+    if device.type != "cuda" or not model.nhfield:
+        return 0
+    gpu = torch.cuda.get_device_properties(device)
+    return gpu.multi_processor_count * gpu.max_threads_per_multi_processor * _FIELD_STACK
 
 
 def _bytes_of_worlds(model: mujoco.MjModel, capacity: Capacity, worlds: int) -> int:

@@ -21,7 +21,7 @@ from legged_ppo.sim.model import build_model
 from legged_ppo.sim.rotations import from_yaw
 from legged_ppo.sim.simulator import Simulator
 from legged_ppo.sim.warp.engine import MujocoWarp, accepted
-from legged_ppo.sim.warp.memory import Capacity, predicted_bytes
+from legged_ppo.sim.warp.memory import Capacity, local_bytes, predicted_bytes
 from legged_ppo.sim.warp.world_ground import WorldGround
 from legged_ppo.terrain.grid import Terrain
 from legged_ppo.terrain.height_map import HeightMap
@@ -30,6 +30,8 @@ _log = logging.getLogger(__name__)
 
 _QUANTILE = 0.999
 _MARGIN = 1.25
+_ROWS = 32
+"""Constraint rows are a multiple of it: each number of rows has kernels of its own, so few numbers are better."""
 _SAMPLE = {"cpu": (8, 40), "cuda": (100, 200)}
 """Robots per terrain type, and control steps, of the measuring rollout."""
 _FLAIL = 1.0
@@ -69,6 +71,7 @@ def plan_capacity(
     )  # [2, steps, each, types]
     most = by_type.flatten(1, 2).quantile(_QUANTILE, dim=1).amax(1)
     contacts, constraints = (math.ceil(_MARGIN * value) for value in most.tolist())
+    constraints = -(-constraints // _ROWS) * _ROWS
     return Capacity(contacts, constraints, min(contacts, _most_convex_pairs(simulator.model)))
 
 
@@ -140,11 +143,14 @@ def make_planned(
 
     key = _fingerprint(model, slots, config, device)
     if key not in _plans:
+        _announce_kernels(device)
+        sample = 0
         if config.contacts:
             capacity = Capacity(config.contacts, config.constraints, config.convex_pairs)
         else:
+            sample = _SAMPLE[device.type][0] * len(terrain.types)
             capacity = plan_capacity(make, robot, terrain, device)
-        _announce(capacity, accepted(model), num_envs, device)
+        _announce(capacity, accepted(model), num_envs, sample, device)
         _plans[key] = capacity
     return make(num_envs, _plans[key])
 
@@ -162,13 +168,29 @@ def _fingerprint(
     return hashlib.sha256(b"".join(part.tobytes() for part in parts)).digest()
 
 
+def _announce_kernels(device: torch.device) -> None:
+    if device.type == "cuda":
+        _log.info(
+            f"MuJoCo Warp on {device}: loads its kernels; the first time on a machine, and for a new number of "
+            "robots, it compiles them, which takes some minutes"
+        )
+
+
 def _announce(
-    capacity: Capacity, model: mujoco.MjModel, num_envs: int, device: torch.device
+    capacity: Capacity, model: mujoco.MjModel, num_envs: int, sample: int, device: torch.device
 ) -> None:
-    size = predicted_bytes(model, capacity, num_envs) / 2**30
+    """Print the plan; `sample` robots measured the sizes, 0 if they are the recipe's."""
+    gigabyte = 2**30
+    size = predicted_bytes(model, capacity, num_envs) / gigabyte
     pairs = np.count_nonzero(model.geom_contype) * np.count_nonzero(model.geom_conaffinity)
+    more = ""
+    if local := local_bytes(model, device):
+        more += f", local memory of {local / gigabyte:.2f} GB"
+    if sample and device.type == "cuda":
+        measured = predicted_bytes(model, _GENEROUS, sample) / gigabyte
+        more += f", {measured:.2f} GB in the pool from measuring"
     _log.info(
-        f"MuJoCo Warp on {device}: {num_envs} robots, arrays of {size:.2f} GB, "
+        f"MuJoCo Warp on {device}: {num_envs} robots, arrays of {size:.2f} GB{more}, "
         f"{pairs} pairs of geoms each; "
         f"sim.contacts={capacity.contacts} sim.constraints={capacity.constraints} "
         f"sim.convex_pairs={capacity.convex_pairs}"

@@ -147,6 +147,23 @@ def test_both_engines_agree_on_every_terrain_type(
     assert w.metrics()["Sim/overflows"] == 0
 
 
+def test_sensors_of_the_last_substep_alone_are_those_of_all_substeps(
+    robot: RobotSpec, warp: Callable[..., MujocoWarp], settled: tuple[torch.Tensor, torch.Tensor]
+) -> None:
+    """To the last bit: a control step of three substeps beside three of one, which evaluate them in each."""
+    whole, apart = warp(TILES, decimation=3), warp(TILES, decimation=1)
+    for simulator in (whole, apart):
+        start(simulator, settled)
+    for step in range(3):
+        whole.step(wiggle(robot, TILES, step))
+        for _ in range(3):
+            apart.step(wiggle(robot, TILES, step))
+    assert (whole.state.foot_force > 0).any() and whole.state.penalized_contact.any()
+    for name, value in vars(apart.state).items():
+        assert torch.equal(getattr(whole.state, name), value), name
+    assert torch.equal(whole._qpos, apart._qpos) and torch.equal(whole._qvel, apart._qvel)
+
+
 def test_a_reset_touches_the_masked_robots_only(
     robot: RobotSpec, warp: Callable[..., MujocoWarp], settled: tuple[torch.Tensor, torch.Tensor]
 ) -> None:
