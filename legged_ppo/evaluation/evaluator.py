@@ -59,7 +59,8 @@ def evaluate_policy(
     and covers at least 70 % of the commanded path: the velocity along the command times the cosine of
     the angle to `VelocityCommands.course`, integrated over the episode, against the commanded speed,
     integrated alike. Where the commanded path is under 0.5 m (standing, turning on the spot), the robot must
-    end within 0.5 m of its start, and its turn must be the commanded one up to 0.6 rad and 30 %. The other figures are defined at `summarize`.
+    end within 0.5 m of its start, and its turn must be the commanded one up to 0.6 rad and 30 %. The other
+    figures are defined at `summarize`.
 
     Args:
         num_envs: robots at once; default `episodes`, at most 512.
