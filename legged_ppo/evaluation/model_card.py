@@ -50,13 +50,16 @@ def measure_row(name: str, row: dict[str, Any], episodes: int, seed: int = 0) ->
 
 
 def measure_gait(name: str, robots: int, seed: int = 0) -> dict[str, Any]:
-    """{"gait": {"0.5": figures, ...}, "standing": figures} of `pretrained:NAME`, as in `evaluate.py --json`."""
+    """{"gait": {"0.5": figures, ...}, "standing": figures} of `pretrained:NAME`, as in `evaluate.py --json`; None
+    where every robot fell."""
     policy = load_policy(f"{PREFIX}{name}")
     found = task_of(policy.config).evaluate_gait(policy.network, robots, seed)
     return {
         "robots": robots,
-        "gait": {speed: {key: row[key] for key in GAIT} for speed, row in found["gait"].items()},
-        "standing": {key: found["standing"][key] for key in STANDING},
+        "gait": {
+            speed: {key: row.get(key) for key in GAIT} for speed, row in found["gait"].items()
+        },
+        "standing": {key: found["standing"].get(key) for key in STANDING},
     }
 
 
@@ -86,10 +89,10 @@ def gait_disagreements(card: dict[str, Any], measured: dict[str, Any]) -> list[s
     ]
     tests.append(("standing", card["standing"], measured["standing"], STANDING))
     return [
-        f"{label}: {key} {row[key]:.3f}, the card has {known[key]:.3f}"
+        f"{label}: {key} {row[key]}, the card has {known[key]:.3f}"
         for label, known, row, tolerances in tests
         for key, tolerance in tolerances.items()
-        if abs(row[key] - known[key]) > tolerance
+        if row[key] is None or abs(row[key] - known[key]) > tolerance
     ]
 
 
