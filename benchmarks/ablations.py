@@ -250,8 +250,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if not arguments.no_training:
             train_all(plan)
-        torch.set_grad_enabled(False)
-        lines, result = table(plan)
+        with torch.no_grad():
+            lines, result = table(plan)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

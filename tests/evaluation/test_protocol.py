@@ -61,7 +61,7 @@ def test_the_hardest_level_has_the_sizes_of_legged_gym_at_its_difficulty_of_0_9(
         "slope_up": "19.8 deg",
         "slope_down": "19.8 deg",
         "rough_slope": "19.8 deg",
-        "stepping_stones": "10 cm",
+        "stepping_stones": "9.8 cm",
         "stairs_up": "21 cm",
         "stairs_down": "21 cm",
         "curbs": "23 cm",
@@ -98,8 +98,9 @@ def test_robots_are_commanded_to_keep_the_heading_of_their_start(
 
     monkeypatch.setattr(policy, "act", watch)
     run_protocol(policy, protocol_config(config, SHORT), 2, seed=0)
-    commands = torch.stack(seen)  # [T, N, 3]
-    assert torch.equal(commands[..., :2], torch.tensor([SPEED, 0.0]).expand_as(commands[..., :2]))
+    commands = torch.stack(seen)  # [T, N, 3], with the statistics of an untrained policy
+    wanted = torch.tensor([SPEED, 0.0]).expand_as(commands[..., :2])
+    torch.testing.assert_close(commands[..., :2], wanted, rtol=1e-3, atol=0)
     assert not commands[0, :, 2].any() and commands[1:, :, 2].any()
 
 
@@ -113,10 +114,13 @@ def test_a_robot_that_stands_instead_of_walking_is_stuck(
 
 
 def test_the_table_puts_a_policy_beside_the_published_figures(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: Config,
+    make_checkpoint: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    file = tmp_path / "protocol.json"
-    arguments = ["--checkpoint", str(checkpoint), "--protocol", "agarwal", "--envs", "2", *SHORT]
+    checkpoint, file = make_checkpoint(tmp_path / "policy.pth", config), tmp_path / "protocol.json"
+    arguments = ["--checkpoint", str(checkpoint), "--protocol", "agarwal", "--envs", "3", *SHORT]
     assert evaluate.main([*arguments, "--json", str(file)]) == 0
     assert "0.5 m/s forward for at most 1 s" in capsys.readouterr().out
     result = json.loads(file.read_text())
