@@ -61,7 +61,7 @@ def test_one_command_trains_and_compares_and_a_second_one_only_reads(
 ) -> None:
     logs, file = tmp_path / "logs", tmp_path / "rows.json"
     arguments = ["--config", "phase1_fast", "--seeds", "1", "--per-cell", "1", *TINY]
-    arguments += ["--log-dir", str(logs), "--json", str(file), "--variants", "memoryless", "blind"]
+    arguments += ["--log-dir", str(logs), "--json", str(file), "--variants", "blind"]
     assert main([*arguments, "--steps", "384", "--no-training"]) == 2
     assert "a finished run of full" in capsys.readouterr().err
     assert main([*arguments, "--steps", "384"]) == 0
@@ -69,7 +69,7 @@ def test_one_command_trains_and_compares_and_a_second_one_only_reads(
     assert f"training {logs / 'blind_s1'}" in text and "| rough |" in text
     rows = json.loads(file.read_text())["rows"]
     assert list(rows) == ["all", "rough", "velocity error [m/s]", "yaw rate error [rad/s]"]
-    assert set(rows["all"]) == {FULL, "memoryless", "blind"}
+    assert set(rows["all"]) == {FULL, "blind"}
     monkeypatch.setattr(ActorCritic, "act", None)  # nothing may act again
     assert main([*arguments, "--steps", "384", "--no-training"]) == 0
     assert json.loads(file.read_text())["rows"] == rows
