@@ -19,7 +19,13 @@ from legged_ppo.config.loading import load_config
 from legged_ppo.config.overrides import apply_overrides
 from legged_ppo.config.schema import CommandConfig, Config, ObservationConfig, TerrainConfig
 from legged_ppo.evaluation.evaluator import collect_episodes
-from legged_ppo.evaluation.statistics import Episodes, cell_masks, mean_figure, summarize
+from legged_ppo.evaluation.statistics import (
+    Episodes,
+    cell_masks,
+    features_of,
+    mean_figure,
+    summarize,
+)
 from legged_ppo.evaluation.task import RobotTask
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.terrain.grid import Terrain
@@ -121,7 +127,7 @@ def run_protocol(
 
     Returns:
         {"protocol": "agarwal", "conditions": {...}, "terrain": {kind: figures}}, where the figures are those of
-        `_figures`, "published" {method: [m, s]} and "types" {type: {level: figures}}.
+        `_figures`, "published" {method: [m, s]} and "types" (`_by_level`).
     """
     rows = {}
     for kind, names in TERRAINS.items():
@@ -152,18 +158,15 @@ def _figures(found: Episodes, config: Config) -> dict[str, Any]:
     }
 
 
-def _by_level(
-    found: Episodes, terrain: Terrain, config: Config
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """{type: {"2: 6 cm": figures}}"""
-    tables = {}
-    for name, cells in cell_masks(found, terrain).items():
-        tiles = terrain.tiles[terrain.types.index(name)]
-        tables[name] = {
-            f"{level}: {tiles[level].feature}": _figures(found.select(mask), config)
-            for level, mask in cells.items()
+def _by_level(found: Episodes, terrain: Terrain, config: Config) -> dict[str, dict[str, Any]]:
+    """{TYPE: {"levels": {"2": figures}, "features": {"2": "6 cm"}}}, as in `summarize_by_terrain`."""
+    return {
+        name: {
+            "levels": {str(k): _figures(found.select(mask), config) for k, mask in cells.items()},
+            "features": features_of(terrain, name, cells),
         }
-    return tables
+        for name, cells in cell_masks(found, terrain).items()
+    }
 
 
 def _described(config: Config) -> dict[str, Any]:

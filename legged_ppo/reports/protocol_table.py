@@ -42,22 +42,18 @@ def _beside_published(rows: dict[str, Any], title: str) -> Table:
 
 def _by_level(rows: dict[str, Any]) -> Table:
     """One row a terrain type, one column a level: where robots stop, and of what."""
-    types = {name: levels for row in rows.values() for name, levels in row["types"].items()}
-    numbers = sorted({_number(key) for levels in types.values() for key in levels})
+    types = {name: group for row in rows.values() for name, group in row["types"].items()}
+    numbers = sorted({int(level) for group in types.values() for level in group["levels"]})
     caption = "m forward, percent fallen, percent stuck (no fall, less than half of the distance)"
     table = Table(title="This policy by level", caption=caption)
     table.add_column("terrain", no_wrap=True)
     for number in numbers:
         table.add_column(str(number), justify="right", no_wrap=True)
-    for name, levels in types.items():
+    for name, group in types.items():
         cells = dict.fromkeys(numbers, "")
-        for key, figures in levels.items():
+        for level, figures in group["levels"].items():
             rates = (100 * figures[rate] for rate in ("fall_rate", "stuck_rate"))
             shown = [f"{figures[_FIGURES[0]]:.1f}", "/".join(f"{rate:.0f}" for rate in rates)]
-            cells[_number(key)] = "\n".join([key.partition(": ")[2], *shown])
+            cells[int(level)] = "\n".join([group["features"][level], *shown])
         table.add_row(name, *cells.values(), end_section=True)
     return table
-
-
-def _number(level: str) -> int:
-    return int(level.partition(":")[0])

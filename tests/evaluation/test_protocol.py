@@ -79,7 +79,7 @@ def test_each_kind_of_terrain_has_its_episodes_on_its_own_types(
         low, high = row["forward_displacement_ci95"]
         assert low < row["forward_displacement_m"] < high
         assert 0.0 <= row["fall_rate"] <= 1.0 and 0.0 <= row["stuck_rate"] <= 1.0
-        cells = [cell for levels in row["types"].values() for cell in levels.values()]
+        cells = [cell for group in row["types"].values() for cell in group["levels"].values()]
         assert sum(cell["episodes"] for cell in cells) == 6
     assert result["conditions"]["command_m_s"] == [SPEED, SPEED]
 
