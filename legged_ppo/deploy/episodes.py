@@ -105,8 +105,8 @@ def _obeyed(moved: float, covered: float, commanded: float, turned: float, asked
 
 
 def _measure(walker: Walker) -> np.ndarray:
-    """Of the step just made: tracking errors, covered and commanded path [m], turn beyond the commanded one and size
-    of the commanded one [rad]."""
+    """Of the step just made: tracking errors, covered and commanded path [m], turn beyond the commanded one and
+    size of the commanded one [rad]."""
     commands, velocity = walker.commands, walker.simulation.velocity
     wanted = commands.command
     speed = float(np.linalg.norm(wanted[:2]))
