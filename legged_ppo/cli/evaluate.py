@@ -27,6 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
         "  python evaluate.py terrain=full --terrain stairs_up --level 2 --report stairs.html\n"
         "  python evaluate.py --compare logs/checkpoints/phase1_best.pth logs/checkpoints/phase1_latest.pth\n"
         "  python evaluate.py terrain=flat task.commands.lin_vel_x=[0.5,1.5]\n"
+        "  python evaluate.py --checkpoint pretrained:go2_rough --protocol agarwal --json protocol.json\n"
         "  python evaluate.py --phase2 latest --envs 512 --json students.json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -35,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--envs",
         type=command_line.positive,
         metavar="N",
-        help=f"robots, each walking one episode (default: {_ENVS})",
+        help=f"robots, each walking one episode; with --protocol on each kind of terrain (default: {_ENVS})",
     )
     parser.add_argument(
         "--episodes-per-cell",
@@ -68,7 +69,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--protocol",
         choices=["agarwal"],
-        help="the protocol of Agarwal et al. 2022 instead, beside their published figures",
+        help="displacement and time to fall under the conditions of Agarwal et al. 2022, beside their figures",
     )
     return parser
 
@@ -133,13 +134,19 @@ def _warn_of_thin_cells(arguments: argparse.Namespace, result: dict[str, Any]) -
 
 
 def _run_protocol(arguments: argparse.Namespace, policy: TrainedPolicy) -> int:
-    from legged_ppo.evaluation.protocol import run_protocol
-    from legged_ppo.reports.tables import print_tables, protocol_table
+    from legged_ppo.evaluation.protocol import protocol_config, run_protocol
+    from legged_ppo.reports.protocol_table import protocol_tables
+    from legged_ppo.reports.tables import print_tables
 
-    options.refuse(arguments, "with --protocol", "report", "terrain", "level")
-    figures = run_protocol(policy.network, policy.config, **_sampling(arguments))
-    print_tables(protocol_table(figures))
-    _write_json(arguments.json, figures)
+    options.refuse(arguments, "with --protocol", "report", "terrain", "level", "episodes_per_cell")
+    config = protocol_config(policy.config, arguments.overrides)
+    episodes = arguments.envs or _ENVS
+    result = run_protocol(
+        policy.network, config, episodes, arguments.seed, stochastic=arguments.stochastic
+    )
+    print_tables(*protocol_tables(result))
+    named = {"checkpoint": str(policy.path), "env_steps": policy.env_steps}
+    _write_json(arguments.json, named | result)
     return 0
 
 

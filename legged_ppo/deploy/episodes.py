@@ -13,6 +13,9 @@ from legged_ppo.runtime.intervals import wilson_interval
 
 _SOLVED_SHARE, _STANDING_PATH = 0.7, 0.5
 """Share of the commanded path [m] to be covered; commanded path [m] below which none need be."""
+_STAY, _TURN_SLACK, _TURN_SHARE = 0.5, 0.6, 0.3
+"""m from the start within which a robot that was to stand or to turn on the spot must end; rad, and share of the
+commanded turn, by which its turn may be wrong."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,9 @@ def run_episodes(
 def _run(walker: Walker) -> Episode:
     task = walker.policy.metadata.config["task"]
     length = round(task["episode_length_s"] / walker.dt)
-    sums = np.zeros(4)
-    """Velocity error, yaw rate error, covered and commanded path."""
+    sums = np.zeros(6)
+    """As `_measure`."""
+    start = walker.simulation.walked.copy()
     steps, begun = 0, 0
     while begun < length and not walker.fell:
         walker.act()
@@ -74,31 +78,44 @@ def _run(walker: Walker) -> Episode:
         sums += _measure(walker)
         steps += 1
         walker.commands.step(walker.yaw)
-    lin_vel_error, yaw_rate_error, covered, commanded = sums
-    walked = covered >= _SOLVED_SHARE * commanded or commanded < _STANDING_PATH
+    lin_vel_error, yaw_rate_error, *path_and_turn = sums.tolist()
+    moved = float(np.linalg.norm(walker.simulation.walked - start))
     return Episode(
         walker.simulation.tile.terrain_type,
-        bool(walked) and not walker.fell,
+        not walker.fell and _obeyed(moved, *path_and_turn),
         walker.fell,
         begun * walker.dt,
         steps,
-        float(lin_vel_error),
-        float(yaw_rate_error),
+        lin_vel_error,
+        yaw_rate_error,
     )
 
 
+def _obeyed(moved: float, covered: float, commanded: float, turned: float, asked: float) -> bool:
+    """Whether the commanded path [m] was covered; where it is none, whether the robot stayed and turned as asked.
+
+    Args:
+        moved: m, from start to end.
+        turned: rad, beyond the commanded turn.
+        asked: rad, sum of the sizes of the commanded turns.
+    """
+    if commanded >= _STANDING_PATH:
+        return covered >= _SOLVED_SHARE * commanded
+    return moved <= _STAY and abs(turned) <= _TURN_SLACK + _TURN_SHARE * asked
+
+
 def _measure(walker: Walker) -> np.ndarray:
-    """Of the step just made: tracking errors, and the covered and commanded path [m]."""
+    """Of the step just made: tracking errors, covered and commanded path [m], turn beyond the commanded one and
+    size of the commanded one [rad]."""
     commands, velocity = walker.commands, walker.simulation.velocity
     wanted = commands.command
     speed = float(np.linalg.norm(wanted[:2]))
     along = float(velocity[:2] @ wanted[:2]) / max(speed, 1e-6)
     covered = along * math.cos(walker.yaw - commands.course) * walker.dt
-    errors = (
-        np.linalg.norm(velocity[:2] - wanted[:2]),
-        abs(walker.sensors.angular_velocity[2] - wanted[2]),
-    )
-    return np.array([*errors, covered, speed * walker.dt])
+    turning = walker.sensors.angular_velocity[2] - wanted[2]
+    errors = np.linalg.norm(velocity[:2] - wanted[:2]), abs(turning)
+    turns = turning * walker.dt, abs(wanted[2]) * walker.dt
+    return np.array([*errors, covered, speed * walker.dt, *turns])
 
 
 def table(episodes: list[Episode]) -> list[str]:

@@ -58,7 +58,6 @@ class VelocityCommands(OwnedState):
         self.on_flat = torch.zeros(num_envs, dtype=torch.bool, device=device)
         """[N] bool, robots on `flat` tiles"""
         self._fixed: torch.Tensor | None = None
-        self._holds_heading = False
         self._planned: torch.Tensor | None = None  # [count, N, draws]
         ranges = torch.tensor([config.lin_vel_x, config.lin_vel_y, config.yaw_rate], device=device)
         self._low, self._span = ranges[:, 0], ranges[:, 1] - ranges[:, 0]
@@ -69,18 +68,13 @@ class VelocityCommands(OwnedState):
         start, ramp = self.config.initial_scale, self.config.ramp
         self._scale.fill_(start + (1.0 - start) * min(progress / ramp, 1.0))
 
-    def fix(
-        self, command: Sequence[float] | torch.Tensor | None, *, hold_heading: bool = False
-    ) -> None:
+    def fix(self, command: Sequence[float] | torch.Tensor | None) -> None:
         """Set the command of every robot, one for all or [N, 3], from now on; None returns to sampling.
 
-        The yaw rate of the command is applied directly, also in heading mode. With `hold_heading` in heading
-        mode, the commanded heading is instead that of the start of the episode, and the yaw rate follows the
-        heading error as in training. Without heading mode `hold_heading` has no effect.
+        The yaw rate of the command is applied directly, also in heading mode.
         """
-        self._fixed, self._holds_heading = None, False
+        self._fixed = None
         if command is not None:
-            self._holds_heading = hold_heading and self.config.heading
             self._fixed = torch.as_tensor(command).to(self.command)
             self.command.copy_(self._fixed.expand_as(self.command))
 
@@ -110,8 +104,6 @@ class VelocityCommands(OwnedState):
         drawn = torch.where(standing[:, None], 0.0, drawn)
         if self._fixed is not None:
             drawn = self._fixed.expand_as(drawn)
-        if self._holds_heading:
-            turn, standing = torch.zeros_like(turn), torch.zeros_like(standing)
         torch.where(mask[:, None], drawn, self.command, out=self.command)
         torch.where(mask, turn, self.turn, out=self.turn)
         self.pending |= mask
@@ -157,7 +149,7 @@ class VelocityCommands(OwnedState):
         self.course += self._dt * self._course_rate(yaw)
         self.time_left -= self._dt
         due = self.time_left <= 0.0
-        if not self._holds_heading and any_without_sync(due):
+        if any_without_sync(due):
             self.resample(due)
         self.steer(yaw)
 
@@ -172,7 +164,7 @@ class VelocityCommands(OwnedState):
 
     @property
     def _steers(self) -> bool:
-        return self.config.heading and (self._fixed is None or self._holds_heading)
+        return self.config.heading and self._fixed is None
 
     def _rate_from(self, yaw: torch.Tensor) -> torch.Tensor:
         """Yaw rate [N] rad/s that turns a robot from the heading `yaw` to the commanded one."""

@@ -28,13 +28,17 @@ from legged_ppo.interface import StepResult
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
 from legged_ppo.runtime.progress_lines import ProgressLines
-from legged_ppo.terrain.curriculum import covered_path
+from legged_ppo.terrain.curriculum import STANDING_PATH, covered_path
 from legged_ppo.terrain.grid import Terrain
 
 _log = logging.getLogger(__name__)
 
 _MAX_ROBOTS = 512
 """Default number of robots simulated at once; more episodes take several rounds."""
+_STAY = 0.5
+"""m from the start within which a robot that was commanded to stand, or to turn on the spot, must end."""
+_TURN_SLACK, _TURN_SHARE = 0.6, 0.3
+"""rad, and share of the commanded turn, by which its turn may be wrong; 0.6 rad in 20 s are 0.03 rad/s"""
 
 
 def evaluate_policy(
@@ -54,8 +58,9 @@ def evaluate_policy(
     An episode succeeds when the robot neither falls nor breaks the physics within the time limit
     and covers at least 70 % of the commanded path: the velocity along the command times the cosine of
     the angle to `VelocityCommands.course`, integrated over the episode, against the commanded speed,
-    integrated alike. Episodes whose commanded path is under 0.5 m (standing, turning on the spot) need
-    no progress. The other figures are defined at `summarize`.
+    integrated alike. Where the commanded path is under 0.5 m (standing, turning on the spot), the robot must
+    end within 0.5 m of its start, and its turn must be the commanded one up to 0.6 rad and 30 %. The other
+    figures are defined at `summarize`.
 
     Args:
         num_envs: robots at once; default `episodes`, at most 512.
@@ -92,16 +97,16 @@ def collect_episodes(
     command: tuple[float, float, float] | None = None,
     place: tuple[str, int] | None = None,
     by_cell: bool = False,
-    hold_heading: bool = False,
+    pushes: bool = False,
     make_sight: Callable[[], Sight] | None = None,
 ) -> tuple[Episodes, Terrain]:
     """The single episodes that `evaluate_policy` summarizes, and the terrain.
 
     Args:
-        hold_heading: as in `VelocityCommands.fix`, with `command`.
+        pushes: push the robots as `config` does.
         make_sight: gives for each environment what the policy is shown of its observations; None shows all.
     """
-    conditions = evaluation_config(config)
+    conditions = evaluation_config(config, pushes=pushes)
     if by_cell and place is None:
         conditions.terrain, episodes, num_envs = fill_cells(
             conditions.terrain,
@@ -115,7 +120,7 @@ def collect_episodes(
     parts = []
     for robots, round_seed in zip(sizes, seeds, strict=True):
         env = make_locomotion_env(conditions, robots, round_seed, policy.device)
-        env.commands.fix(command, hold_heading=hold_heading)
+        env.commands.fix(command)
         if place is not None:
             env.place(*env.terrain.place(*place))
         noise = torch.Generator(env.device).manual_seed(round_seed + 1) if stochastic else None
@@ -124,15 +129,16 @@ def collect_episodes(
     return concatenate(parts), env.terrain
 
 
-def evaluation_config(config: Config) -> Config:
-    """A copy of `config` without pushes and curriculum, with the episodes shared out evenly over all
-    terrain types and levels, and with one control step more than the time limit.
+def evaluation_config(config: Config, *, pushes: bool = False) -> Config:
+    """A copy of `config` without curriculum and, unless asked for, pushes, with the episodes shared out evenly
+    over all terrain types and levels, and with one control step more than the time limit.
 
     Robots that end are reset inside `step`, which hides their last state. With the extra step those
     that last until the time limit are never reset while they are measured.
     """
     config = copy.deepcopy(config)
-    config.task.randomization.push_interval_s = 0.0
+    if not pushes:
+        config.task.randomization.push_interval_s = 0.0
     terrain = config.terrain
     terrain.curriculum.rule, terrain.max_initial_level = "none", None
     terrain.proportions = {name: 1.0 for name, share in terrain.proportions.items() if share > 0}
@@ -200,6 +206,7 @@ class EpisodeMeter:
         self._lin_vel_error, self._yaw_rate_error = zeros(), zeros()
         self._path, self._work = zeros(), zeros()
         self._path_distance, self._commanded = zeros(), zeros()
+        self._turn_error, self._commanded_turn = zeros(), zeros()
         self._columns = [env.episode_metrics.index(name) for name in ("path_distance", "commanded")]
 
     def add(self, env: LocomotionEnv, result: StepResult) -> None:
@@ -216,6 +223,9 @@ class EpisodeMeter:
         self._work += torch.where(alive, power * env.dt, 0.0)
         self._path += (position - self._position).norm(dim=1)
         self._position = position
+        yaw_rate, asked = state.base_ang_vel[:, 2], env.commands.command[:, 2]
+        self._turn_error += torch.where(alive, (yaw_rate - asked) * env.dt, 0.0)
+        self._commanded_turn += torch.where(alive, asked.abs() * env.dt, 0.0)
         path_distance, commanded = env.statistics.totals[:, self._columns].double().unbind(1)
         self._path_distance = torch.where(alive, path_distance, self._path_distance)
         self._commanded = torch.where(alive, commanded, self._commanded)
@@ -224,10 +234,14 @@ class EpisodeMeter:
         """The measurements, one entry per robot."""
         walked = covered_path(self._path_distance, self._commanded)
         moved = self._position - self._start
+        stayed = (moved.norm(dim=1) <= _STAY) & (
+            self._turn_error.abs() <= _TURN_SLACK + _TURN_SHARE * self._commanded_turn
+        )
+        obeyed = torch.where(self._commanded < STANDING_PATH, stayed, walked)
         return Episodes(
             terrain_type=env.terrain_type.cpu().numpy(),
             terrain_level=env.terrain_level.cpu().numpy(),
-            success=(self.alive & walked).cpu().numpy(),
+            success=(self.alive & obeyed).cpu().numpy(),
             fell=(~self.alive).cpu().numpy(),
             duration=self._begun.cpu().numpy() * env.dt,
             episode_return=self._return.cpu().numpy(),

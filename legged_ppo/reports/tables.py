@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 
 from legged_ppo.evaluation.comparison import ENOUGH_PAIRS, FIGURES
-from legged_ppo.evaluation.protocol import PUBLISHED
 from legged_ppo.evaluation.statistics import Episodes, interval_name, rows_by_terrain
 
 _WIDTH = 130
@@ -208,24 +207,6 @@ def figure_text(figures: dict[str, Any], name: str, digits: int) -> str:
 
 def _number(value: float | None, digits: int) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
-
-
-def protocol_table(figures: dict[str, Any]) -> Table:
-    """Ours beside the published figures."""
-    table = Table(
-        title="0.35 m/s forward, after Agarwal et al. 2022 (terrain is not the same)",
-        caption=INTERVALS,
-    )
-    table.add_column("terrain", no_wrap=True)
-    for heading in ("this policy", "monolithic", "RMA", "blind"):
-        table.add_column(f"{heading}\n\\[m]", justify="right", no_wrap=True)
-        table.add_column("to fall\n\\[s]", justify="right", no_wrap=True)
-    for kind, row in figures.items():
-        cells = [figure_text(row, name, 1) for name in ("forward_displacement_m", "time_to_fall_s")]
-        for published in PUBLISHED[kind].values():
-            cells += [f"{value:.1f}" for value in published]
-        table.add_row(kind, *cells)
-    return table
 
 
 def comparison_table(result: dict[str, Any], names: tuple[str, str]) -> Table:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import legged_ppo
 from legged_ppo.errors import ConfigError
@@ -10,7 +12,7 @@ from legged_ppo.runs.checkpoint import load_checkpoint, save_checkpoint
 
 PREFIX = "pretrained:"
 _FOLDER = Path(legged_ppo.__file__).parent / "pretrained"
-"""Holds NAME.pth; docs/pretrained.md says how each was trained and what it does."""
+"""Holds NAME.pth and its model card NAME.json, which docs/pretrained.md shows."""
 _KEPT = (
     "format",
     "versions",
@@ -45,6 +47,22 @@ def pretrained_path(name: str, option: str = "--checkpoint") -> Path:
         expected = f"one of {', '.join(PREFIX + each for each in names)}"
         raise ConfigError(option, name, expected)
     return _FOLDER / f"{short}.pth"
+
+
+def card_path(name: str) -> Path:
+    """The file of a policy's model card."""
+    return _FOLDER / f"{name}.json"
+
+
+def pretrained_card(name: str) -> dict[str, Any]:
+    """The model card of `pretrained:NAME`.
+
+    Returns:
+        texts ("robot", "training", "machine", "ground", "limits") and "measured": {"episodes", "seed", "commit",
+        "rows": [{"terrain", "level", "feature", "overrides", figures of `model_card.FIGURES`}], "robots",
+        "gait", "standing"}
+    """
+    return dict(json.loads(card_path(name).read_text()))
 
 
 def save_policy_alone(source: Path, target: Path) -> None:

@@ -13,7 +13,7 @@ from legged_ppo.runtime.owned_state import OwnedState
 
 _SOLVED_SHARE = 0.7
 """Share of the commanded path that a solved episode covers."""
-_STANDING_PATH = 0.5
+STANDING_PATH = 0.5
 """Commanded path [m] of an episode below which no distance is required."""
 _FRONTIER_RATE = 0.5
 """Solve rate from which a level counts as reached."""
@@ -45,7 +45,7 @@ class EpisodeOutcome:
 def covered_path(path_distance: torch.Tensor, commanded: torch.Tensor) -> torch.Tensor:
     """Whether robots covered at least 70 % of their commanded paths [m]. Paths under 0.5 m (standing,
     turning on the spot) count as covered."""
-    return (path_distance >= _SOLVED_SHARE * commanded) | (commanded < _STANDING_PATH)
+    return (path_distance >= _SOLVED_SHARE * commanded) | (commanded < STANDING_PATH)
 
 
 class TerrainCurriculum(OwnedState):
@@ -162,7 +162,7 @@ class TerrainCurriculum(OwnedState):
         up = ~outcome.fell & (outcome.path_distance >= self.config.promote * outcome.commanded)
         # A fall cuts the commanded path short; extrapolating it to a full episode demotes after falls.
         whole = outcome.commanded / torch.where(outcome.fell, outcome.share, 1.0).clamp(min=1e-3)
-        down = (outcome.path_distance < self.config.demote * whole) & (whole > _STANDING_PATH)
+        down = (outcome.path_distance < self.config.demote * whole) & (whole > STANDING_PATH)
         return up & ~down, down
 
     def _count(self, ended: torch.Tensor, solved: torch.Tensor) -> None:

@@ -26,6 +26,7 @@ from legged_ppo.env.commands import VelocityCommands
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.errors import ConfigError
+from legged_ppo.evaluation import evaluator
 from legged_ppo.evaluation.evaluator import EpisodeMeter, evaluate_policy, evaluation_config
 from legged_ppo.interface import Observations
 from legged_ppo.models.actor_critic import ActorCritic
@@ -186,7 +187,24 @@ def test_drawn_commands_are_those_of_training(heading: bool, flat: bool) -> None
 def test_constants_that_the_runner_repeats_are_the_environments() -> None:
     assert rewards._STANDING == observations.STANDING
     assert curriculum._SOLVED_SHARE == episodes._SOLVED_SHARE
-    assert curriculum._STANDING_PATH == episodes._STANDING_PATH
+    assert curriculum.STANDING_PATH == episodes._STANDING_PATH
+    for name in ("_STAY", "_TURN_SLACK", "_TURN_SHARE"):
+        assert getattr(evaluator, name) == getattr(episodes, name)
+
+
+@pytest.mark.parametrize(
+    ("figures", "obeyed"),
+    [
+        ((0.0, 7.1, 10.0, 9.0, 0.0), True),  # it walked; moved counts for standing alone
+        ((9.0, 6.9, 10.0, 0.0, 0.0), False),
+        ((0.4, 0.0, 0.0, 0.5, 0.0), True),  # it stood
+        ((0.6, 0.0, 0.0, 0.0, 0.0), False),
+        ((0.0, 0.0, 0.0, -0.7, 0.0), False),
+        ((0.1, 0.0, 0.0, -3.0, 20.0), True),  # it turned on the spot
+    ],
+)
+def test_standing_succeeds_by_staying(figures: tuple[float, ...], obeyed: bool) -> None:
+    assert episodes._obeyed(*figures) is obeyed
 
 
 def test_the_same_seed_gives_the_same_episodes(exported: Path) -> None:

@@ -115,39 +115,6 @@ def test_a_fixed_command_holds_from_now_on_until_it_is_released(heading: bool) -
     assert not torch.equal(commands.command[:, 0], wanted[:, 0])
 
 
-def test_a_fixed_command_holds_the_heading_of_the_start_where_headings_are_commanded() -> None:
-    config = replace(CONFIG, heading=True, resample_time_s=0.1, standing_fraction=0.5)
-    commands, yaw = make(config, 4), torch.tensor([0.0, 1.0, -2.0, 3.0])
-    commands.fix((0.35, 0.0, 0.0), hold_heading=True)
-    commands.resample(torch.ones(4, dtype=torch.bool))  # the episodes begin
-    commands.steer(yaw)
-    torch.testing.assert_close(commands.command[:, 2], torch.zeros(4), atol=1e-6, rtol=0)
-    for i in range(1, 60):  # they drift, over the time of twelve commands
-        commands.step(yaw + 0.01 * i)
-        torch.testing.assert_close(commands.heading, yaw)
-        expected = torch.full((4,), -config.heading_gain * 0.01 * i)
-        torch.testing.assert_close(commands.command[:, 2], expected, atol=1e-5, rtol=0)
-        assert torch.equal(commands.command[:, :2], torch.tensor([0.35, 0.0]).repeat(4, 1))
-    torch.testing.assert_close(commands.course, yaw)
-    commands.resample(torch.tensor([True, False, False, False]))  # one falls and starts again
-    commands.steer(yaw + 0.5)
-    torch.testing.assert_close(commands.heading, yaw + torch.tensor([0.5, 0.0, 0.0, 0.0]))
-
-
-def test_holding_the_heading_changes_nothing_without_headings_or_a_command() -> None:
-    commands = make(replace(CONFIG, heading=False, resample_time_s=0.1), 4)
-    commands.fix((0.5, 0.0, -0.25), hold_heading=True)
-    for _ in range(12):
-        commands.step(torch.ones(4))
-        assert torch.equal(commands.command, torch.tensor([0.5, 0.0, -0.25]).repeat(4, 1))
-    drawn = make(replace(CONFIG, heading=True, resample_time_s=0.1), 4)
-    drawn.fix(None, hold_heading=True)
-    before = drawn.command.clone()
-    for _ in range(12):
-        drawn.step(torch.ones(4))
-    assert not torch.equal(drawn.command[:, :2], before[:, :2])
-
-
 def test_a_loaded_state_continues_with_the_same_commands() -> None:
     first = make(replace(CONFIG, heading=True, resample_time_s=0.2), 8)
     for _ in range(4):

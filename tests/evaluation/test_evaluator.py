@@ -184,6 +184,32 @@ def test_forward_displacement_is_along_the_heading_of_the_start(config: Config) 
     np.testing.assert_allclose(episodes.displacement, [1.0, 1.0, 2.0, 0.5], atol=1e-5)
 
 
+def test_a_robot_commanded_to_stand_must_not_walk_away_or_turn(config: Config) -> None:
+    env = make_locomotion_env(evaluation_config(config), 4, 3)
+    env.commands.fix((0.0, 0.0, 0.0))
+    env.start_episodes_together()
+    start = env.position.clone()
+    meter = EpisodeMeter(env)
+    result = env.step(torch.zeros(4, env.num_actions))
+    here, spin = env.simulator.state.base_pos[:, :2], env.simulator.state.base_ang_vel[:, 2]
+    here[:] = start + env.placement.wrapped
+    here[1, 0] += 0.6
+    spin[:] = torch.tensor([0.0, 0.0, 0.7, -0.5]) / env.dt  # rad in this step
+    meter.add(env, result)
+    assert meter.episodes(env).success.tolist() == [True, False, False, True]
+
+
+def test_turning_on_the_spot_succeeds_by_the_turn_alone(config: Config) -> None:
+    env = make_locomotion_env(evaluation_config(config), 3, 3)
+    env.commands.fix((0.0, 0.0, 100.0))  # 2 rad in a step
+    env.start_episodes_together()
+    meter = EpisodeMeter(env)
+    result = env.step(torch.zeros(3, env.num_actions))
+    env.simulator.state.base_ang_vel[:, 2] = torch.tensor([2.0, 1.0, 0.0]) / env.dt
+    meter.add(env, result)
+    assert meter.episodes(env).success.tolist() == [True, True, False]
+
+
 def test_the_measured_sums_are_those_of_a_plain_loop(config: Config) -> None:
     """Errors, work and path of robots that do not fall, against a float64 accumulation."""
     env = make_locomotion_env(evaluation_config(config), 3, 2)
