@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,8 @@ from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.training.console import TrainingConsole
 from legged_ppo.training.health import HealthMonitor
 from legged_ppo.training.logger import MetricLogger, Metrics
+
+_log = logging.getLogger(__name__)
 
 
 class Reporter:
@@ -48,11 +51,15 @@ class Reporter:
             self._console.print(f"advice: {line}", style="yellow")
 
     def write_curriculum(self, report: dict[str, Any], env_steps: int) -> None:
-        """The matrix of types and levels as data, and as an image on the dashboards."""
-        self._run.write_json("curriculum.json", report)
+        """The matrix of types and levels as data, and as an image on the dashboards; a warning where they
+        cannot be written."""
         image = self._run.root / "plots" / "curriculum.png"
-        draw_curriculum(report, image)
-        self._metrics.write_image("Curriculum/solve_rate", image, env_steps)
+        try:
+            self._run.write_json("curriculum.json", report)
+            draw_curriculum(report, image)
+            self._metrics.write_image("Curriculum/solve_rate", image, env_steps)
+        except OSError as error:
+            _log.warning("the curriculum's plot is left out: %s", error)
 
 
 class SilentReporter:

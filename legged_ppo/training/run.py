@@ -20,6 +20,7 @@ from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.equivariance import Equivariance
 from legged_ppo.runs import checkpoint as checkpoints
 from legged_ppo.runs.run_directory import TO_RESUME, RunDirectory, find_checkpoint
+from legged_ppo.runs.whole_file import writing
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.device import find_device
 from legged_ppo.runtime.precision import advice
@@ -183,7 +184,8 @@ def _complete(path: Path, saved: dict[str, Any], config: Config) -> Path:
         return path.parent if run is None else run.root
     done = close_again(run, path, saved, config)
     if config.training.report and lacks_report(run):
-        _report(run, config)
+        with writing(run.root):
+            _report(run, config)
         finish_wandb(run.root)
         done = True
     if done:
@@ -287,7 +289,8 @@ def _run_trainer(trainer: Trainer, config: Config) -> Path:
                 _log.info("stopped; go on with: %s", line)
             raise KeyboardInterrupt
         if config.training.report and distributed.is_main():
-            _report(run, config)
+            with writing(run.root):
+                _report(run, config)
     finally:
         finish_wandb(run.root)
     return run.root

@@ -37,6 +37,7 @@ from legged_ppo.runtime import distributed
 from legged_ppo.runtime.cuda_graphs import Captured, Recorder, cuda_recorder
 from legged_ppo.runtime.device import SingleThread, all_finite
 from legged_ppo.runtime.precision import network_precision
+from legged_ppo.training.attempt import attempt
 from legged_ppo.training.closing import close_run, peak_memory_gb
 from legged_ppo.training.divergence import (
     WEIGHTS_FINITE,
@@ -181,9 +182,11 @@ class Trainer:
     def train(self) -> bool:
         """Run to the end, or until Ctrl-C; True if the run is complete.
 
-        The state is saved in either case; an error leaves the last checkpoint as it was.
+        The state is saved in either case; an error leaves the last checkpoint as it was. A checkpoint on the way
+        that cannot be written is skipped with a warning.
 
         Raises:
+            WriteError: the last checkpoint cannot be written.
             TrainingDiverged: the weights are not finite, or no update has been finite for a while.
         """
         metrics: Metrics = {}
@@ -309,7 +312,7 @@ class Trainer:
             return
         frequency = self.config.training.checkpoint_freq
         counters.next_checkpoint = _next_multiple(counters.env_steps, frequency)
-        self._save()
+        self._save(required=last)
         report = self.env.curriculum_report()
         if report is not None:
             reporter.write_curriculum(report, counters.env_steps)
@@ -325,11 +328,13 @@ class Trainer:
             score = scorer(policy, self.config, training.evaluation_episodes, training.seed + 1000)
         score = distributed.from_main(score)
         assert score is not None
-        if score.score >= self.counters.best_score:  # a first one of -inf counts
+        best_before = self.counters.best_score
+        if score.score >= best_before:  # a first one of -inf counts
             self.counters.best_score = score.score
             payload = self.state_dict() | {"policy": policy.state_dict()}
-            if distributed.is_main():
-                save_checkpoint(self.run.best, payload)
+            save = partial(save_checkpoint, self.run.best, payload)
+            if not attempt(save, "the best policy is chosen anew at the next evaluation"):
+                self.counters.best_score = best_before
         self.counters.train_wall_time_s += time.perf_counter() - begin
         return score.metrics
 
@@ -337,10 +342,18 @@ class Trainer:
         """The one that evaluations score: the average of the last weights, if there is one."""
         return self.policy if self.average is None else cast(ActorCritic, self.average.module)
 
-    def _save(self) -> None:
-        payload = self.state_dict()
-        if distributed.is_main():
-            self.run.save(payload, self.counters.env_steps, self.config.training.keep_checkpoints)
+    def _save(self, required: bool = True) -> None:
+        """Write a checkpoint; one that is not `required` and cannot be written costs a warning.
+
+        Raises:
+            WriteError: a required one cannot be written.
+        """
+        counters, keep = self.counters, self.config.training.keep_checkpoints
+        save = partial(self.run.save, self.state_dict(), counters.env_steps, keep)
+        if not required:
+            attempt(save, f"the next attempt is at {counters.next_checkpoint:,} steps")
+        elif distributed.is_main():
+            save()
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state of the run, as checkpoints hold it. A collective operation: every rank must call it."""
