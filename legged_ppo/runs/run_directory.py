@@ -114,13 +114,17 @@ class RunDirectory:
             WriteError: the folder cannot be written.
         """
         with writing(self.root):
-            for leftover in [*self.root.glob(".*.tmp"), *self.root.glob("*/.*.tmp")]:
-                leftover.unlink(missing_ok=True)  # of a run that was killed while it wrote
+            self.remove_leftovers()
             if self.metrics.is_file():
                 rows = self.metrics.read_text(errors="replace").splitlines()
                 kept = [row + "\n" for row in rows if 0 < _iteration_of(row) <= iteration]
                 write_whole(self.metrics, "".join(kept))
             self._point_newest()
+
+    def remove_leftovers(self) -> None:
+        """Remove what was half written when the run was killed or the disk failed."""
+        for leftover in [*self.root.glob(".*.tmp"), *self.root.glob("*/.*.tmp")]:
+            leftover.unlink(missing_ok=True)
 
     def last_row(self) -> dict[str, Any]:
         """The last whole row of metrics.jsonl; empty where there is none."""
@@ -139,16 +143,12 @@ class RunDirectory:
     def save(self, payload: dict[str, Any], env_steps: int, keep: int) -> Path:
         """Write the step checkpoint and `latest`; delete step checkpoints beyond the newest `keep`.
 
-        A folder that was deleted meanwhile is made again, with the config of `payload`.
-
         Raises:
             WriteError: the disk is full or not writable; older checkpoints are untouched.
         """
         path = self.checkpoints / self._named(f"phase1_step_{env_steps}.pth")
         with writing(path):
-            if not self.checkpoints.is_dir():
-                self._make_again(payload["config"])
-            save_checkpoint(path, payload)
+            self.write_checkpoint(path, payload)
             copy_checkpoint(path, self.latest)
             order = [each for each in self.step_checkpoints() if each != path] + [path]
             for old in order[:-keep]:
@@ -157,12 +157,22 @@ class RunDirectory:
             write_whole(self.root / _ORDER, json.dumps(names) + "\n")
         return path
 
-    def _make_again(self, config: dict[str, Any]) -> None:
-        """The folder, which somebody deleted, with what a resume needs beside a checkpoint."""
-        _log.warning("%s was deleted; it is made again", self.root)
-        self.checkpoints.mkdir(parents=True)
-        write_whole(self.root / "config.yaml", _config_text(stored_config(config)))
-        self._point_newest()
+    def write_checkpoint(self, path: Path, payload: dict[str, Any]) -> None:
+        """Write one of the run's checkpoints. A folder that somebody deleted is made again, with the config of
+        `payload`.
+
+        Raises:
+            WriteError: the disk is full or not writable; an older file at `path` is untouched.
+        """
+        with writing(path):
+            if not self.checkpoints.is_dir():
+                _log.warning("%s was deleted; it is made again", self.root)
+                self.checkpoints.mkdir(parents=True)
+                config = stored_config(payload["config"])
+                write_whole(self.root / "config.yaml", _config_text(config))
+                self._point_newest()
+            self.remove_leftovers()
+            save_checkpoint(path, payload)
 
     def write_json(self, name: str, content: dict[str, Any]) -> Path:
         path = self.root / name

@@ -14,6 +14,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.runs.checkpoint import copy_checkpoint
 from legged_ppo.runs.provenance import provenance
 from legged_ppo.runs.run_directory import RunDirectory
+from legged_ppo.runs.whole_file import writing
 from legged_ppo.training.logger import json_number
 
 _SUMMARY = "summary.json"
@@ -72,6 +73,8 @@ def close_again(run: RunDirectory, checkpoint: Path, saved: dict[str, Any], conf
     final = run.final.is_file()
     if final and _summary(run).get("env_steps") == counters["env_steps"]:
         return False
+    with writing(run.root):
+        run.remove_leftovers()
     close_run(run, checkpoint, config, counters, last)
     return True
 

@@ -11,7 +11,6 @@ from legged_ppo.algorithms.distillation import Distillation, DistillationCollect
 from legged_ppo.config.schema import Config
 from legged_ppo.evaluation.task import PolicyScorer, score_policy
 from legged_ppo.interface import Environment, Symmetry
-from legged_ppo.runs.checkpoint import save_checkpoint
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime import distributed
 from legged_ppo.training.attempt import attempt
@@ -96,7 +95,7 @@ class Distiller(Trainer):
     def _finish_distillation(self) -> None:
         """Keep the distilled student, and let PPO begin from it."""
         self.policy.load_state_dict(self.judged_policy().state_dict())
-        save = partial(save_checkpoint, self.run.distilled, self.state_dict())
+        save = partial(self.run.write_checkpoint, self.run.distilled, self.state_dict())
         written = attempt(save, "without a copy of the student before fine-tuning")
         if written and distributed.is_main():
             _log.info("distilled: %s; fine-tuning from here on", self.run.distilled)

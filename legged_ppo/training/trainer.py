@@ -27,7 +27,6 @@ from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.equivariance import Equivariance
 from legged_ppo.runs.checkpoint import (
     global_rng_state,
-    save_checkpoint,
     set_global_rng_state,
     to_device,
 )
@@ -332,7 +331,7 @@ class Trainer:
         if score.score >= best_before:  # a first one of -inf counts
             self.counters.best_score = score.score
             payload = self.state_dict() | {"policy": policy.state_dict()}
-            save = partial(save_checkpoint, self.run.best, payload)
+            save = partial(self.run.write_checkpoint, self.run.best, payload)
             if not attempt(save, "the best policy is chosen anew at the next evaluation"):
                 self.counters.best_score = best_before
         self.counters.train_wall_time_s += time.perf_counter() - begin
