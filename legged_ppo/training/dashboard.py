@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -81,6 +82,8 @@ class Dashboard:
                 failures = 0
             except Exception as error:  # a dashboard must never end a run
                 self._report(error, "the next attempt follows")
+                with contextlib.suppress(Exception):
+                    self._disconnect(target)
                 target, failures, skipped = None, failures + 1, 0
         if target is not None:
             try:

@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from tests.faults.children import prepare
 from tests.faults.measure import print_table
-from tests.faults.nursery import Nursery
 from tests.faults.rows import rows
 
 _MEMORY = Path("/dev/shm")
@@ -42,12 +42,16 @@ def main() -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--long", action="store_true", help="all trials")
+    parser.add_argument(
+        "--trials", type=int, default=2000, help="of the long form, where their number is free"
+    )
     parser.add_argument("--only", default="", metavar="NAME", help="rows that begin with this")
     arguments = parser.parse_args()
-    chosen = {k: v for k, v in rows(arguments.long).items() if k.startswith(arguments.only)}
-    with Nursery() as nursery, _folders(list(chosen)) as folders:
-        work = [partial(row, nursery, folder=folders[name]) for name, row in chosen.items()]
-        measures = print_table(work)
+    found = rows(arguments.long, arguments.trials)
+    chosen = {name: row for name, row in found.items() if name.startswith(arguments.only)}
+    prepare()
+    with _folders(list(chosen)) as folders:
+        measures = print_table(partial(row, folder=folders[name]) for name, row in chosen.items())
     for measure in measures:
         for line in measure.failures[:20]:
             print(f"{measure.fault}: {line}", file=sys.stderr)

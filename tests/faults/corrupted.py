@@ -19,9 +19,9 @@ from legged_ppo.errors import ConfigError
 from legged_ppo.runs.checkpoint import load_checkpoint
 from tests.faults import runs
 from tests.faults.batches import in_batches, printed, write_outcomes
+from tests.faults.children import Job, run_child
 from tests.faults.kills import leg
 from tests.faults.measure import Measure
-from tests.faults.nursery import Job, Nursery
 
 _GOOD = (
     "equal in content",
@@ -163,16 +163,14 @@ def _outcome(path: Path, expected: Any, config: Config) -> str:
     return f"exit {code}: {output[-500:]}"
 
 
-def corrupted_checkpoints(
-    nursery: Nursery, subject: str, folder: Path, trials: int, seed: int
-) -> Measure:
+def corrupted_checkpoints(subject: str, folder: Path, trials: int, seed: int) -> Measure:
     """Damaged and forged copies of a run's last but one checkpoint."""
     measure = Measure(f"corrupted checkpoints ({subject})", _DEMAND)
     config = runs.recipe(subject, folder / "logs")
-    assert nursery.run(Job(leg, {"config": config, "resume": False})).code == 0
+    assert run_child(Job(leg, {"config": config, "resume": False})).code == 0
     original = str(runs.checkpoints(folder / "logs")[-2])
     canary, seeds = folder / "canary", list(range(seed, seed + trials))
     work = Job(read_batch, {"original": original, "config": config, "canary": str(canary)})
-    in_batches(nursery, work, seeds, folder / "outcomes", measure, _GOOD)
+    in_batches(work, seeds, folder / "outcomes", measure, _GOOD)
     measure.require(not canary.exists(), "code of a checkpoint was run")
     return measure

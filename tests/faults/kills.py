@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from legged_ppo.config.loading import config_to_yaml
 from legged_ppo.config.schema import Config
 from tests.faults import runs
+from tests.faults.children import Ended, Job, run_child
 from tests.faults.measure import Measure
-from tests.faults.nursery import Ended, Job, Nursery
 from tests.faults.operations import Fault, Operations
 
 _DEMAND = (
@@ -37,11 +38,12 @@ def leg(config: Config, resume: bool, fault: Fault | None = None, count_to: str 
 class Chain:
     """A run that is killed and resumed until it is complete."""
 
-    def __init__(self, nursery: Nursery, subject: str, folder: Path) -> None:
-        self.nursery, self.folder = nursery, folder
+    def __init__(self, subject: str, folder: Path) -> None:
+        self.folder = folder
         self.config = runs.recipe(subject, folder / "logs")
+        self._config_text = config_to_yaml(self.config)
         reference = runs.recipe(subject, folder / "reference")
-        ended = nursery.run(Job(leg, {"config": reference, "resume": False}))
+        ended = run_child(Job(leg, {"config": reference, "resume": False}))
         assert ended.code == 0, ended.output
         self.seconds = ended.seconds
         self.reference = runs.result(folder / "reference")
@@ -55,7 +57,7 @@ class Chain:
         job = Job(
             leg, {"config": self.config, "resume": False, "fault": fault, "count_to": str(count)}
         )
-        assert self.nursery.run(job).code == 0
+        assert run_child(job).code == 0
         return int(count.read_text())
 
     def start(self, job: Job, measure: Measure, name: str, most_lost: int = runs.INTERVAL) -> Ended:
@@ -63,11 +65,9 @@ class Chain:
         resume = bool(runs.checkpoints(self.log_dir))
         if not resume:
             shutil.rmtree(self.log_dir, ignore_errors=True)
-        config = self.config
-        ended = self.nursery.run(
-            replace(job, arguments={"config": config, "resume": resume, **job.arguments})
-        )
-        for line in runs.damages(self.log_dir, config, most_lost):
+        arguments = {"config": self.config, "resume": resume, **job.arguments}
+        ended = run_child(replace(job, arguments=arguments))
+        for line in runs.damages(self.log_dir, self._config_text, most_lost):
             measure.require(False, f"{name}: {line}")
         return ended
 
@@ -84,10 +84,10 @@ class Chain:
             measure.require(False, f"{name}: {line}")
 
 
-def random_moments(nursery: Nursery, subject: str, folder: Path, trials: int, seed: int) -> Measure:
+def random_moments(subject: str, folder: Path, trials: int, seed: int) -> Measure:
     """A third of the kills are inside a write, the others whenever a timer fires."""
     measure = Measure(f"kill -9 at random moments ({subject})", _DEMAND)
-    chain, source = Chain(nursery, subject, folder), random.Random(seed)
+    chain, source = Chain(subject, folder), random.Random(seed)
     writes = chain.operations(inside=True)
 
     def faults() -> Iterator[Job]:
@@ -102,13 +102,11 @@ def random_moments(nursery: Nursery, subject: str, folder: Path, trials: int, se
     return measure
 
 
-def every_operation(
-    nursery: Nursery, subject: str, folder: Path, stride: int = 1, inside: bool = False
-) -> Measure:
+def every_operation(subject: str, folder: Path, stride: int = 1, inside: bool = False) -> Measure:
     """Killed before (or inside) each file operation in turn, or each `stride`-th, then resumed to the end."""
     what = "inside every write" if inside else "before every file operation"
     measure = Measure(f"kill -9 {what} ({subject})", _DEMAND)
-    chain = Chain(nursery, subject, folder)
+    chain = Chain(subject, folder)
     for at in range(1, chain.operations(inside) + 1, stride):
         job = Job(leg, {"fault": Fault(at, inside=inside)})
         chain.run(iter([job, job]), measure, f"{subject}, {what}: {at}")

@@ -10,8 +10,8 @@ from pathlib import Path
 from legged_ppo.config.keys import known_keys
 from legged_ppo.config.loading import CONFIG_DIR
 from tests.faults.batches import in_batches, printed, write_outcomes
+from tests.faults.children import Job
 from tests.faults.measure import Measure
-from tests.faults.nursery import Job, Nursery
 
 _DEMAND = "exit 2 with one line, or a config that is equal when read again; no code is run, no traceback, no hang"
 _GOOD = ("refused with one line", "valid")
@@ -236,11 +236,11 @@ def _outcome(recipe: Path, overrides: list[str]) -> str:
     return "valid" if (code, second) == (0, output) else f"differs when read again: {error[-300:]}"
 
 
-def malformed_configs(nursery: Nursery, folder: Path, trials: int, seed: int) -> Measure:
+def malformed_configs(folder: Path, trials: int, seed: int) -> Measure:
     """Damaged recipes, odd values and odd overrides."""
     measure = Measure("malformed configs and overrides", _DEMAND)
     job = Job(read_batch, {"folder": str(folder)})
-    in_batches(nursery, job, range(seed, seed + trials), folder / "outcomes", measure, _GOOD)
+    in_batches(job, range(seed, seed + trials), folder / "outcomes", measure, _GOOD)
     measure.require(not (folder / "canary").exists(), "code of a config was run")
     left = {path.name for path in folder.iterdir()} - {
         "outcomes",

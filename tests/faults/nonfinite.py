@@ -17,9 +17,9 @@ from legged_ppo.interface import StepResult
 from legged_ppo.runs.checkpoint import load_checkpoint
 from legged_ppo.training.trainer import Trainer
 from tests.faults import runs
+from tests.faults.children import Job, run_child
 from tests.faults.kills import leg
 from tests.faults.measure import Measure
-from tests.faults.nursery import Job, Nursery
 
 VALUES = (math.nan, math.inf, -math.inf)
 PLACES = ("world", "observations", "action", "reward", "gradient", "parameter", "statistics")
@@ -113,19 +113,19 @@ def damaged_leg(config: Config, place: str, value: float) -> int:
     return runs.run(config, callbacks=[Injection(place, value)])
 
 
-def nonfinite_numbers(nursery: Nursery, subject: str, folder: Path, stride: int = 1) -> Measure:
+def nonfinite_numbers(subject: str, folder: Path, stride: int = 1) -> Measure:
     """Every value in every place, or each `stride`-th pair of them."""
     measure = Measure(f"NaN, Inf and -Inf in numbers ({subject})", _DEMAND)
     whole = folder / "reference"
     reference = runs.recipe(subject, whole)
-    assert nursery.run(Job(leg, {"config": reference, "resume": False})).code == 0
+    assert run_child(Job(leg, {"config": reference, "resume": False})).code == 0
     expected = runs.result(whole)
     for place, value in list(itertools.product(PLACES, VALUES))[::stride]:
         name = f"{subject}, {value} in {place}"
         log_dir = folder / f"{place}_{value}"
         config = runs.recipe(subject, log_dir)
         arguments = {"config": config, "place": place, "value": value}
-        ended = nursery.run(Job(damaged_leg, arguments))
+        ended = run_child(Job(damaged_leg, arguments))
         stops = place in ("parameter", "statistics")
         measure.count("stopped with one line" if ended.code == 1 else "trained on")
         wanted = 1 if stops else 0
@@ -134,7 +134,7 @@ def nonfinite_numbers(nursery: Nursery, subject: str, folder: Path, stride: int 
         _check_weights(log_dir, measure, name)
         if stops:
             measure.require("error: training diverged" in ended.output, f"{name}: {ended.output}")
-            again = nursery.run(Job(leg, {"config": config, "resume": True}))
+            again = run_child(Job(leg, {"config": config, "resume": True}))
             measure.require(again.code == 0, f"{name}, resumed: {again.output[-400:]}")
             for line in expected.differences(runs.result(log_dir)):
                 measure.require(False, f"{name}, resumed: {line}")

@@ -10,19 +10,25 @@ from tests.faults import corrupted, disk, kills, malformed, nonfinite, surroundi
 from tests.faults.measure import Measure
 
 Row = Callable[..., Measure]
-"""A function of a `Nursery` and of an empty `folder`."""
+"""A function of an empty `folder`."""
 
 _LONG, _SHORT = 2000, 24
 """Trials of the rows whose number is free."""
-_STRIDE = 29
+_STRIDE = 53
 """In the short form, of the operations at which faults happen."""
 _SEED = 19
 _ENGINES = ("mujoco_c", "simd")
 
 
-def rows(long: bool) -> dict[str, Row]:
-    """Every row by a short name."""
-    trials, few, stride = (_LONG, 200, 1) if long else (_SHORT, 3, _STRIDE)
+def rows(long: bool, trials: int = _LONG) -> dict[str, Row]:
+    """Every row by a short name.
+
+    Args:
+        trials: of the long form, where their number is free.
+    """
+    few, stride = max(trials // 10, 1), 1
+    if not long:
+        trials, few, stride = _SHORT, 3, _STRIDE
     found: dict[str, Row] = {
         "kills": partial(kills.random_moments, subject="point", trials=trials, seed=_SEED),
         "kills_operations": partial(kills.every_operation, subject="point", stride=stride),

@@ -21,19 +21,19 @@ from legged_ppo.training import logger
 from legged_ppo.training.dashboard import Dashboard
 from legged_ppo.training.trainer import Trainer
 from tests.faults import runs
+from tests.faults.children import Job, run_child
 from tests.faults.kills import Chain, leg
 from tests.faults.measure import Measure
-from tests.faults.nursery import Job, Nursery
 
 _SAME = "the run ends bit for bit like one without the fault"
 _DAY = 86_400.0
 
 
-def signals(nursery: Nursery, subject: str, folder: Path, trials: int, seed: int) -> Measure:
+def signals(subject: str, folder: Path, trials: int, seed: int) -> Measure:
     """SIGTERM, SIGHUP and SIGINT at random moments, in turn."""
     demand = f"exit 130 with a checkpoint of the last row, or as after kill -9; resumed, {_SAME}"
     measure = Measure(f"SIGTERM, SIGHUP, SIGINT at random moments ({subject})", demand)
-    chain, source = Chain(nursery, subject, folder), random.Random(seed)
+    chain, source = Chain(subject, folder), random.Random(seed)
     while measure.trials < trials:
         shutil.rmtree(chain.log_dir, ignore_errors=True)
         complete = False
@@ -74,11 +74,11 @@ def piped_leg(config: Config, resume: bool, close_at: int) -> int:
     return runs.run(config, "latest" if resume else None, [close])
 
 
-def closed_pipes(nursery: Nursery, subject: str, folder: Path, stride: int = 1) -> Measure:
+def closed_pipes(subject: str, folder: Path, stride: int = 1) -> Measure:
     """The reader of the output goes away after each iteration in turn."""
     measure = Measure(f"a closed pipe as output ({subject})", _SAME)
     work = [{"close_at": at} for at in range(0, runs.ITERATIONS, stride)]
-    return _through(measure, nursery, subject, folder, piped_leg, work)
+    return _through(measure, subject, folder, piped_leg, work)
 
 
 class _Clock:
@@ -110,11 +110,11 @@ def jumping_leg(config: Config, resume: bool, seed: int) -> int:
     return runs.run(config, "latest" if resume else None, [touch])
 
 
-def clock_jumps(nursery: Nursery, subject: str, folder: Path, trials: int) -> Measure:
+def clock_jumps(subject: str, folder: Path, trials: int) -> Measure:
     """The system's time jumps by up to a year at every reading."""
     measure = Measure(f"a clock that jumps ({subject})", _SAME)
     work = [{"seed": seed} for seed in range(trials)]
-    return _through(measure, nursery, subject, folder, jumping_leg, work)
+    return _through(measure, subject, folder, jumping_leg, work)
 
 
 def deleting_leg(config: Config, resume: bool, delete_at: int, whole: bool) -> int:
@@ -128,17 +128,17 @@ def deleting_leg(config: Config, resume: bool, delete_at: int, whole: bool) -> i
     return runs.run(config, "latest" if resume else None, [delete])
 
 
-def deleted_folders(nursery: Nursery, subject: str, folder: Path, stride: int = 1) -> Measure:
+def deleted_folders(subject: str, folder: Path, stride: int = 1) -> Measure:
     """Deleted after each iteration in turn; the weights must survive, the older rows cannot."""
     demand = "the run goes on into a new folder and ends with the same weights; the log folder can be resumed"
     measure = Measure(f"the log folder deleted ({subject})", demand)
-    chain = Chain(nursery, subject, folder)
+    chain = Chain(subject, folder)
     for at in range(1, runs.ITERATIONS, stride):
         for whole in (False, True):
             name = f"{subject}, deleted after {at}"
             shutil.rmtree(chain.log_dir, ignore_errors=True)
             arguments = {"config": chain.config, "resume": False, "delete_at": at, "whole": whole}
-            ended = nursery.run(Job(deleting_leg, arguments))
+            ended = run_child(Job(deleting_leg, arguments))
             measure.count("went on to the end" if ended.code == 0 else f"exit {ended.code}")
             said = "was deleted" in ended.output and "Traceback" not in ended.output
             measure.require(
@@ -166,12 +166,12 @@ def starving_leg(config: Config, resume: bool, begin: int, end: int) -> int:
     return runs.run(config, "latest" if resume else None, [starve])
 
 
-def no_descriptors(nursery: Nursery, subject: str, folder: Path, stride: int = 1) -> Measure:
+def no_descriptors(subject: str, folder: Path, stride: int = 1) -> Measure:
     """No file can be opened for one or several iterations."""
     measure = Measure(f"no file descriptors for a while ({subject})", _SAME)
     last = runs.ITERATIONS
     work = [{"begin": a, "end": b} for a in range(1, last - 1) for b in range(a + 1, last)]
-    return _through(measure, nursery, subject, folder, starving_leg, work[::stride])
+    return _through(measure, subject, folder, starving_leg, work[::stride])
 
 
 class _FailingWriter(SummaryWriter):
@@ -226,16 +226,15 @@ def dashboard_leg(config: Config, resume: bool, kind: str) -> int:
     return runs.run(config, "latest" if resume else None)
 
 
-def dashboards(nursery: Nursery, subject: str, folder: Path) -> Measure:
+def dashboards(subject: str, folder: Path) -> Measure:
     """A writer of TensorBoard or a run of wandb that raises, and one that never comes back."""
     measure = Measure(f"a dashboard that raises or hangs ({subject})", f"said in a line; {_SAME}")
     work = [{"kind": kind} for kind in (*_BOARDS, *_WANDB)]
-    return _through(measure, nursery, subject, folder, dashboard_leg, work, ("failed:", "answer"))
+    return _through(measure, subject, folder, dashboard_leg, work, ("failed:", "answer"))
 
 
 def _through(
     measure: Measure,
-    nursery: Nursery,
     subject: str,
     folder: Path,
     work: Callable[..., int],
@@ -243,11 +242,11 @@ def _through(
     said: tuple[str, ...] = (),
 ) -> Measure:
     """Each trial must go through to the end of the run, without a traceback, and print one of `said`."""
-    chain = Chain(nursery, subject, folder)
+    chain = Chain(subject, folder)
     for arguments in trials:
         name = f"{measure.fault}, {arguments}"
         shutil.rmtree(chain.log_dir, ignore_errors=True)
-        ended = nursery.run(Job(work, {"config": chain.config, "resume": False, **arguments}))
+        ended = run_child(Job(work, {"config": chain.config, "resume": False, **arguments}))
         measure.count("went on to the end" if ended.code == 0 else f"exit {ended.code}")
         sound = ended.code == 0 and "Traceback" not in ended.output
         measure.require(sound, f"{name}: {ended.code}: {ended.output[-500:]}")
