@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from legged_ppo.config.schema import Config
-from legged_ppo.runs.whole_file import write_whole
 
 _ID = "wandb_id.txt"
 """File of a run folder with the id of its wandb run."""
@@ -61,7 +60,7 @@ def _wandb_id(root: Path) -> str:
     """The id of this run folder, drawn once, so that runs of one name on several machines differ."""
     path = root / _ID
     if not path.exists():
-        write_whole(path, f"{root.name}-{secrets.token_hex(4)}")
+        path.write_text(f"{root.name}-{secrets.token_hex(4)}")
     return path.read_text()
 
 

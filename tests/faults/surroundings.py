@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from legged_ppo.config.schema import Config
 from legged_ppo.runs import run_directory
-from legged_ppo.training import logger
+from legged_ppo.training import event_files
 from legged_ppo.training.dashboard import Dashboard
 from legged_ppo.training.trainer import Trainer
 from tests.faults import runs
@@ -193,43 +193,25 @@ class _HangingWriter(SummaryWriter):
         time.sleep(10**6)
 
 
-class _HangingRun:
-    """A wandb run that does not answer."""
-
-    def log(self, *_: Any, **__: Any) -> None:
-        time.sleep(10**6)
-
-
-class _FailingRun:
-    """A wandb run without a network."""
-
-    def log(self, *_: Any, **__: Any) -> None:
-        raise ConnectionError("gone")
-
-
-_BOARDS = {"TensorBoard raises": _FailingWriter, "TensorBoard hangs": _HangingWriter}
-_WANDB = {"wandb raises": _FailingRun, "wandb hangs": _HangingRun}
+_WRITERS = {"raises": _FailingWriter, "hangs": _HangingWriter}
 
 
 def dashboard_leg(config: Config, resume: bool, kind: str) -> int:
-    """A run with a dashboard that fails or hangs."""
+    """A run whose TensorBoard fails or hangs."""
     original = Dashboard.__init__
 
     def impatient(self: Dashboard, *arguments: Any, **named: Any) -> None:
         original(self, *arguments, **{**named, "patience_s": 0.5})
 
     Dashboard.__init__ = impatient  # type: ignore[method-assign]
-    if kind in _BOARDS:
-        logger.SummaryWriter = _BOARDS[kind]  # type: ignore[misc]
-    else:
-        logger.start_wandb = lambda *_: _WANDB[kind]()
+    event_files.SummaryWriter = _WRITERS[kind]  # type: ignore[misc]
     return runs.run(config, "latest" if resume else None)
 
 
 def dashboards(subject: str, folder: Path) -> Measure:
-    """A writer of TensorBoard or a run of wandb that raises, and one that never comes back."""
-    measure = Measure(f"a dashboard that raises or hangs ({subject})", f"said in a line; {_SAME}")
-    work = [{"kind": kind} for kind in (*_BOARDS, *_WANDB)]
+    """A writer of TensorBoard that raises, and one that never comes back."""
+    measure = Measure(f"a TensorBoard writer that raises or hangs ({subject})", f"said; {_SAME}")
+    work = [{"kind": kind} for kind in _WRITERS]
     return _through(measure, subject, folder, dashboard_leg, work, ("failed:", "answer"))
 
 

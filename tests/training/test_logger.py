@@ -73,7 +73,7 @@ def test_auto_leaves_wandb_off_without_an_account(
 
 
 def test_a_failing_wandb_does_not_end_the_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Failing:
         def log(self, *_: object, **__: object) -> None:
@@ -81,10 +81,10 @@ def test_a_failing_wandb_does_not_end_the_run(
 
     monkeypatch.setattr(wandb, "init", lambda **_: Failing())
     out = sinks(tmp_path, "online")
-    out.write(ROW, 96)
+    with pytest.warns(UserWarning, match="wandb stopped"):
+        out.write(ROW, 96)
     out.write({**ROW, "iteration": 2}, 192)
     out.close()
-    assert "wandb failed: gone" in caplog.text
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
 
     def refuse(**_: object) -> None:
