@@ -49,7 +49,6 @@ class Dashboard:
         """Queue one row; it is left out, with one warning, where the dashboard does not keep up."""
         try:
             self._waiting.put_nowait((values, env_steps))
-            self._full = False
         except queue.Full:
             if not self._full:
                 _log.warning("%s does not answer; its rows are left out", self._name)
