@@ -39,6 +39,10 @@ class MetricLogger:
         self._tensorboard.send(scalars, env_steps)
         self._log_to_wandb(scalars, env_steps)
 
+    def flush(self) -> None:
+        """Write the rows of metrics.jsonl that a full disk has delayed."""
+        self._rows.flush()
+
     def write_image(self, name: str, path: Path, env_steps: int) -> None:
         """Show a PNG file."""
         pixels = np.asarray(Image.open(path).convert("RGB"))
@@ -47,6 +51,7 @@ class MetricLogger:
 
     def close(self) -> None:
         """Close the files; the wandb run stays open for the report, until `finish_wandb`."""
+        self._rows.close()
         self._tensorboard.close()
 
     def _log_to_wandb(self, values: Mapping[str, float | np.ndarray], env_steps: int) -> None:

@@ -46,9 +46,17 @@ class Reporter:
         self._metrics.write(metrics, env_steps)
         left = (self._total - iteration) / iteration
         eta = str(timedelta(seconds=round(left * metrics["wall_time_s"])))
-        self._console.update(iteration, env_steps, metrics, eta)
-        for line in self._health.check(metrics, iteration):
-            self._console.print(f"advice: {line}", style="yellow")
+        advice = self._health.check(metrics, iteration)
+        try:
+            self._console.update(iteration, env_steps, metrics, eta)
+            for line in advice:
+                self._console.print(f"advice: {line}", style="yellow")
+        except OSError as error:  # rich imports modules when it needs them
+            _log.warning("the table lacks a row: %s", error)
+
+    def flush(self) -> None:
+        """Write what a full disk has delayed, for the resume from a checkpoint."""
+        self._metrics.flush()
 
     def write_curriculum(self, report: dict[str, Any], env_steps: int) -> None:
         """The matrix of types and levels as data, and as an image on the dashboards; a warning where they
@@ -71,5 +79,7 @@ class SilentReporter:
     def __exit__(self, *_: object) -> None: ...
 
     def write(self, metrics: Metrics) -> None: ...
+
+    def flush(self) -> None: ...
 
     def write_curriculum(self, report: dict[str, Any], env_steps: int) -> None: ...

@@ -24,6 +24,12 @@ class RowFile:
     def append(self, line: str) -> None:
         """Write `line`, or keep it for the next call; a failure is reported once until it is over."""
         self._waiting.append(line + "\n")
+        self.flush()
+
+    def flush(self) -> None:
+        """Write the lines that wait, if there are any."""
+        if not self._waiting:
+            return
         try:
             self._write(("\n" if self._torn else "") + "".join(self._waiting))
         except OSError as error:
@@ -37,6 +43,12 @@ class RowFile:
             _log.info("%s is written again, %d rows at once", self._path, len(self._waiting))
         self._failed = self._torn = False
         self._waiting.clear()
+
+    def close(self) -> None:
+        """A last attempt."""
+        self.flush()
+        if self._waiting:
+            _log.warning("%s lacks the last %d rows", self._path, len(self._waiting))
 
     def _write(self, text: str) -> None:
         """Append all of `text`, or nothing."""

@@ -122,6 +122,8 @@ class Trainer:
         self.average: AveragedModel | None = None
         if decay := config.training.average_decay:
             self.average = AveragedModel(self.policy, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self._unsaved_best: Callable[[], None] | None = None
+        """Writes the best checkpoint of this iteration's evaluation, where the disk did not allow it."""
         self.counters = Counters()
         self.episodes: deque[list[float]] = deque()
         robots = self.env.num_envs * distributed.world_size()
@@ -299,6 +301,7 @@ class Trainer:
         if not last and counters.env_steps < counters.next_evaluation:
             return {}
         frequency = training.evaluation_freq or training.checkpoint_freq
+        self._unsaved_best = None
         counters.next_evaluation = _next_multiple(counters.env_steps, frequency)
         if self.scorer is None or not (last or counters.iteration > 1):
             return {}
@@ -312,6 +315,9 @@ class Trainer:
         frequency = self.config.training.checkpoint_freq
         counters.next_checkpoint = _next_multiple(counters.env_steps, frequency)
         self._save(required=last)
+        if last and self._unsaved_best is not None and distributed.is_main():
+            self._unsaved_best()
+        reporter.flush()
         report = self.env.curriculum_report()
         if report is not None:
             reporter.write_curriculum(report, counters.env_steps)
@@ -332,8 +338,8 @@ class Trainer:
             self.counters.best_score = score.score
             payload = self.state_dict() | {"policy": policy.state_dict()}
             save = partial(self.run.write_checkpoint, self.run.best, payload)
-            if not attempt(save, "the best policy is chosen anew at the next evaluation"):
-                self.counters.best_score = best_before
+            if not attempt(save, "the best is chosen anew at the next evaluation"):
+                self.counters.best_score, self._unsaved_best = best_before, save
         self.counters.train_wall_time_s += time.perf_counter() - begin
         return score.metrics
 

@@ -52,7 +52,8 @@ def main() -> int:
     prepare()
     with _folders(list(chosen)) as folders:
         measures = print_table(partial(row, folder=folders[name]) for name, row in chosen.items())
-    for measure in measures:
+    for name, measure in zip(chosen, measures, strict=True):
+        print(f"{name}: {measure.seconds:.0f} s", file=sys.stderr)
         for line in measure.failures[:20]:
             print(f"{measure.fault}: {line}", file=sys.stderr)
     print(
