@@ -12,9 +12,9 @@ from tests.faults.measure import Measure
 Row = Callable[..., Measure]
 """A function of an empty `folder`."""
 
-_LONG, _SHORT = 2000, 24
+_LONG, _SHORT = 2000, 18
 """Trials of the rows whose number is free."""
-_STRIDE = 53
+_STRIDE = 67
 """In the short form, of the operations at which faults happen."""
 _SEED = 19
 _ENGINES = ("mujoco_c", "simd")
@@ -57,7 +57,7 @@ def rows(long: bool, trials: int = _LONG) -> dict[str, Row]:
             kills.random_moments, subject=engine, trials=few, seed=_SEED
         )
         found[f"nonfinite_{engine}"] = partial(
-            nonfinite.nonfinite_numbers, subject=engine, stride=1 if long else 4
+            nonfinite.nonfinite_numbers, subject=engine, stride=1 if long else 5
         )
         if long:
             found[f"checkpoints_{engine}"] = partial(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +16,8 @@ from legged_ppo.cli.output import surviving_output
 from legged_ppo.cli.parser import OneLineParser, run_command
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.config.schema import Config
-from legged_ppo.errors import ConfigError
 from legged_ppo.runs.checkpoint import load_checkpoint
+from legged_ppo.runs.checkpoint_contents import ContentError, check_archive
 from legged_ppo.training.run import train
 from legged_ppo.training.trainer import Callback
 
@@ -140,9 +140,9 @@ def damages(log_dir: Path, config_text: str, most_lost: int = INTERVAL) -> list[
     folder, found = log_dir / "run", []
     for path in checkpoints(log_dir):
         try:
-            load_checkpoint(path)
-        except ConfigError as error:
-            found.append(str(error))
+            counters_of(path)
+        except (ContentError, pickle.UnpicklingError, RuntimeError) as error:
+            found.append(f"{path.name}: {error}")
     for path in folder.glob("*.json"):
         try:
             json.loads(path.read_text())
@@ -165,9 +165,17 @@ def damages(log_dir: Path, config_text: str, most_lost: int = INTERVAL) -> list[
 def saved_iteration(log_dir: Path) -> int:
     """The iteration from which a resume goes on; 0 without a checkpoint."""
     latest = log_dir / "run" / "checkpoints" / "phase1_latest.pth"
-    with contextlib.suppress(ConfigError):
-        return int(load_checkpoint(latest)["counters"]["iteration"])
-    return 0
+    return int(counters_of(latest)["iteration"]) if latest.is_file() else 0
+
+
+def counters_of(checkpoint: Path) -> dict[str, Any]:
+    """The counters of a checkpoint whose bytes are whole; what else it holds is the resume's to check.
+
+    Raises:
+        ContentError: a byte differs.
+    """
+    check_archive(checkpoint)
+    return dict(torch.load(checkpoint, weights_only=True)["counters"])
 
 
 def last_row(log_dir: Path) -> int:
