@@ -1,11 +1,12 @@
 # make train: set everything up and train a Go2 to walk.   make test: set everything up and run the tests.
+# make soak: hours of faults and of training (docs/reliability.md).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONFIG ?= configs/phase1_quickstart.yaml
 
-.PHONY: setup train test lint types check wheel clean apt-rendering apt-browser
+.PHONY: setup train test soak lint types check wheel clean apt-rendering apt-browser
 
 setup: $(READY)
 
@@ -20,6 +21,10 @@ train: $(READY)
 # One process a core, one thread each: threads of several processes would wait for each other.
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile $(ARGS)
+
+soak: $(READY)
+	$(BIN)/python -m tests.faults --long
+	$(BIN)/python -m tests.faults.soak --minutes 120
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 _LONGEST_VALUE, _LONGEST_EXPECTATION = 150, 400
@@ -56,6 +57,16 @@ class UsageError(ValueError):
     def __str__(self) -> str:
         line = f"{self.message}; {self.hint}" if self.hint else self.message
         return _shortened(line, _LONGEST_EXPECTATION)
+
+
+class WriteError(OSError):
+    """A file or folder that cannot be written, as on a full disk; the message is one line."""
+
+    @classmethod
+    def of(cls, path: Path, error: Exception) -> WriteError:
+        """The error of `path`, caused by `error`."""
+        reason = getattr(error, "strerror", None) or error
+        return cls(_shortened(f"cannot write {path}: {reason}", _LONGEST_EXPECTATION))
 
 
 @contextlib.contextmanager

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from legged_ppo.runs.whole_file import write_whole
+
 _CELL, _DPI = 0.62, 120
 """Inches of a cell's edge, dots per inch"""
 _DARK = 0.55
@@ -39,7 +41,7 @@ def draw_curriculum(report: dict[str, Any], out: Path) -> None:
     """The solve rates of a curriculum's report as a PNG."""
     rates = np.array(report["solve_rate"], dtype=np.float64)  # None becomes NaN
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(heat_map_png(report["types"], rates, "Solve rate in training"))
+    write_whole(out, heat_map_png(report["types"], rates, "Solve rate in training"))
 
 
 def heat_map_png(

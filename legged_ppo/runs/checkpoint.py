@@ -6,8 +6,6 @@ with `weights_only=True`: a pickle that would run code is refused.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import pickle
 import platform
 import random
@@ -36,6 +34,7 @@ from legged_ppo.runs.checkpoint_contents import (
 )
 from legged_ppo.runs.provenance import provenance
 from legged_ppo.runs.robot_model import read_model, same_model, with_stored_model
+from legged_ppo.runs.whole_file import replacing
 
 FORMAT = "legged_ppo checkpoint 2"
 """The number changes when older policies cannot be read any more; 1 normalised scandots."""
@@ -45,52 +44,22 @@ def save_checkpoint(path: Path, payload: dict[str, Any]) -> None:
     """Write `payload` (tensors and plain containers) to `path`, whole or not at all.
 
     Raises:
-        OSError: the disk is full or not writable; an older file at `path` is untouched.
+        WriteError: the disk is full or not writable; an older file at `path` is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            saved = datetime.now(UTC).isoformat(timespec="seconds")
-            header = {"format": FORMAT, "versions": _versions(), "provenance": provenance()}
-            torch.save(header | {"saved": saved} | payload, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:
-        # torch reports a failed write as a RuntimeError.
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise OSError(f"cannot write {path}: {error}") from error
+    saved = datetime.now(UTC).isoformat(timespec="seconds")
+    header = {"format": FORMAT, "versions": _versions(), "provenance": provenance()}
+    with replacing(path) as file:
+        torch.save(header | {"saved": saved} | payload, file)
 
 
 def copy_checkpoint(source: Path, target: Path) -> None:
     """Make `target` a copy of the checkpoint `source`, whole or not at all.
 
     Raises:
-        OSError: the disk is full or not writable; an older file at `target` is untouched.
+        WriteError: the disk is full or not writable; an older file at `target` is untouched.
     """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        with open(source, "rb") as reader, open(temporary, "wb") as file:
-            shutil.copyfileobj(reader, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        raise OSError(f"cannot write {target}: {error}") from error
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` last through a loss of power."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with replacing(target) as file, open(source, "rb") as reader:
+        shutil.copyfileobj(reader, file)
 
 
 def load_checkpoint(path: str | Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import re
-import threading
+import shutil
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -18,10 +18,11 @@ from legged_ppo.config.loading import config_to_yaml
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
 from legged_ppo.runs.checkpoint import copy_checkpoint, save_checkpoint
-from legged_ppo.runs.checkpoint_contents import ContentError, check_archive
+from legged_ppo.runs.checkpoint_contents import ContentError, check_archive, stored_config
 from legged_ppo.runs.listing import last_row
 from legged_ppo.runs.pretrained import PREFIX, pretrained_path
 from legged_ppo.runs.provenance import as_comment, provenance
+from legged_ppo.runs.whole_file import write_whole, writing
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +68,7 @@ class RunDirectory:
 
     @classmethod
     def create(cls, config: Config, recipe: str, teacher: Path | None = None) -> RunDirectory:
-        """A new folder under `training.log_dir`, with the config in it.
+        """A new folder under `training.log_dir`, with the config in it; nothing is left where that fails.
 
         Args:
             teacher: checkpoint that a run of Phase 2 learns from, copied into the folder.
@@ -82,18 +83,21 @@ class RunDirectory:
         if name in ("", ".", "..", "checkpoints"):
             expected = "a folder's name other than '.', '..' and 'checkpoints'"
             raise ConfigError("training.run_name", config.training.run_name, expected)
+        root: Path | None = None
         try:
             root = _new_folder(log_dir, name)
             run = cls(root)
             run.checkpoints.mkdir()
             if teacher is not None:
                 copy_checkpoint(teacher, run.teacher)
-            (root / "config.yaml").write_text(_config_text(config))
+            write_whole(root / "config.yaml", _config_text(config))
             run._point_newest()
         except OSError as error:
-            raise ConfigError(
-                "training.log_dir", str(log_dir), f"a folder that can be written ({error.strerror})"
-            ) from None
+            if root is not None:
+                shutil.rmtree(root, ignore_errors=True)
+            reason = error.strerror or error
+            expected = f"a folder that can be written ({reason})"
+            raise ConfigError("training.log_dir", str(log_dir), expected) from None
         return run
 
     @classmethod
@@ -105,14 +109,23 @@ class RunDirectory:
         return None
 
     def reopen(self, iteration: int) -> None:
-        """Go on after `iteration`: rows that a killed run wrote beyond its checkpoint are dropped."""
-        for leftover in [*self.checkpoints.glob(".*.tmp"), *self.root.glob(".*.tmp")]:
-            leftover.unlink(missing_ok=True)  # of a run that was killed while it wrote
-        if self.metrics.is_file():
-            rows = self.metrics.read_text(errors="replace").splitlines()
-            kept = [row + "\n" for row in rows if 0 < _iteration_of(row) <= iteration]
-            _write_whole(self.metrics, "".join(kept))
-        self._point_newest()
+        """Go on after `iteration`: rows that a killed run wrote beyond its checkpoint are dropped.
+
+        Raises:
+            WriteError: the folder cannot be written.
+        """
+        with writing(self.root):
+            self.remove_leftovers()
+            if self.metrics.is_file():
+                rows = self.metrics.read_text(errors="replace").splitlines()
+                kept = [row + "\n" for row in rows if 0 < _iteration_of(row) <= iteration]
+                write_whole(self.metrics, "".join(kept))
+            self._point_newest()
+
+    def remove_leftovers(self) -> None:
+        """Remove what was half written when the run was killed or the disk failed."""
+        for leftover in [*self.root.glob(".*.tmp"), *self.root.glob("*/.*.tmp")]:
+            leftover.unlink(missing_ok=True)
 
     def last_row(self) -> dict[str, Any]:
         """The last whole row of metrics.jsonl; empty where there is none."""
@@ -121,24 +134,46 @@ class RunDirectory:
     def replace_config(self, config: Config, env_steps: int) -> None:
         """Write `config`, which holds from `env_steps` on; the older one is kept beside it."""
         current = self.root / "config.yaml"
-        _write_whole(self.root / f"config_until_{env_steps}.yaml", current.read_text())
-        _write_whole(current, _config_text(config))
+        write_whole(self.root / f"config_until_{env_steps}.yaml", current.read_text())
+        write_whole(current, _config_text(config))
 
     def save(self, payload: dict[str, Any], env_steps: int, keep: int) -> Path:
-        """Write the step checkpoint and `latest`; delete step checkpoints beyond the newest `keep`."""
+        """Write the step checkpoint and `latest`; delete step checkpoints beyond the newest `keep`.
+
+        Raises:
+            WriteError: the disk is full or not writable; older checkpoints are untouched.
+        """
         path = self.checkpoints / self._named(f"phase1_step_{env_steps}.pth")
-        save_checkpoint(path, payload)
-        copy_checkpoint(path, self.latest)
-        order = [each for each in self.step_checkpoints() if each != path] + [path]
-        for old in order[:-keep]:
-            old.unlink(missing_ok=True)
-        names = [each.name for each in order[-keep:]]
-        _write_whole(self.root / _ORDER, json.dumps(names) + "\n")
+        with writing(path):
+            self.write_checkpoint(path, payload)
+            copy_checkpoint(path, self.latest)
+            order = [each for each in self.step_checkpoints() if each != path] + [path]
+            for old in order[:-keep]:
+                old.unlink(missing_ok=True)
+            names = [each.name for each in order[-keep:]]
+            write_whole(self.root / _ORDER, json.dumps(names) + "\n")
         return path
+
+    def write_checkpoint(self, path: Path, payload: dict[str, Any]) -> None:
+        """Write one of the run's checkpoints. A folder that somebody deleted is made again, with the config of
+        `payload`.
+
+        Raises:
+            WriteError: the disk is full or not writable; an older file at `path` is untouched.
+        """
+        with writing(path):
+            if not self.checkpoints.is_dir():
+                _log.warning("%s was deleted; it is made again", self.root)
+                self.checkpoints.mkdir(parents=True)
+                config = stored_config(payload["config"])
+                write_whole(self.root / "config.yaml", _config_text(config))
+                self._point_newest()
+            self.remove_leftovers()
+            save_checkpoint(path, payload)
 
     def write_json(self, name: str, content: dict[str, Any]) -> Path:
         path = self.root / name
-        _write_whole(path, json.dumps(content, indent=2) + "\n")
+        write_whole(path, json.dumps(content, indent=2) + "\n")
         return path
 
     def step_checkpoints(self) -> list[Path]:
@@ -157,7 +192,7 @@ class RunDirectory:
         link = self.root.parent / "checkpoints"
         if link.exists() and not link.is_symlink():
             return
-        temporary = link.with_name(f".checkpoints.{os.getpid()}.{threading.get_ident()}")
+        temporary = self.root / f".newest.{os.getpid()}.tmp"
         temporary.unlink(missing_ok=True)
         temporary.symlink_to(Path(self.root.name) / "checkpoints")
         os.replace(temporary, link)
@@ -238,24 +273,6 @@ def _iteration_of(row: str) -> int:
         if isinstance(content, dict) and type(content.get("iteration")) is int:
             return int(content["iteration"])
     return 0
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Replace the text of `path`, whole or not at all.
-
-    Raises:
-        OSError: the disk is full or not writable; an older file at `path` is untouched.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OSError(f"cannot write {path}: {error}") from error
 
 
 def _file_name(name: str) -> str:

@@ -13,6 +13,7 @@ from legged_ppo.runs.checkpoint import copy_checkpoint
 from legged_ppo.runs.listing import BEST_FIGURES, read_json
 from legged_ppo.runs.provenance import provenance
 from legged_ppo.runs.run_directory import RunDirectory
+from legged_ppo.runs.whole_file import writing
 from legged_ppo.training.logger import json_number
 
 _SUMMARY = "summary.json"
@@ -95,6 +96,8 @@ def close_again(
         counters: those of `checkpoint`.
     """
     if lacks_end(run, counters):
+        with writing(run.root):
+            run.remove_leftovers()
         close_run(run, checkpoint, config, counters, run.last_row())
 
 

@@ -11,9 +11,9 @@ from legged_ppo.algorithms.distillation import Distillation, DistillationCollect
 from legged_ppo.config.schema import Config
 from legged_ppo.evaluation.task import PolicyScorer, score_policy
 from legged_ppo.interface import Environment, Symmetry
-from legged_ppo.runs.checkpoint import save_checkpoint
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime import distributed
+from legged_ppo.training.attempt import attempt
 from legged_ppo.training.logger import Metrics
 from legged_ppo.training.teacher import Teacher
 from legged_ppo.training.trainer import Callback, Trainer
@@ -95,9 +95,9 @@ class Distiller(Trainer):
     def _finish_distillation(self) -> None:
         """Keep the distilled student, and let PPO begin from it."""
         self.policy.load_state_dict(self.judged_policy().state_dict())
-        payload = self.state_dict()
-        if distributed.is_main():
-            save_checkpoint(self.run.distilled, payload)
+        save = partial(self.run.write_checkpoint, self.run.distilled, self.state_dict())
+        written = attempt(save, "without a copy of the student before fine-tuning")
+        if written and distributed.is_main():
             _log.info("distilled: %s; fine-tuning from here on", self.run.distilled)
         self.finetuning = True
         self._make_learner(None)

@@ -10,44 +10,48 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torch.utils.tensorboard import SummaryWriter
 
-from legged_ppo.config.loading import config_to_yaml
 from legged_ppo.config.schema import Config
+from legged_ppo.training.dashboard import Dashboard
+from legged_ppo.training.event_files import EventFiles
+from legged_ppo.training.row_file import RowFile
 from legged_ppo.training.wandb_run import start_wandb
 
 Metrics = dict[str, float]
 
 
 class MetricLogger:
-    """One row of metrics an iteration, under the names that the field's dashboards already have."""
+    """One row of metrics an iteration, under the names that the field's dashboards already have.
+
+    A full disk delays the rows of metrics.jsonl; a TensorBoard that fails or hangs lacks rows.
+    """
 
     def __init__(self, root: Path, config: Config, env_steps: int) -> None:
-        self._file = (root / "metrics.jsonl").open("a")
-        purge = env_steps + 1 if env_steps else None  # the checkpoint's own point stays
-        self._tensorboard = SummaryWriter(str(root), purge_step=purge)
-        text = f"```yaml\n{config_to_yaml(config)}```"  # TensorBoard shows Markdown
-        self._tensorboard.add_text("config", text, env_steps)
+        self._rows = RowFile(root / "metrics.jsonl")
+        events = EventFiles(root, config, env_steps)
+        self._tensorboard = Dashboard("TensorBoard", events.open, events.write, events.close)
         self._wandb = start_wandb(root, config)
 
     def write(self, metrics: Metrics, env_steps: int) -> None:
         """Append one row; `metrics` holds `iteration` and `env_steps` too."""
-        self._file.write(json.dumps({k: json_number(v) for k, v in metrics.items()}) + "\n")
-        self._file.flush()
+        self._rows.append(json.dumps({k: json_number(v) for k, v in metrics.items()}))
         scalars = {name: value for name, value in metrics.items() if "/" in name}
-        for name, value in scalars.items():
-            self._tensorboard.add_scalar(name, value, env_steps)
+        self._tensorboard.send(scalars, env_steps)
         self._log_to_wandb(scalars, env_steps)
+
+    def flush(self) -> None:
+        """Write the rows of metrics.jsonl that a full disk has delayed."""
+        self._rows.flush()
 
     def write_image(self, name: str, path: Path, env_steps: int) -> None:
         """Show a PNG file."""
         pixels = np.asarray(Image.open(path).convert("RGB"))
-        self._tensorboard.add_image(name, pixels, env_steps, dataformats="HWC")
+        self._tensorboard.send({name: pixels}, env_steps)
         self._log_to_wandb({name: pixels}, env_steps)
 
     def close(self) -> None:
         """Close the files; the wandb run stays open for the report, until `finish_wandb`."""
-        self._file.close()
+        self._rows.close()
         self._tensorboard.close()
 
     def _log_to_wandb(self, values: Mapping[str, float | np.ndarray], env_steps: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,8 @@ from legged_ppo.reports.heat_map import draw_curriculum
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.training.console import TrainingConsole
 from legged_ppo.training.logger import MetricLogger, Metrics
+
+_log = logging.getLogger(__name__)
 
 
 class Reporter:
@@ -53,25 +56,34 @@ class Reporter:
             self.flush()
 
     def flush(self) -> None:
-        """Write what is waiting."""
+        """Write what is waiting, also what a full disk has delayed."""
         while self._waiting:
             self._write(self._waiting.pop(0))
+        self._metrics.flush()
 
     def _write(self, metrics: Metrics) -> None:
         iteration, env_steps = int(metrics["iteration"]), int(metrics["env_steps"])
         self._metrics.write(metrics, env_steps)
         left = (self._total - iteration) / iteration
         eta = str(timedelta(seconds=round(left * metrics["wall_time_s"])))
-        self._console.update(iteration, env_steps, metrics, eta)
-        for line in self._health.check(metrics, iteration):
-            self._console.print(f"advice: {line}", style="yellow")
+        advice = self._health.check(metrics, iteration)
+        try:
+            self._console.update(iteration, env_steps, metrics, eta)
+            for line in advice:
+                self._console.print(f"advice: {line}", style="yellow")
+        except OSError as error:  # rich imports modules when it needs them
+            _log.warning("the table lacks a row: %s", error)
 
     def write_curriculum(self, report: dict[str, Any], env_steps: int) -> None:
-        """The matrix of types and levels as data, and as an image on the dashboards."""
-        self._run.write_json("curriculum.json", report)
+        """The matrix of types and levels as data, and as an image on the dashboards; a warning where they
+        cannot be written."""
         image = self._run.root / "plots" / "curriculum.png"
-        draw_curriculum(report, image)
-        self._metrics.write_image("Curriculum/solve_rate", image, env_steps)
+        try:
+            self._run.write_json("curriculum.json", report)
+            draw_curriculum(report, image)
+            self._metrics.write_image("Curriculum/solve_rate", image, env_steps)
+        except OSError as error:
+            _log.warning("the curriculum's plot is left out: %s", error)
 
 
 class SilentReporter:

@@ -23,6 +23,7 @@ from legged_ppo.runs import checkpoint as checkpoints
 from legged_ppo.runs.failure import noting_failure
 from legged_ppo.runs.run_directory import TO_RESUME, RunDirectory, find_checkpoint
 from legged_ppo.runs.run_lock import run_lock
+from legged_ppo.runs.whole_file import writing
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.device import find_device
 from legged_ppo.runtime.precision import advice
@@ -196,7 +197,8 @@ def _complete(path: Path, saved: dict[str, Any], config: Config) -> Path:
     with _writing(run):
         close_again(run, path, saved["counters"], config)
         if config.training.report and lacks_report(run):
-            _report(run, config)
+            with writing(run.root):
+                _report(run, config)
             finish_wandb(run.root)
     _log.info("%s: the end of this run is complete now", run.root)
     return run.root
@@ -302,7 +304,8 @@ def _run_trainer(trainer: Trainer, config: Config) -> Path:
                 _log.info("stopped; go on with: %s", line)
             raise KeyboardInterrupt
         if config.training.report and distributed.is_main():
-            _report(run, config)
+            with writing(run.root):
+                _report(run, config)
     finally:
         finish_wandb(run.root)
     return run.root

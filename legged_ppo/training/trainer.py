@@ -28,7 +28,6 @@ from legged_ppo.models.equivariance import Equivariance
 from legged_ppo.reports.health import HealthMonitor, rules_for
 from legged_ppo.runs.checkpoint import (
     global_rng_state,
-    save_checkpoint,
     set_global_rng_state,
     to_device,
 )
@@ -38,6 +37,7 @@ from legged_ppo.runtime import distributed
 from legged_ppo.runtime.cuda_graphs import Captured, Recorder, cuda_recorder
 from legged_ppo.runtime.device import SingleThread, all_finite
 from legged_ppo.runtime.precision import network_precision
+from legged_ppo.training.attempt import attempt
 from legged_ppo.training.closing import close_run, note_best, peak_memory_gb
 from legged_ppo.training.divergence import WEIGHTS_FINITE, DivergenceMonitor, TrainingDiverged
 from legged_ppo.training.interrupt import InterruptGuard
@@ -118,6 +118,8 @@ class Trainer:
         self.average: AveragedModel | None = None
         if decay := config.training.average_decay:
             self.average = AveragedModel(self.policy, multi_avg_fn=get_ema_multi_avg_fn(decay))
+        self._unsaved_best: Callable[[], None] | None = None
+        """Writes the best checkpoint of this iteration's evaluation, where the disk did not allow it."""
         self.counters = Counters()
         self.episodes: deque[list[float]] = deque()
         robots = self.env.num_envs * distributed.world_size()
@@ -179,9 +181,11 @@ class Trainer:
     def train(self) -> bool:
         """Run to the end, or until Ctrl-C; True if the run is complete.
 
-        The state is saved in either case; an error leaves the last checkpoint as it was.
+        The state is saved in either case; an error leaves the last checkpoint as it was. A checkpoint on the way
+        that cannot be written is skipped with a warning.
 
         Raises:
+            WriteError: the last checkpoint cannot be written.
             TrainingDiverged: the weights are not finite, or no update has been finite for a while.
         """
         metrics: Metrics = {}
@@ -298,6 +302,7 @@ class Trainer:
         if not last and counters.env_steps < counters.next_evaluation:
             return {}
         frequency = training.evaluation_freq or training.checkpoint_freq
+        self._unsaved_best = None
         counters.next_evaluation = _next_multiple(counters.env_steps, frequency)
         if self.scorer is None or not (last or counters.iteration > 1):
             return {}
@@ -311,7 +316,9 @@ class Trainer:
         frequency = self.config.training.checkpoint_freq
         counters.next_checkpoint = _next_multiple(counters.env_steps, frequency)
         reporter.flush()
-        self._save()
+        self._save(required=last)
+        if last and self._unsaved_best is not None and distributed.is_main():
+            self._unsaved_best()
         report = self.env.curriculum_report()
         if report is not None:
             reporter.write_curriculum(report, counters.env_steps)
@@ -327,12 +334,13 @@ class Trainer:
             score = scorer(policy, self.config, training.evaluation_episodes, training.seed + 1000)
         score = distributed.from_main(score)
         assert score is not None
-        if score.score >= self.counters.best_score:  # a first one of -inf counts
+        best_before = self.counters.best_score
+        if score.score >= best_before:  # a first one of -inf counts
             self.counters.best_score = score.score
             payload = self.state_dict() | {"policy": policy.state_dict()}
-            if distributed.is_main():
-                save_checkpoint(self.run.best, payload)
-                note_best(self.run, asdict(self.counters), score.metrics)
+            save = partial(self._save_best, payload, score.metrics)
+            if not attempt(save, "the best is chosen anew at the next evaluation"):
+                self.counters.best_score, self._unsaved_best = best_before, save
         self.counters.train_wall_time_s += time.perf_counter() - begin
         return score.metrics
 
@@ -340,10 +348,27 @@ class Trainer:
         """The one that evaluations score: the average of the last weights, if there is one."""
         return self.policy if self.average is None else cast(ActorCritic, self.average.module)
 
-    def _save(self) -> None:
-        payload = self.state_dict()
-        if distributed.is_main():
-            self.run.save(payload, self.counters.env_steps, self.config.training.keep_checkpoints)
+    def _save(self, required: bool = True) -> None:
+        """Write a checkpoint; one that is not `required` and cannot be written costs a warning.
+
+        Raises:
+            WriteError: a required one cannot be written.
+        """
+        counters, keep = self.counters, self.config.training.keep_checkpoints
+        save = partial(self.run.save, self.state_dict(), counters.env_steps, keep)
+        if not required:
+            attempt(save, f"the next attempt is at {counters.next_checkpoint:,} steps")
+        elif distributed.is_main():
+            save()
+
+    def _save_best(self, payload: dict[str, Any], figures: Metrics) -> None:
+        """Write the best checkpoint and what its evaluation found.
+
+        Raises:
+            WriteError: they cannot be written.
+        """
+        self.run.write_checkpoint(self.run.best, payload)
+        note_best(self.run, payload["counters"], figures)
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state of the run, as checkpoints hold it. A collective operation: every rank must call it."""
