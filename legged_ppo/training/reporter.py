@@ -11,6 +11,7 @@ from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.training.console import TrainingConsole
 from legged_ppo.training.health import HealthMonitor
 from legged_ppo.training.logger import MetricLogger, Metrics
+from legged_ppo.training.tracker import Tracker
 
 
 class Reporter:
@@ -24,9 +25,10 @@ class Reporter:
         env_steps: int,
         total_steps: int,
         total_iterations: int,
+        tracker: Tracker | None = None,
     ) -> None:
         self._run, self._health, self._total = run, health, total_iterations
-        self._metrics = MetricLogger(run.root, config, env_steps)
+        self._metrics = MetricLogger(run.root, config, env_steps, tracker)
         self._console = TrainingConsole(total_steps, total_iterations, config.training.log_interval)
 
     def __enter__(self) -> Reporter:

@@ -38,17 +38,14 @@ from legged_ppo.runtime.cuda_graphs import Captured, Recorder, cuda_recorder
 from legged_ppo.runtime.device import SingleThread, all_finite
 from legged_ppo.runtime.precision import network_precision
 from legged_ppo.training.closing import close_run, peak_memory_gb
-from legged_ppo.training.divergence import (
-    WEIGHTS_FINITE,
-    DivergenceMonitor,
-    TrainingDiverged,
-)
+from legged_ppo.training.divergence import WEIGHTS_FINITE, DivergenceMonitor, TrainingDiverged
 from legged_ppo.training.health import HealthMonitor, rules_for
 from legged_ppo.training.interrupt import InterruptGuard
 from legged_ppo.training.logger import Metrics
 from legged_ppo.training.mirrored_env import SymmetryAugmentedEnv, required_symmetry
 from legged_ppo.training.reporter import Reporter, SilentReporter
 from legged_ppo.training.timer import Stopwatch
+from legged_ppo.training.tracker import Tracker
 
 _EPISODE_WINDOW = 100
 """Smallest number of episodes that `Train/*` and `Episode/*` are averaged over."""
@@ -98,6 +95,8 @@ class Trainer:
     ) -> None:
         self.config, self.env, self.run, self.scorer = config, env, run, scorer
         self.callbacks = callbacks
+        self.tracker: Tracker | None = None
+        """On the first rank, from the start of `train`; whoever calls `train` may finish it afterwards."""
         seed = config.training.seed
         random.seed(seed)
         np.random.seed(seed)
@@ -204,19 +203,14 @@ class Trainer:
             self._save()
             return False
         if distributed.is_main():
-            close_run(
-                self.run,
-                self.run.latest,
-                self.config,
-                asdict(self.counters),
-                metrics,
-                peak_memory_gb(),
-            )
+            counters = asdict(self.counters)
+            close_run(self.run, self.run.latest, self.config, counters, metrics, peak_memory_gb())
         return True
 
     def _make_reporter(self) -> Reporter | SilentReporter:
         if not distributed.is_main():
             return SilentReporter()
+        self.tracker = Tracker(self.run.root, self.config)
         return Reporter(
             self.run,
             self.config,
@@ -224,6 +218,7 @@ class Trainer:
             self.counters.env_steps,
             self.total_iterations * self.steps_per_iteration,
             self.total_iterations,
+            self.tracker,
         )
 
     def iterate(self) -> Metrics:
@@ -341,6 +336,8 @@ class Trainer:
         payload = self.state_dict()
         if distributed.is_main():
             self.run.save(payload, self.counters.env_steps, self.config.training.keep_checkpoints)
+        if self.tracker is not None:
+            self.tracker.log_checkpoints(self.run, self.counters.env_steps)
 
     def state_dict(self) -> dict[str, Any]:
         """The whole state of the run, as checkpoints hold it. A collective operation: every rank must call it."""
