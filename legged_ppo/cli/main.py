@@ -16,6 +16,7 @@ COMMANDS = {
     "play": "watch a trained policy, or record it",
     "evaluate": "measure a trained policy",
     "export": "write a policy for a robot: ONNX or TorchScript",
+    "sweep": "try values of a recipe's keys",
     "robot": "check a robot file, or draft one from an MJCF",
     "terrain": "draw the terrain types",
 }

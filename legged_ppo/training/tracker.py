@@ -34,6 +34,8 @@ _log = logging.getLogger(__name__)
 
 PATIENCE_S = 300.0
 """For uploads at the end of a run."""
+_INIT_TIMEOUT_S = 30.0
+"""For the connection at its start."""
 _SILENT_S = 3.0
 """Of that, before a line says that the run waits."""
 _ID = "wandb_id.txt"
@@ -144,7 +146,7 @@ class Tracker:
             id=_run_id(self._root),
             dir=str(self._root),
             resume="allow",
-            settings=wandb.Settings(init_timeout=30, silent=True, console="off"),
+            settings=wandb.Settings(init_timeout=_INIT_TIMEOUT_S, silent=True, console="off"),
         )
         try:
             run = init(mode=self._mode)

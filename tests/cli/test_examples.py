@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from legged_ppo.cli import evaluate, export, options, play, train, train_phase2
+from legged_ppo.cli import evaluate, export, options, play, sweep, train, train_phase2
 from legged_ppo.cli import terrain as gallery
 from legged_ppo.config.loading import load_config
+from legged_ppo.config.sweep import read_sweep
 from legged_ppo.deploy import run
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.evaluation.students import contestants_of
@@ -27,6 +28,7 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "play.py": play.make_parser,
     "evaluate.py": evaluate.make_parser,
     "export.py": export.make_parser,
+    "legged-ppo sweep": sweep.make_parser,
     "legged_ppo.deploy.run": run.make_parser,
     "legged_ppo.cli.terrain": gallery.make_parser,
 }
@@ -94,6 +96,8 @@ def test_examples_work_after_the_quickstart(
     if words[0] == "legged_ppo.deploy.run":
         run.check(arguments)
         assert arguments.policy.name == "policy.onnx"  # which the first example of export.py writes
+    elif words[0] == "legged-ppo sweep":
+        assert read_sweep(ROOT / arguments.file).trials > 0
     elif getattr(arguments, "phase2", None):
         folder, *others = arguments.phase2
         assert len(contestants_of(folder, others, arguments.overrides)) == 6 + len(others)
