@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -94,7 +95,7 @@ def _parts(parameter: Parameter) -> list[tuple[str, Any]]:
             f"{_text(a)} to {_text(b)}",
             lambda value, a=a, b=b: a <= value and (value < b or b == high),
         )
-        for a, b in zip(edges, edges[1:], strict=False)
+        for a, b in itertools.pairwise(edges)
     ]
 
 

@@ -30,7 +30,7 @@ _DEFAULTS = {"training.report": "false", "training.log_interval": "1_000_000"}
 """Overrides of every run that the sweep's own may replace."""
 
 
-class RunFailed(Exception):
+class RunFailedError(Exception):
     """A run of a trial ended without a score."""
 
 
@@ -70,7 +70,7 @@ class _Job:
         """The trial's score once all of its runs have ended; else None.
 
         Raises:
-            RunFailed: a run failed, or has no value of the metric.
+            RunFailedError: a run failed, or has no value of the metric.
             optuna.TrialPruned: this one is not worth going on with.
         """
         code = self._process.poll()
@@ -82,9 +82,9 @@ class _Job:
         if code != 0:
             lines = self._output.read_text(errors="replace").split("\n")
             last = next((line for line in reversed(lines) if line.strip()), "no output")
-            raise RunFailed(f"{last}; all of it: {self._output}")
+            raise RunFailedError(f"{last}; all of it: {self._output}")
         if not values:
-            raise RunFailed(f"{self._run / 'metrics.jsonl'} has no {self._sweep.metric}")
+            raise RunFailedError(f"{self._run / 'metrics.jsonl'} has no {self._sweep.metric}")
         self._scores.append(values[-1][1])
         if self._seeds:
             self._start()
@@ -128,7 +128,9 @@ def run_sweep(sweep: Sweep, folder: Path, device: str = "auto") -> Path:
         KeyboardInterrupt: Ctrl-C, after the running trials were stopped; they count as failed.
     """
     if importlib.util.find_spec("optuna") is None:
-        raise UsageError("a sweep needs optuna", "install it: pip install -c constraints.txt -e '.[sweep]'")
+        raise UsageError(
+            "a sweep needs optuna", "install it: pip install -c constraints.txt -e '.[sweep]'"
+        )
     for name in ("runs", "output"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     study = _study(sweep, folder)
@@ -143,8 +145,10 @@ def run_sweep(sweep: Sweep, folder: Path, device: str = "auto") -> Path:
                 if (ended := _tell(study, job)) is not None:
                     running.remove(job)
                     failures = 0 if ended else failures + 1
-            if failures == _MOST_FAILURES:
-                raise UsageError(f"{failures} runs failed one after the other", f"see {folder}/output")
+            if failures >= _MOST_FAILURES:
+                raise UsageError(
+                    f"{failures} runs failed one after the other", f"see {folder}/output"
+                )
     finally:
         for job in running:
             job.stop()
@@ -163,7 +167,7 @@ def _tell(study: Any, job: _Job) -> bool | None:
         study.tell(job.trial, state=_state("PRUNED"))
         _log.info("trial %d: pruned", number)
         return True
-    except RunFailed as error:
+    except RunFailedError as error:
         study.tell(job.trial, state=_state("FAIL"))
         _log.warning("trial %d failed: %s", number, error)
         return False

@@ -103,7 +103,7 @@ class Tracker:
         self._submit(log)
 
     def log_checkpoints(self, run: RunDirectory, env_steps: int) -> None:
-        """Keep the policy of a new best checkpoint as an artifact, and the latest one if the recipe asks for all."""
+        """Keep a new best policy as an artifact, and the latest checkpoint where the recipe asks for all."""
         chosen = self._config.training.tracker_checkpoints
         if chosen in ("best", "all"):
             self._submit(partial(self._upload_policy, run.best, env_steps))
@@ -111,7 +111,7 @@ class Tracker:
             self._submit(partial(self._upload, LATEST_ARTIFACT, run.latest, env_steps))
 
     def finish(self) -> None:
-        """End the run in the tracker after what is still to be sent, for which this waits `PATIENCE_S` at most."""
+        """End the run in the tracker after what is still to be sent; waits `PATIENCE_S` for it at most."""
         if self._calls is None:
             return
         calls, self._calls = self._calls, None

@@ -1,7 +1,7 @@
 """Runs in wandb, offline, and in trackio; and trackers that fail, hang or are not reached.
 
-Nothing is replaced: wandb's own process writes the files that its own reader reads. What needs an account (runs online,
-`wandb sync`, downloads) is not tested.
+Nothing is replaced: wandb's own process writes the files that its own reader reads. What needs an account
+(runs online, `wandb sync`, downloads) is not tested.
 """
 
 from __future__ import annotations
