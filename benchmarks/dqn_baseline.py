@@ -3,8 +3,8 @@
     pip install -c constraints.txt -e ".[gym]" stable-baselines3==2.9.2
     python benchmarks/dqn_baseline.py --steps 100_000 --seeds 1 2 3 --out docs/experiments/images/dqn_baseline.png
 
-Every policy is evaluated deterministically on the same 20 episodes at each tenth of the steps. DQN has the settings
-of rl-baselines3-zoo, PPO and A2C those of configs/gym/ with the number of steps changed.
+Every policy is evaluated deterministically on the same 20 episodes at each tenth of the steps. DQN has the
+settings of rl-baselines3-zoo, PPO and A2C those of configs/gym/ with the number of steps changed.
 """
 
 from __future__ import annotations

@@ -68,6 +68,7 @@ class Tracker:
         self._calls = None if self._kind == "none" else BackgroundCalls(self._kind)
         self._module: Any = None
         self._run: Any = None
+        self._finished = False
         self._uploaded: dict[str, int] = {}
         """Times of modification of the checkpoints that were uploaded [ns]"""
         if self._calls is not None:
@@ -121,11 +122,10 @@ class Tracker:
             _log.info("waiting for %s, at most %g s", self._kind, PATIENCE_S)
             done = calls.wait(PATIENCE_S)
         calls.close()
-        if done:
-            return
-        _log.warning("%s does not answer: left without its last data", self._kind)
-        if self._kind == "wandb":
-            _end_wandb_service()
+        if not done:
+            _log.warning("%s does not answer: left without its last data", self._kind)
+        if self._kind == "wandb" and self._run is not None and not self._finished:
+            _end_wandb_service(self._module)
             self._print_sync()
 
     def _submit(self, call: Callable[[], None]) -> None:
@@ -155,6 +155,7 @@ class Tracker:
                 raise
             _log.warning("wandb is offline from here on: %s", " ".join(str(error).split()))
             self._mode = "offline"
+            wandb.teardown()  # its process keeps the id of the attempt
             run = init(mode="offline")
         run.config.update(asdict(self._config), allow_val_change=True)
         return run
@@ -188,9 +189,11 @@ class Tracker:
         self._run.log_artifact(artifact, aliases=[f"step-{env_steps}"])
 
     def _finish(self) -> None:
-        if self._run is None or (self._kind == "wandb" and self._run.id != _run_id(self._root)):
-            return  # a run that the caller opened stays open
-        self._run.finish()
+        if self._run is None:
+            return
+        if self._kind == "trackio" or self._run.id == _run_id(self._root):
+            self._run.finish()  # a run that the caller opened stays open
+        self._finished = True
         if self._mode == "offline":
             self._print_sync()
 
@@ -229,10 +232,12 @@ def _has_wandb_account() -> bool:
         return False
 
 
-def _end_wandb_service() -> None:
+def _end_wandb_service(wandb: Any) -> None:
     """Kill wandb's process, a child of this one, for which the interpreter would wait at its exit."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             named, _, rest = stat.read_text().rpartition(")")
             if named.endswith("(wandb-core") and int(rest.split()[1]) == os.getpid():
                 os.kill(int(stat.parent.name), signal.SIGKILL)
+    with contextlib.suppress(Exception):  # the connection is broken: this alone removes wandb's exit handler
+        wandb.teardown()

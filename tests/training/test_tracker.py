@@ -60,7 +60,7 @@ def records(root: Path) -> list[list[dict[str, Any]]]:
     """What wandb wrote, by its own reader: the records of each offline session of a run, oldest first."""
     found = []
     for file in sorted(root.glob("wandb/offline-run-*/*.wandb")):
-        command = [Path(sys.executable).with_name("wandb"), "leet", "inspect", "--json", file]
+        command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", file]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         found.append([json.loads(line) for line in text.splitlines()])
     return found
@@ -69,8 +69,9 @@ def records(root: Path) -> list[list[dict[str, Any]]]:
 def service() -> int:
     """The process id of wandb's service, a child of this process."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        text = stat.read_text()
-        if "(wandb-core)" in text and int(text.rpartition(")")[2].split()[1]) == os.getpid():
+        name, _, rest = stat.read_text().rpartition(")")
+        state, parent = rest.split()[:2]
+        if name.endswith("(wandb-core") and state != "Z" and int(parent) == os.getpid():
             return int(stat.parent.name)
     raise AssertionError("wandb's service does not run")
 
@@ -182,8 +183,7 @@ def test_a_service_that_dies_or_hangs_does_not_end_the_run(
     out.close()
     found.finish()
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 199
-    assert "wandb" in caplog.text
-    wandb.teardown()
+    assert "the training continues" in caplog.text or "does not answer" in caplog.text
 
 
 def test_the_process_ends_when_the_service_hangs(tmp_path: Path) -> None:
@@ -201,8 +201,9 @@ print("trained")
 """
     search = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])
     environment = {**os.environ, "PYTHONPATH": search}
+    environment.pop("WANDB_SERVICE", None)  # a service of this process
     command = [sys.executable, "-c", code, str(tmp_path)]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0 and "trained" in result.stdout
     assert "Traceback" not in result.stderr
 
@@ -211,7 +212,8 @@ def test_trackio_has_the_same_and_its_policy_plays(
     tmp_path: Path, run_python: Callable[..., str]
 ) -> None:
     pytest.importorskip("trackio")
-    root = Path(run_python(TRACKIO_RUN, tmp_path).splitlines()[-1])
+    run_python(TRACKIO_RUN, tmp_path)
+    root = tmp_path / "tiny"
     run_id = (root / "wandb_id.txt").read_text()
     database = sqlite3.connect(tmp_path / "trackio" / "legged_ppo.db")
     rows = database.execute("SELECT run_name, step, metrics FROM metrics ORDER BY id").fetchall()
@@ -236,7 +238,7 @@ name = f"trackio:legged_ppo/{(root / 'wandb_id.txt').read_text()}"
 policy = load_policy(name, log_dir=str(logs))
 assert policy.path.name == "phase1_best.pth" and policy.env_steps in (64, 128, 192, 256)
 assert find_checkpoint(name, str(logs), "--resume", TO_RESUME).name == "phase1_latest.pth"
-print(root)
+
 """
 
 
@@ -249,7 +251,7 @@ def run_python() -> Callable[..., str]:
         places = {"PYTHONPATH": search, "TRACKIO_DIR": str(folder / "trackio")}
         command = [sys.executable, "-c", code, str(folder)]
         result = subprocess.run(
-            command, env=os.environ | places, capture_output=True, text=True, timeout=120
+            command, env=os.environ | places, capture_output=True, text=True, timeout=300
         )
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
