@@ -61,7 +61,7 @@ def test_a_sweep_runs_goes_on_and_reports(
     report = (folder / "sweep.md").read_text()
     assert report in capsys.readouterr().out
     best = max(found, key=lambda row: float(row["score"]))
-    assert f"policy.activation={best['policy.activation']}`" in report
+    assert f"policy.activation={best['policy.activation']}" in report
     assert (folder / "sweep.png").stat().st_size > 5000
     config = yaml.safe_load((folder / "runs" / "trial0001_s1" / "config.yaml").read_text())
     assert config["ppo"]["learning_rate"] == pytest.approx(float(found[1]["ppo.learning_rate"]))
