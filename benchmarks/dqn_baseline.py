@@ -82,7 +82,7 @@ def run_dqn(steps: int, seed: int) -> Curve:
         judge = Monitor(gymnasium.make(ENV))
         judge.reset(seed=seed + 1000)
         mean, _ = evaluate_policy(model, judge, EPISODES, deterministic=True)
-        curve.append((model.num_timesteps, float(mean)))  # type: ignore[arg-type]
+        curve.append((model.num_timesteps, float(mean)))
     return curve
 
 

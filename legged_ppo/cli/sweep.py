@@ -13,9 +13,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser = OneLineParser(
         prog="legged-ppo sweep",
         description="Try values of a recipe's keys, chosen by Optuna, and tell which did best.",
-        epilog="examples:\n"
-        "  legged-ppo sweep examples/sweep_documented_ranges.yaml\n"
-        "  legged-ppo sweep examples/sweep_documented_ranges.yaml --folder logs/sweeps/second",
+        epilog="example:\n"
+        "  legged-ppo sweep examples/sweep_documented_ranges.yaml --folder logs/sweeps/first",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

@@ -138,4 +138,9 @@ def _first_episodes(
         if not bool(alive.any()):
             break
     succeeded = returns >= env.success_return if told is None else told
-    return tuple(each.cpu().numpy() for each in (returns, lengths, alive, succeeded))
+    return (
+        returns.cpu().numpy(),
+        lengths.cpu().numpy(),
+        alive.cpu().numpy(),
+        succeeded.cpu().numpy(),
+    )

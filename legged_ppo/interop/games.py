@@ -69,5 +69,5 @@ def make_mario(
     return NoopStart(JoypadSpace(game, sets[actions]), most=30)
 
 
-gymnasium.register("MiniGrid-v0", entry_point=make_minigrid, disable_env_checker=True)
-gymnasium.register("SuperMario-v0", entry_point=make_mario, disable_env_checker=True)
+gymnasium.register("MiniGrid-v0", entry_point=f"{__name__}:make_minigrid", disable_env_checker=True)
+gymnasium.register("SuperMario-v0", entry_point=f"{__name__}:make_mario", disable_env_checker=True)

@@ -284,7 +284,7 @@ def test_a_tracker_that_is_not_installed_is_refused_before_the_run(
 ) -> None:
     config = Config()
     config.training.tracker = "trackio"
-    monkeypatch.setattr(tracker.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"needs trackio; install it: pip install"):
         check_tracker(config)
 
