@@ -43,7 +43,7 @@ def test_a_grid_has_as_many_trials_as_combinations(tmp_path: Path) -> None:
 
 
 def test_a_recipe_lies_beside_the_file(tmp_path: Path) -> None:
-    (tmp_path / "own.yaml").write_text("defaults: [schema, _self_]\nppo: {bptt_length: 16}\n")
+    (tmp_path / "own.yaml").write_text("defaults: [schema, _self_]\nppo: {bptt_length: 8}\n")
     sweep = read_sweep(write(tmp_path, recipe="own.yaml"))
     assert Path(sweep.recipe) == tmp_path / "own.yaml"
 
