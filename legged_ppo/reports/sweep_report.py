@@ -113,6 +113,7 @@ def _write_csv(trials: Sequence[Any], sweep: Sweep, path: Path) -> None:
 def _draw(trials: Sequence[Any], sweep: Sweep, path: Path) -> None:
     """One panel a key: every trial's score against the key's value."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import NullFormatter
 
     count = len(sweep.parameters)
     figure = Figure(figsize=(3.6 * count, 3.4))
@@ -125,6 +126,9 @@ def _draw(trials: Sequence[Any], sweep: Sweep, path: Path) -> None:
         axis.plot(x, [t.value for t in trials], "o", color="#0072B2", alpha=0.7, markersize=5)
         if parameter.log:
             axis.set_xscale("log")
+            axis.xaxis.set_minor_formatter(NullFormatter())  # their labels overlap
+            axis.set_xticks([parameter.low, (parameter.low * parameter.high) ** 0.5, parameter.high])
+            axis.xaxis.set_major_formatter(lambda value, _: _text(float(value)))
         axis.set_xlabel(parameter.key)
         axis.grid(alpha=0.25)
     panels[0].set_ylabel(sweep.metric)
