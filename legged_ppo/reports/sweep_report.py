@@ -127,7 +127,9 @@ def _draw(trials: Sequence[Any], sweep: Sweep, path: Path) -> None:
         if parameter.log:
             axis.set_xscale("log")
             axis.xaxis.set_minor_formatter(NullFormatter())  # their labels overlap
-            axis.set_xticks([parameter.low, (parameter.low * parameter.high) ** 0.5, parameter.high])
+            axis.set_xticks(
+                [parameter.low, (parameter.low * parameter.high) ** 0.5, parameter.high]
+            )
             axis.xaxis.set_major_formatter(lambda value, _: _text(float(value)))
         axis.set_xlabel(parameter.key)
         axis.grid(alpha=0.25)
