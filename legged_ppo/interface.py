@@ -34,7 +34,8 @@ class StepResult:
     environment hides it: time limits are then bootstrapped with the value before the last step."""
     info: dict[str, torch.Tensor]
     """`episode` [K]: sums over the episodes that ended in this step, `step` [S]: sums over the robots;
-    named by the environment's `episode_metrics` and `step_metrics`."""
+    named by the environment's `episode_metrics` and `step_metrics`. Where the environment itself tells, `success`
+    [N] bool: the episode that ended in this step succeeded."""
 
 
 class Environment(ABC):

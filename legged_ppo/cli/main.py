@@ -19,6 +19,7 @@ COMMANDS = {
     "report": "write a page about one run or several",
     "runs": "list the runs of a folder and their states",
     "doctor": "say what works on this machine and what to install",
+    "sweep": "try values of a recipe's keys",
     "robot": "check a robot file, or draft one from an MJCF",
     "terrain": "draw the terrain types",
 }

@@ -40,7 +40,8 @@ def add_source_options(parser: argparse.ArgumentParser, level_help: str) -> None
         metavar="PATH|latest",
         default="latest",
         help="a .pth file or a run's folder, in which phase1_best.pth comes before phase1_latest.pth; "
-        "latest is the newest run, pretrained:NAME comes with the package (default: %(default)s)",
+        "latest is the newest run, pretrained:NAME comes with the package, wandb:entity/project/run and "
+        "trackio:project/run are fetched from there (default: %(default)s)",
     )
     parser.add_argument(
         "--log-dir", metavar="DIR", default="logs", help="folder of the runs (default: %(default)s)"

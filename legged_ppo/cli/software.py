@@ -38,7 +38,7 @@ def check_packages() -> list[Finding]:
 
 def check_wandb() -> list[Finding]:
     """Where a run with `training.wandb=auto` logs to."""
-    from legged_ppo.training.wandb_run import automatic_mode
+    from legged_ppo.training.wandb_account import automatic_mode
 
     mode = automatic_mode()
     if mode == "online":

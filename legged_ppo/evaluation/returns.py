@@ -48,9 +48,10 @@ def evaluate_returns(
 
     Returns:
         {"overall": {"episodes", "success_rate", "success_ci95", "mean_return", "return_ci95", "std_return",
-        "min_return", "max_return", "mean_length", "length_ci95", "unfinished"}}; a success is a return of
-        `Environment.success_return`, and without one there are no figures of success; the intervals are as
-        in `summarize`. `unfinished` episodes never ended: they were cut after `step_limit` steps, and are counted
+        "min_return", "max_return", "mean_length", "length_ci95", "unfinished"}}; a success is what
+        the environment says (`success` in its info) or a return of `Environment.success_return`, and without
+        either there are no figures of success; the intervals are as in `summarize`. `unfinished` episodes
+        never ended: they were cut after `step_limit` steps, and are counted
         with their return so far.
     """
     sizes = [min(_MAX_ENVS, episodes - done) for done in range(0, episodes, _MAX_ENVS)]
@@ -63,13 +64,15 @@ def evaluate_returns(
         parts.append(_first_episodes(on_device(policy, env.device), env, round_seed, stochastic))
         threshold = env.success_return
         env.close()
-    returns, lengths, unfinished = (np.concatenate(part) for part in zip(*parts, strict=True))
+    returns, lengths, unfinished, successes = (
+        np.concatenate(part) for part in zip(*parts, strict=True)
+    )
     if unfinished.any():
         _log.warning(unfinished_line(name, int(unfinished.sum()), int(lengths.max())))
     return {
         "overall": {
             "episodes": episodes,
-            **_success_figures(returns, threshold),
+            **({} if math.isinf(threshold) else _success_figures(successes)),
             **mean_figure("mean_return", returns),
             "std_return": float(returns.std()),
             "min_return": float(returns.min()),
@@ -93,12 +96,10 @@ def check_fit(policy: ActorCritic, env: Environment, name: str) -> None:
             raise ConfigError(f"size of {key} of {name}", sizes.get(key), expected)
 
 
-def _success_figures(returns: np.ndarray, threshold: float) -> dict[str, Any]:
-    if math.isinf(threshold):
-        return {}
-    successes, episodes = int((returns >= threshold).sum()), len(returns)
-    interval = list(wilson_interval(successes, episodes))
-    return {"success_rate": successes / episodes, "success_ci95": interval}
+def _success_figures(successes: np.ndarray) -> dict[str, Any]:
+    count, episodes = int(successes.sum()), len(successes)
+    interval = list(wilson_interval(count, episodes))
+    return {"success_rate": count / episodes, "success_ci95": interval}
 
 
 def step_limit(env: Environment) -> int:
@@ -116,8 +117,8 @@ def unfinished_line(name: str, count: int, steps: int) -> str:
 
 def _first_episodes(
     policy: ActorCritic, env: Environment, seed: int, stochastic: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns and lengths [N] of the first episode of every environment, and whether it was cut."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of the first episode of every environment [N]: return, length, whether it was cut, whether it succeeded."""
     num_envs, device = env.num_envs, env.device
     noise = torch.Generator(device).manual_seed(seed) if stochastic else None
     actor = RecurrentPolicy(policy, num_envs, device, noise)
@@ -125,12 +126,21 @@ def _first_episodes(
     alive = torch.ones(num_envs, dtype=torch.bool, device=device)
     returns = torch.zeros(num_envs, dtype=torch.float64, device=device)
     lengths = torch.zeros(num_envs, device=device)
+    told: torch.Tensor | None = None
     progress = ProgressLines(_log, f"evaluation of {num_envs} episodes", None)
     for step, result in zip(range(step_limit(env)), rollout(actor, env, obs), strict=False):
         progress.update(step)
         returns += result.reward * alive
         lengths += alive
+        if (success := result.info.get("success")) is not None:
+            told = success & alive if told is None else told | (success & alive)
         alive &= ~(result.terminated | result.truncated)
         if not bool(alive.any()):
             break
-    return returns.cpu().numpy(), lengths.cpu().numpy(), alive.cpu().numpy()
+    succeeded = returns >= env.success_return if told is None else told
+    return (
+        returns.cpu().numpy(),
+        lengths.cpu().numpy(),
+        alive.cpu().numpy(),
+        succeeded.cpu().numpy(),
+    )

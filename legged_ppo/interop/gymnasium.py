@@ -142,6 +142,7 @@ class GymnasiumEnv(Environment):
         self.step_metrics: list[str] = []
         self._returns = np.zeros(num_envs)
         self._lengths = np.zeros(num_envs, dtype=np.int64)
+        self._warned = False
 
     def reset(self) -> Observations:
         self._returns[:], self._lengths[:] = 0.0, 0
@@ -162,12 +163,13 @@ class GymnasiumEnv(Environment):
             last = np.array(observed)
             last[ended] = np.stack(list(infos["final_obs"][ended]))
             final = self._pack(last)
+        success = ended & self._successes(infos)
         episode = torch.tensor(
             [
                 ended.sum(),
                 self._returns[ended].sum(),
                 self._lengths[ended].sum(),
-                (self._returns[ended] >= self.success_return).sum(),
+                success.sum(),
             ],
             dtype=torch.float32,
         )
@@ -178,8 +180,28 @@ class GymnasiumEnv(Environment):
             terminated=torch.as_tensor(terminated),
             truncated=torch.as_tensor(truncated),
             final_obs=final,
-            info={"episode": episode, "step": torch.zeros(0)},
+            info={
+                "episode": episode,
+                "step": torch.zeros(0),
+                "success": torch.as_tensor(success),
+            },
         )
+
+    def _successes(self, infos: dict[str, Any]) -> np.ndarray:
+        """[N] bool, of the episodes that end in this step: whether they succeeded."""
+        key = self.config.success_info
+        if not key:
+            return self._returns >= self.success_return
+        last = infos.get("final_info", {})
+        if last and key not in last and not self._warned:
+            self._warned = True
+            known = ", ".join(sorted(name for name in last if not name.startswith("_")))
+            warnings.warn(
+                f"gym.success_info={key}: the info of an ended episode has {known or 'nothing'}; "
+                "an episode without it counts as a failure",
+                stacklevel=3,
+            )
+        return np.asarray(last.get(key, np.zeros(self.num_envs)), dtype=bool)
 
     def render(self) -> np.ndarray | None:
         """The first environment's image; `gym.kwargs` must have `render_mode: rgb_array`."""

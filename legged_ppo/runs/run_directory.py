@@ -17,6 +17,12 @@ from typing import Any
 from legged_ppo.config.loading import config_to_yaml
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
+from legged_ppo.runs.artifacts import (
+    BEST_ARTIFACT,
+    LATEST_ARTIFACT,
+    download_checkpoint,
+    is_artifact,
+)
 from legged_ppo.runs.checkpoint import copy_checkpoint, save_checkpoint
 from legged_ppo.runs.checkpoint_contents import ContentError, check_archive, stored_config
 from legged_ppo.runs.listing import last_row
@@ -201,8 +207,8 @@ class RunDirectory:
 def find_checkpoint(
     name: str | Path, log_dir: str, option: str = "--checkpoint", names: Sequence[str] = TO_ACT
 ) -> Path:
-    """The checkpoint that a user names: a file, a run's folder, its checkpoints/, `latest` or
-    `pretrained:NAME`.
+    """The checkpoint that a user names: a file, a run's folder, its checkpoints/, `latest`,
+    `pretrained:NAME`, `wandb:entity/project/run` or `trackio:project/run`.
 
     Args:
         name: `latest` is the newest run under `log_dir`.
@@ -214,6 +220,9 @@ def find_checkpoint(
     """
     if str(name).startswith(PREFIX):
         return pretrained_path(str(name), option)
+    if is_artifact(str(name)):
+        kind = LATEST_ARTIFACT if names == TO_RESUME else BEST_ARTIFACT
+        return download_checkpoint(str(name), kind, Path(log_dir) / "downloads", option)
     path = (Path(log_dir) / "checkpoints").resolve() if str(name) == "latest" else Path(name)
     if path.is_file():
         return path

@@ -1,11 +1,9 @@
-"""Metrics of a run: to metrics.jsonl and TensorBoard always, to wandb where it is on."""
+"""Metrics of a run: to metrics.jsonl and TensorBoard always, to a tracker where there is one."""
 
 from __future__ import annotations
 
 import json
 import math
-import warnings
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.training.dashboard import Dashboard
 from legged_ppo.training.event_files import EventFiles
 from legged_ppo.training.row_file import RowFile
-from legged_ppo.training.wandb_run import start_wandb
+from legged_ppo.training.tracker import Tracker
 
 Metrics = dict[str, float]
 
@@ -26,18 +24,21 @@ class MetricLogger:
     A full disk delays the rows of metrics.jsonl; a TensorBoard that fails or hangs lacks rows.
     """
 
-    def __init__(self, root: Path, config: Config, env_steps: int) -> None:
+    def __init__(
+        self, root: Path, config: Config, env_steps: int, tracker: Tracker | None = None
+    ) -> None:
         self._rows = RowFile(root / "metrics.jsonl")
         events = EventFiles(root, config, env_steps)
         self._tensorboard = Dashboard("TensorBoard", events.open, events.write, events.close)
-        self._wandb = start_wandb(root, config)
+        self._tracker = tracker
 
     def write(self, metrics: Metrics, env_steps: int) -> None:
         """Append one row; `metrics` holds `iteration` and `env_steps` too."""
         self._rows.append(json.dumps({k: json_number(v) for k, v in metrics.items()}))
         scalars = {name: value for name, value in metrics.items() if "/" in name}
         self._tensorboard.send(scalars, env_steps)
-        self._log_to_wandb(scalars, env_steps)
+        if self._tracker is not None:
+            self._tracker.log(scalars, env_steps)
 
     def flush(self) -> None:
         """Write the rows of metrics.jsonl that a full disk has delayed."""
@@ -47,25 +48,13 @@ class MetricLogger:
         """Show a PNG file."""
         pixels = np.asarray(Image.open(path).convert("RGB"))
         self._tensorboard.send({name: pixels}, env_steps)
-        self._log_to_wandb({name: pixels}, env_steps)
+        if self._tracker is not None:
+            self._tracker.log({name: pixels}, env_steps)
 
     def close(self) -> None:
-        """Close the files; the wandb run stays open for the report, until `finish_wandb`."""
+        """Close the files; the tracker stays open for the report."""
         self._rows.close()
         self._tensorboard.close()
-
-    def _log_to_wandb(self, values: Mapping[str, float | np.ndarray], env_steps: int) -> None:
-        """Numbers, and images [height, width, 3] uint8."""
-        if self._wandb is None:
-            return
-        try:
-            import wandb
-
-            images = {k: wandb.Image(v) for k, v in values.items() if isinstance(v, np.ndarray)}
-            self._wandb.log({**values, **images}, step=env_steps)
-        except Exception as error:  # wandb must never end a run
-            warnings.warn(f"wandb stopped: {error}", stacklevel=3)
-            self._wandb = None
 
 
 def json_number(value: float) -> float | None:

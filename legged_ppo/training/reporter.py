@@ -12,6 +12,7 @@ from legged_ppo.reports.heat_map import draw_curriculum
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.training.console import TrainingConsole
 from legged_ppo.training.logger import MetricLogger, Metrics
+from legged_ppo.training.tracker import Tracker
 
 _log = logging.getLogger(__name__)
 
@@ -32,11 +33,12 @@ class Reporter:
         env_steps: int,
         total_steps: int,
         total_iterations: int,
+        tracker: Tracker | None = None,
         late: bool = False,
     ) -> None:
         self._run, self._health, self._total = run, health, total_iterations
         self._late, self._waiting = late, list[Metrics]()
-        self._metrics = MetricLogger(run.root, config, env_steps)
+        self._metrics = MetricLogger(run.root, config, env_steps, tracker)
         self._console = TrainingConsole(total_steps, total_iterations, config.training.log_interval)
 
     def __enter__(self) -> Reporter:

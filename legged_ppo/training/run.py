@@ -32,8 +32,8 @@ from legged_ppo.training.closing import close_again, lacks_end, lacks_report, no
 from legged_ppo.training.distiller import Distiller
 from legged_ppo.training.mirrored_env import required_symmetry
 from legged_ppo.training.teacher import check_student, load_teacher
+from legged_ppo.training.tracker import Tracker, check_tracker
 from legged_ppo.training.trainer import Callback, Trainer
-from legged_ppo.training.wandb_run import finish_wandb
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ def train(
         raise UsageError(
             "--init-from cannot be combined with a teacher, from whose weights it starts"
         )
+    check_tracker(config)
     found = find_device(device, physics=task_of(config).physics)
     known = load_extensions(config.extensions).callbacks
     chosen = [*(known[each] for each in config.training.callbacks), *callbacks]
@@ -197,9 +198,10 @@ def _complete(path: Path, saved: dict[str, Any], config: Config) -> Path:
     with _writing(run):
         close_again(run, path, saved["counters"], config)
         if config.training.report and lacks_report(run):
+            tracker = Tracker(run.root, config)
             with writing(run.root):
-                _report(run, config)
-            finish_wandb(run.root)
+                _report(run, config, tracker)
+            tracker.finish()
     _log.info("%s: the end of this run is complete now", run.root)
     return run.root
 
@@ -303,11 +305,12 @@ def _run_trainer(trainer: Trainer, config: Config) -> Path:
                 line = shlex.join(["--resume", latest, *override_of(config.extensions)])
                 _log.info("stopped; go on with: %s", line)
             raise KeyboardInterrupt
-        if config.training.report and distributed.is_main():
+        if config.training.report and trainer.tracker is not None:
             with writing(run.root):
-                _report(run, config)
+                _report(run, config, trainer.tracker)
     finally:
-        finish_wandb(run.root)
+        if trainer.tracker is not None:
+            trainer.tracker.finish()
     return run.root
 
 
@@ -323,7 +326,7 @@ def _check_imports(best: Path, config: Config) -> None:
         raise ConfigError("gym.id", stored.gym.id, f"{config.gym.id!r}", source=str(best))
 
 
-def _report(run: RunDirectory, config: Config) -> None:
+def _report(run: RunDirectory, config: Config, tracker: Tracker) -> None:
     """Evaluate and record the best policy, and log the closing lines."""
     from legged_ppo.reports.run_report import write_report
     from legged_ppo.training.report_logger import log_report
@@ -332,7 +335,7 @@ def _report(run: RunDirectory, config: Config) -> None:
     _check_imports(best, config)
     with counted_warnings(run.root / _MUJOCO_LOG):
         lines = write_report(run.root, best, training.report_episodes, training.seed)
-    log_report(run, config)
+    log_report(run, tracker)
     for line in lines:
         _log.info(line)
     note_report(run)

@@ -45,6 +45,7 @@ from legged_ppo.training.logger import Metrics
 from legged_ppo.training.mirrored_env import SymmetryAugmentedEnv, required_symmetry
 from legged_ppo.training.reporter import Reporter, SilentReporter
 from legged_ppo.training.timer import Stopwatch
+from legged_ppo.training.tracker import Tracker
 
 _EPISODE_WINDOW = 100
 """Smallest number of episodes that `Train/*` and `Episode/*` are averaged over."""
@@ -94,6 +95,8 @@ class Trainer:
     ) -> None:
         self.config, self.env, self.run, self.scorer = config, env, run, scorer
         self.callbacks = callbacks
+        self.tracker: Tracker | None = None
+        """On the first rank, from the start of `train`; whoever calls `train` may finish it afterwards."""
         seed = config.training.seed
         random.seed(seed)
         np.random.seed(seed)
@@ -207,19 +210,14 @@ class Trainer:
             self._save()
             return False
         if distributed.is_main():
-            close_run(
-                self.run,
-                self.run.latest,
-                self.config,
-                asdict(self.counters),
-                metrics,
-                peak_memory_gb(),
-            )
+            counters = asdict(self.counters)
+            close_run(self.run, self.run.latest, self.config, counters, metrics, peak_memory_gb())
         return True
 
     def _make_reporter(self) -> Reporter | SilentReporter:
         if not distributed.is_main():
             return SilentReporter()
+        self.tracker = Tracker(self.run.root, self.config)
         return Reporter(
             self.run,
             self.config,
@@ -227,6 +225,7 @@ class Trainer:
             self.counters.env_steps,
             self.total_iterations * self.steps_per_iteration,
             self.total_iterations,
+            self.tracker,
             late=self.env.device.type != "cpu",
         )
 
@@ -360,6 +359,8 @@ class Trainer:
             attempt(save, f"the next attempt is at {counters.next_checkpoint:,} steps")
         elif distributed.is_main():
             save()
+        if self.tracker is not None:
+            self.tracker.log_checkpoints(self.run, counters.env_steps)
 
     def _save_best(self, payload: dict[str, Any], figures: Metrics) -> None:
         """Write the best checkpoint and what its evaluation found.

@@ -18,11 +18,13 @@ from legged_ppo.cli import (
     play,
     report,
     runs,
+    sweep,
     train,
     train_phase2,
 )
 from legged_ppo.cli import terrain as gallery
 from legged_ppo.config.loading import load_config
+from legged_ppo.config.sweep import read_sweep
 from legged_ppo.deploy import run
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.evaluation.students import contestants_of
@@ -37,6 +39,7 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "play.py": play.make_parser,
     "evaluate.py": evaluate.make_parser,
     "export.py": export.make_parser,
+    "legged-ppo sweep": sweep.make_parser,
     "legged_ppo.deploy.run": run.make_parser,
     "legged_ppo.cli.terrain": gallery.make_parser,
     "legged-ppo report": report.make_parser,
@@ -109,6 +112,8 @@ def test_examples_work_after_the_quickstart(
         assert arguments.policy.name == "policy.onnx"  # which the first example of export.py writes
     elif words[0] == "legged-ppo report":
         assert all(report.folder_of(name, arguments.log_dir).is_dir() for name in arguments.runs)
+    elif words[0] == "legged-ppo sweep":
+        assert read_sweep(ROOT / arguments.file).trials > 0
     elif words[0].startswith("legged-ppo "):
         assert arguments.log_dir == Path("logs")
     elif getattr(arguments, "phase2", None):

@@ -16,7 +16,7 @@ def test_help_shows_the_command_as_it_was_called(
     text = capsys.readouterr().out
     assert ended.value.code == 0
     assert text.startswith(f"usage: legged-ppo {name} ")
-    assert f"  legged-ppo {name} " in text.split("example")[-1]
+    assert f"  legged-ppo {name} " in text.split("\nexample", 1)[-1]
     assert "python" not in text
 
 

@@ -1,5 +1,6 @@
 """Gymnasium environments on our trainer: actions, ends, returns, and resumes that change nothing."""
 
+import importlib
 import importlib.util
 import json
 import os
@@ -445,7 +446,10 @@ def test_what_cannot_be_trained_is_refused(override: str, key: str) -> None:
 def test_every_recipe_names_an_environment_and_composes() -> None:
     for path in sorted((ROOT / "configs" / "gym").glob("*.yaml")):
         config = load_config(path)
-        assert config.gym.id in gymnasium.registry
+        module, _, name = config.gym.id.rpartition(":")
+        if module:
+            importlib.import_module(module)
+        assert name in gymnasium.registry
         assert np.isfinite(config.gym.success_return)
 
 

@@ -1,4 +1,4 @@
-"""The report of a run reaches TensorBoard and wandb."""
+"""The report of a run reaches TensorBoard and the tracker."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import wandb
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from legged_ppo.config.schema import Config
 from legged_ppo.runs.run_directory import BEST, RunDirectory
 from legged_ppo.training.report_logger import log_report
-from legged_ppo.training.wandb_run import finish_wandb
+from legged_ppo.training.tracker import Tracker
 from legged_ppo.viewer.video_writer import open_stream
 
 FIGURES = {
@@ -53,7 +52,7 @@ def config(wandb_mode: str) -> Config:
 
 
 def test_tensorboard_shows_figures_plots_and_the_video(run: RunDirectory) -> None:
-    log_report(run, config("disabled"))
+    log_report(run, Tracker(run.root, config("disabled")))
     events = EventAccumulator(str(run.root)).Reload()
     (table,) = events.Tensors("Evaluation/text_summary")
     text = table.tensor_proto.string_val[0].decode()
@@ -65,40 +64,17 @@ def test_tensorboard_shows_figures_plots_and_the_video(run: RunDirectory) -> Non
     gif = Image.open(io.BytesIO(events.Images("Video/best")[0].encoded_image_string))
     assert gif.format == "GIF" and gif.n_frames == 10 and gif.size == (320, 240)
     (run.root / "videos" / "best.mp4").unlink()
-    log_report(run, config("disabled"))
+    log_report(run, Tracker(run.root, config("disabled")))
     assert len(EventAccumulator(str(run.root)).Reload().Images("Video/best")) == 1
 
 
-def test_wandb_gets_them_and_the_best_checkpoint(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    artifacts: list[wandb.Artifact] = []
-    original = wandb.sdk.wandb_run.Run.log_artifact
-
-    def log_artifact(self: object, artifact: wandb.Artifact) -> object:
-        artifacts.append(artifact)
-        return original(self, artifact)
-
-    monkeypatch.setattr(wandb.sdk.wandb_run.Run, "log_artifact", log_artifact)
-    log_report(run, config("offline"))
-    finish_wandb(run.root)
+def test_wandb_gets_them(run: RunDirectory) -> None:
+    tracker = Tracker(run.root, config("offline"))
+    log_report(run, tracker)
+    tracker.finish()
     (media,) = run.root.glob("wandb/offline-run-*/files/media")
     names = [path.name.split("_")[0] for path in media.rglob("*") if path.is_file()]
     assert sorted(names) == ["Evaluation", "best", "curves"]
     (table,) = media.rglob("Evaluation*")
     content = json.loads(table.read_text())
     assert content["columns"][:2] == ["episodes", "return"] and content["data"][0][0] == "4"
-    (artifact,) = (each for each in artifacts if each.type == "model")
-    assert list(artifact.manifest.entries) == [BEST]
-
-
-def test_a_wandb_that_fails_is_a_warning(
-    run: RunDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Failing:
-        def log(self, *_: object, **__: object) -> None:
-            raise ConnectionError("gone")
-
-    monkeypatch.setattr(wandb, "init", lambda **_: Failing())
-    with pytest.warns(UserWarning, match="wandb stopped: gone"):
-        log_report(run, config("online"))

@@ -29,5 +29,8 @@ class GymConfig:
     """Divide rewards by the running standard deviation of the discounted return."""
     success_return: float = number(0.0)
     """Return from which an episode counts as a success."""
+    success_info: str = ""
+    """Entry of the environment's info that is true at the end of a success, such as is_success; empty:
+    `success_return` decides."""
     processes: bool = False
     """One process per environment, for those that are slow to step."""

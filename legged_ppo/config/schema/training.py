@@ -38,10 +38,15 @@ class TrainingConfig:
     """Callbacks of the extensions, by name, called in this order."""
     log_interval: int = positive(10)
     """Iterations between rows of the console table."""
+    tracker: str = one_of("wandb", "trackio", "none")
+    """Dashboard beside TensorBoard: wandb (where `wandb` switches it on), trackio (local) or none."""
     wandb: str = one_of("auto", "online", "offline", "disabled")
     """auto (only with an account set up), online, offline or disabled."""
     wandb_project: str = "legged_ppo"
-    """Project of the wandb run."""
+    """Project of the run in wandb or trackio."""
+    tracker_checkpoints: str = one_of("best", "all", "none")
+    """Checkpoints that the tracker keeps as artifacts: best (each new best policy), all (the whole state at every
+    checkpoint as well) or none."""
     report: bool = True
     """At the end evaluate the best checkpoint, draw the learning curves and render a video."""
     report_episodes: int = positive(256, most=10**6)
