@@ -39,7 +39,7 @@ check: lint types test
 
 # The documentation as a site: site/index.html
 docs: $(READY)
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	@echo "site/index.html; look at it with: $(BIN)/python -m http.server --directory site"
 
 # The same with a page in which anyone drives the pretrained policy, 27 MB; needs npm and a network once.

@@ -18,6 +18,7 @@ _DRIVE = _ROOT / "dist" / "drive"
 """What `make docs-drive` writes: the page of `play.py --share`."""
 _DRIVE_LINK = "[**Drive it now**](drive/index.html): W, A, S, D, or the buttons on a phone."
 _DRIVE_MARK = "<!-- drive -->"
+_LLMS = "llms.txt"
 
 _navigation: Navigation
 _markdown: dict[str, str] = {}
@@ -65,12 +66,13 @@ def _linked_source(link: str, page: str) -> Path | None:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add a page for each source file that a page links to, and the page to drive if it was made."""
+    """Add a page for each source file that a page links to, llms.txt, and the page to drive if it was made."""
     for file in list(files.documentation_pages()):
         for link in _SOURCE_LINK.findall(file.content_string):
             source = _linked_source(link, file.src_uri)
             if source and f"source/{source.as_posix()}.md" not in files.src_uris:
                 files.append(_source_page(source, config))
+    files.append(File.generated(config, _LLMS, content=""))  # written once the pages are
     if (_DRIVE / "page.json").is_file():
         for path in sorted(each for each in _DRIVE.rglob("*") if each.is_file()):
             name = path.relative_to(_DRIVE.parent).as_posix()
@@ -128,13 +130,14 @@ def on_post_build(config: MkDocsConfig) -> None:
         (site / name).parent.mkdir(parents=True, exist_ok=True)
         (site / name).write_text(_markdown[name])
         lines.append(f"- [{page.title}]({name}): {_first_sentence(_markdown[name])}")
-    (site / "llms.txt").write_text("\n".join(lines).replace("\n\n\n", "\n\n") + "\n")
+    (site / _LLMS).write_text("\n".join(lines).replace("\n\n\n", "\n\n") + "\n")
 
 
 def _first_sentence(markdown: str) -> str:
     """The first sentence of a page's first paragraph of prose, without links and emphasis."""
-    for block in re.split(r"\n\s*\n", markdown):
-        if re.match(r"[A-Z`*\[]", block) and not block.startswith(("[!", "**Drive")):
+    prose = re.sub(r"(?ms)^\s*(```|~~~~).*?^\s*\1", "", markdown)
+    for block in re.split(r"\n\s*\n", prose):
+        if re.match(r"[A-Z`]", block):
             text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", " ".join(block.split()))
-            return re.split(r"(?<=[.:])\s", text.replace("*", ""))[0].rstrip(":") 
+            return re.split(r"(?<=\.)\s", text.replace("*", ""))[0]
     return ""

@@ -64,6 +64,8 @@ def commands(text: str) -> list[list[str]]:
                 continue  # prose or YAML with an apostrophe
             while words and re.fullmatch(r"[A-Z_]+=\S*", words[0]):
                 words.pop(0)
+            redirected = [n for n, word in enumerate(words) if word in (">", "|", "&")]
+            words = words[: redirected[0]] if redirected else words
             found += [words] if words else []
     return found
 
