@@ -95,9 +95,13 @@ def test_no_list_or_table_was_left_as_text(pages: dict[Path, Page]) -> None:
 
 
 def test_every_page_is_in_the_navigation_and_in_llms_txt(site: Path) -> None:
-    listed = re.findall(r"^- \[.+\]\((.+\.md)\): (.+)$", (site / "llms.txt").read_text(), flags=re.M)
+    listed = re.findall(
+        r"^- \[.+\]\((.+\.md)\): (.+)$", (site / "llms.txt").read_text(), flags=re.M
+    )
     docs = ROOT / "docs"
-    assert {name for name, _ in listed} == {p.relative_to(docs).as_posix() for p in docs.rglob("*.md")}
+    assert {name for name, _ in listed} == {
+        p.relative_to(docs).as_posix() for p in docs.rglob("*.md")
+    }
     assert all((site / name).is_file() for name, _ in listed)
 
 
