@@ -122,7 +122,8 @@ def on_post_build(config: MkDocsConfig) -> None:
     lines = [f"# {config.site_name}", "", f"> {config.site_description}", ""]
     section = None
     for page in _navigation.pages:
-        title = page.ancestors[-1].title if page.ancestors else "Introduction"
+        sections = list(page.ancestors)
+        title = sections[-1].title if sections else "Introduction"
         if title != section:
             lines += ["", f"## {title}", ""]
             section = title
