@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 CONFIG ?= configs/phase1_quickstart.yaml
 
-.PHONY: setup train test soak lint types check wheel clean apt-rendering apt-browser
+.PHONY: setup train demo test soak lint types check docs docs-drive wheel clean apt-rendering apt-browser
 
 setup: $(READY)
 
@@ -17,6 +17,13 @@ $(READY): pyproject.toml constraints.txt
 
 train: $(READY)
 	$(BIN)/python train_phase1.py --config $(CONFIG) --device auto $(ARGS)
+
+# The pretrained policy on stairs: in a window where there is a display, else as a video.
+DEMO := play.py --checkpoint pretrained:go2_rough --terrain stairs_up --level 6 --command 0.6,0,0
+demo: $(READY)
+	@mkdir -p logs
+	@if [ -n "$$DISPLAY$$WAYLAND_DISPLAY" ]; then $(BIN)/python $(DEMO); \
+	else $(BIN)/python $(DEMO) --seconds 10 --video logs/demo.mp4; fi
 
 # One process a core, one thread each: threads of several processes would wait for each other.
 test: $(READY)
@@ -35,6 +42,16 @@ types: $(READY)
 
 check: lint types test
 
+# The documentation as a site: site/index.html
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html; look at it with: $(BIN)/python -m http.server --directory site"
+
+# The same with a page in which anyone drives the pretrained policy, 27 MB; needs npm and a network once.
+docs-drive: $(READY)
+	$(BIN)/python play.py --checkpoint pretrained:go2_rough --terrain stairs_up --level 3 --share dist/drive
+	$(MAKE) docs
+
 # An installable file under dist/: pip install dist/legged_ppo-*.whl
 wheel: $(READY)
 	rm -rf build
@@ -49,4 +66,4 @@ apt-browser:
 	apt-get update && apt-get install --yes --no-install-recommends chromium
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

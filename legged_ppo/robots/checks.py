@@ -17,10 +17,13 @@ _ROUND = {int(mujoco.mjtGeom.mjGEOM_SPHERE), int(mujoco.mjtGeom.mjGEOM_CAPSULE)}
 
 _REFERENCE_MASS = 15.2
 """kg of a Go2, for which the recipes' reward weights are made"""
+_RECIPES_WEIGHT = -1e-4
+"""Of torques (`configs/task/velocity.yaml`, the schema's) and of work (`configs/task/agarwal.yaml`)."""
 
 
 def weight_warnings(mass: float, rewards: RewardConfig) -> list[str]:
-    """Suggested weights where the robot's mass [kg] is over 1.5 times or under 1/1.5 of a Go2's.
+    """Suggested weights where the robot's mass [kg] is over 1.5 times or under 1/1.5 of a Go2's and the weights
+    are still those of the recipes.
 
     Squared torques grow with mass squared, mechanical work with mass.
     """
@@ -31,7 +34,7 @@ def weight_warnings(mass: float, rewards: RewardConfig) -> list[str]:
         f"task.rewards.{key}={weight:g} is a weight for {_REFERENCE_MASS} kg; for {mass:.1f} kg "
         f"set task.rewards.{key}={weight / share**power:.2g}"
         for key, weight, power in (("torques", rewards.torques, 2), ("work", rewards.work, 1))
-        if weight
+        if weight == _RECIPES_WEIGHT
     ]
 
 

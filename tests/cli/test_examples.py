@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from documented_commands import our_commands
 
 from legged_ppo.cli import (
     doctor,
@@ -48,22 +49,9 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
 }
 
 
-def commands(text: str) -> list[list[str]]:
-    """The lines of `text` that start Python with one of ours, as script and arguments."""
-    lines = [line for line in text.splitlines() if re.match(r"\s+(python|legged-ppo) ", line)]
-    found = []
-    for line in lines:
-        first, second, *arguments = shlex.split(line, comments=True)
-        name = second if first == "python" else f"{first} {second}"
-        if second == "-m":
-            name = arguments.pop(0)
-        if name in PARSERS:
-            found.append([name, *arguments])
-    return found
-
-
-EPILOGS = [words for make in PARSERS.values() for words in commands(make().epilog or "")]
-README = commands((ROOT / "README.md").read_text())
+HELP = "\n".join(textwrap.indent(make().epilog or "", "  ") for make in PARSERS.values())
+EPILOGS = [words for words in our_commands(HELP) if words[0] in PARSERS]
+README = [words for words in our_commands((ROOT / "README.md").read_text()) if words[0] in PARSERS]
 
 
 @pytest.fixture(scope="module")

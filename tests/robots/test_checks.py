@@ -7,10 +7,10 @@ from legged_ppo.robots.checks import weight_warnings
 
 
 def test_weights_of_a_heavy_robot_are_suggested() -> None:
-    rewards = RewardConfig(torques=-1e-4, work=-2e-3)
+    rewards = RewardConfig(torques=-1e-4, work=-1e-4)
     assert weight_warnings(15.2 * 1.4, rewards) == weight_warnings(15.2 / 1.4, rewards) == []
     torques, work = weight_warnings(30.4, rewards)
     assert torques.endswith("task.rewards.torques=-2.5e-05")
-    assert work.endswith("task.rewards.work=-0.001")
-    rewards.torques = 0.0
-    assert len(weight_warnings(30.4, rewards)) == 1
+    assert work.endswith("task.rewards.work=-5e-05")
+    rewards.torques = -2.5e-5  # as suggested
+    assert weight_warnings(30.4, rewards) == [work]
