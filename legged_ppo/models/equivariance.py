@@ -40,7 +40,8 @@ class Equivariance:
         """Replace new weights by equivariant ones of the same norm, each block with equal singular values as an
         orthogonal matrix has, and project the other parameters."""
         weights = zip(self._parameters, self._blocks, strict=True)
-        blocks = [block for w, rows in weights if w.dim() > 1 for block in w.split(rows)]
+        matrices = ((w.flatten(1), rows) for w, rows in weights if w.dim() > 1)
+        blocks = [block for matrix, rows in matrices for block in matrix.split(rows)]
         norms = [block.norm() for block in blocks]
         self.project()
         for block, norm in zip(blocks, norms, strict=True):
