@@ -98,8 +98,8 @@ def _run(arguments: argparse.Namespace) -> int:
     scene = arguments.scene or arguments.policy.with_suffix(".xml")
     if not scene.is_file():
         raise ConfigError("--scene", str(scene), "an MJCF of robot and ground")
-    simulation = Simulation(policy.metadata, scene, str(arguments.policy))
     noise = np.random.default_rng([arguments.seed, 1]) if arguments.episodes else None
+    simulation = Simulation(policy.metadata, scene, str(arguments.policy), noise)
     walker = Walker(policy, simulation, str(arguments.policy), noise)
     origin = policy.metadata.origin
     print(f"{arguments.policy}: {policy.metadata.robot.name}, {origin.get('env_steps', 0):,} steps")
