@@ -55,8 +55,9 @@ class Equivariance:
 
     @torch.no_grad()
     def project_gradients(self) -> None:
-        """Average every gradient with its reflection, in place."""
-        self._average([p.grad for p in self._parameters if p.grad is not None])
+        """Average every gradient with its reflection, in place; parameters without one stay without."""
+        pairs = ((p, p.grad) for p in self._parameters)
+        self._average([torch.zeros_like(p) if grad is None else grad for p, grad in pairs])
 
     def _average(self, tensors: list[torch.Tensor]) -> None:
         """Replace one tensor for each parameter by its mean with its reflection, in place."""
