@@ -58,7 +58,7 @@ def main() -> None:
     print("| --- | --- | --- | --- |")
     for name in terrain.types:
         median, off, inside = agreement(terrain, renderer, directions, size, name, arguments.poses)
-        print(f"| {name} | {1e3 * median:.2f} | {off:.2%} | {inside:.2%} |", flush=True)
+        print(f"| {name} | {1e3 * median:.3f} | {off:.2%} | {inside:.2%} |", flush=True)
 
 
 def frame_times(

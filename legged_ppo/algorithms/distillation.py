@@ -136,11 +136,12 @@ class Distillation:
             for part in (student.actor, student.head):
                 part.requires_grad_(False)
         self._guarded = GuardedAdamW(
-            [*student.parameters(), *self._decoder_parameters()],
+            student.parameters(),
             config.learning_rate,
             config.weight_decay,
             config.max_grad_norm,
             generator.device,
+            beside=[] if self.decoder is None else self.decoder.parameters(),
         )
 
     def update(
@@ -206,18 +207,15 @@ class Distillation:
             symmetry.project()  # vector and scalar instructions round differently
         return torch.stack([action.detach(), reconstruction.detach(), norm, skip])
 
-    def _decoder_parameters(self) -> list[torch.nn.Parameter]:
-        return [] if self.decoder is None else list(self.decoder.parameters())
-
     def state_dict(self) -> dict[str, Any]:
         """The optimizer's state, the learning rate and the decoder."""
         decoder = {} if self.decoder is None else self.decoder.state_dict()
         return self._guarded.state_dict() | {"decoder": decoder}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned; without a saved decoder a new one begins."""
         self._guarded.load_state_dict(state)
-        if self.decoder is not None:
+        if self.decoder is not None and state["decoder"]:
             self.decoder.load_state_dict(state["decoder"])
 
 
