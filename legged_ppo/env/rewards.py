@@ -223,10 +223,11 @@ def gait_phase(x: RewardInputs) -> torch.Tensor:
 
 def swing_height(x: RewardInputs) -> torch.Tensor:
     """Squared error of the height of swinging feet from a half sine over the swing, as a share of its height,
-    summed over feet, under a command to move."""
+    at most 1, summed over feet, under a command to move. Without the bound a foot over a gap costs up to 25
+    times as much as one that drags, and robots do not learn to cross."""
     swing, height = x.gait.swing(), x.gait.config.swing_height
     target = height * torch.sin(torch.pi * swing.clamp(min=0.0))
-    error = (x.foot_height - x.foot_radius - target) / height
+    error = ((x.foot_height - x.foot_radius - target) / height).clamp(-1.0, 1.0)
     return (error.square() * (swing >= 0.0)).sum(1) * x.moving
 
 
