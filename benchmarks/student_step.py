@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--robots", type=int, default=256)
     parser.add_argument("--rows", type=int, default=29)
-    parser.add_argument("--columns", type=int, default=44)
+    parser.add_argument("--columns", type=int, default=43)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

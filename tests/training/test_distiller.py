@@ -253,7 +253,7 @@ def test_robots_of_a_teacher_whose_levels_are_not_known_begin_on_all(teacher: Pa
         ("task.observations.scandots.x=[0.1,0.2]", "scandots"),
         ("+robot=a1", "robot."),
         ("ppo.symmetry=augmentation", "ppo.symmetry"),
-        ("task.observations.depth.columns=9", "task.observations.depth.columns"),
+        ("task.observations.depth.columns=8", "task.observations.depth.columns"),
         ("policy.adaptation=true", "policy.adaptation"),
         ("task.observations.depth.far=0", "task.observations.depth.far"),
     ],
