@@ -28,6 +28,9 @@ from legged_ppo.config.schema import Config
 from legged_ppo.evaluation.task import make_env
 from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.equivariance import Equivariance
+from legged_ppo.models.trunks import SCANDOTS
+from legged_ppo.training.mirrored_env import required_symmetry
 from legged_ppo.training.teacher import foundation_of, load_teacher
 
 
@@ -38,7 +41,7 @@ def main() -> None:
     parser.add_argument("--teacher", type=Path, required=True)
     parser.add_argument("--robots", type=int, default=256)
     parser.add_argument("--rows", type=int, default=29)
-    parser.add_argument("--columns", type=int, default=44)
+    parser.add_argument("--columns", type=int, default=43)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -100,9 +103,17 @@ def _student(config: Config, path: Path, robots: int) -> dict[str, Callable[[], 
     student = ActorCritic(env.obs_dims, env.num_actions, config.policy)
     take_over(student, teacher)
     generator = torch.Generator().manual_seed(0)
-    learner = Distillation(student, config.distillation, "float32", generator)
+    symmetry = required_symmetry(config, env)
+    learner = Distillation(
+        student,
+        config.distillation,
+        "float32",
+        generator,
+        env.obs_dims[SCANDOTS],
+        symmetry and Equivariance(student, symmetry),
+    )
     collector = DistillationCollector(
-        env, student, teacher, generator, contextlib.nullcontext, config.distillation.stochastic
+        env, student, teacher, generator, contextlib.nullcontext, config.distillation
     )
     collector.teacher_share = 1.0  # an untrained student would fall all the time
     buffer = _buffer(config, env)

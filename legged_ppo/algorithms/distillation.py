@@ -21,6 +21,10 @@ from legged_ppo.algorithms.schedules import annealed, cosine
 from legged_ppo.config.schema import DistillationConfig
 from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.equivariance import Equivariance
+from legged_ppo.models.linear import Linear
+from legged_ppo.models.trunks import SCANDOTS
+from legged_ppo.runtime import distributed
 from legged_ppo.runtime.precision import matmul_precision, network_precision
 
 ACTION_LOSS = "Loss/action"
@@ -33,7 +37,7 @@ class DistillationCollector(Collector):
 
     Args:
         teacher: of observation groups that the environment has; it is not changed.
-        stochastic: sample the actions that are executed; False takes the modes.
+        config: whether the executed actions are sampled, and what is stored beside the student's observations.
     """
 
     owned: tuple[str, ...] = (*Collector.owned, "teacher_state")
@@ -45,10 +49,11 @@ class DistillationCollector(Collector):
         teacher: ActorCritic,
         generator: torch.Generator,
         precision: Callable[[], contextlib.AbstractContextManager[Any]],
-        stochastic: bool,
+        config: DistillationConfig,
     ) -> None:
         super().__init__(env, student, generator, precision)
-        self.teacher, self._stochastic = teacher, stochastic
+        self.teacher, self._stochastic = teacher, config.stochastic
+        self._with_heights = config.reconstruction_coef > 0.0
         self.teacher_state = teacher.initial_state(env.num_envs, env.device)
         self.teacher_share = 0.0
         """Share of the robots in which the teacher acts during the next window."""
@@ -73,7 +78,8 @@ class DistillationCollector(Collector):
         layers = self.policy.trunk.actor_layers
         for t in range(buffer.rollout_length):
             obs = self.policy.normalize(seen, observe=True)
-            buffer.store_inputs(t, obs, state, starts)
+            heights = {SCANDOTS: seen[SCANDOTS]} if self._with_heights else {}
+            buffer.store_inputs(t, obs | heights, state, starts)
             with self._precision():
                 own, after = self.policy.act(with_latents(obs), state, starts)
             label, memory = self.teacher.act(self.teacher.normalize(seen), memory, starts)
@@ -98,9 +104,15 @@ class DistillationCollector(Collector):
 class Distillation:
     """Optimizer and update of a student from labelled windows.
 
+    With `reconstruction_coef` a linear layer, which only the distillation has, computes the scandots from the
+    features that the action MLP reads, so that the memory keeps the ground that the camera no longer sees, as the
+    belief encoder of Miki et al. (Science Robotics, 2022) does.
+
     Args:
         precision: of the network's products, as `ppo.precision`.
         generator: source of the minibatches' order, on the policy's device.
+        scandots: width of that observation group.
+        equivariance: the constraint that every optimizer step keeps; None leaves the student unconstrained.
     """
 
     def __init__(
@@ -109,9 +121,16 @@ class Distillation:
         config: DistillationConfig,
         precision: str,
         generator: torch.Generator,
+        scandots: int,
+        equivariance: Equivariance | None = None,
     ) -> None:
         self.policy, self.config = student, config
         self._precision, self._generator = precision, generator
+        self._equivariance = equivariance
+        self.decoder: Linear | None = None
+        if config.reconstruction_coef > 0.0:
+            self.decoder = Linear(student.trunk.actor_width, scandots).to(generator.device)
+            distributed.broadcast_(self.decoder.state_dict().values())
         student.requires_grad_(True)
         if config.freeze_base:
             for part in (student.actor, student.head):
@@ -122,6 +141,7 @@ class Distillation:
             config.weight_decay,
             config.max_grad_norm,
             generator.device,
+            beside=[] if self.decoder is None else self.decoder.parameters(),
         )
 
     def update(
@@ -134,20 +154,21 @@ class Distillation:
             progress: completed share of the distillation, in [0, 1].
 
         Returns:
-            metrics; tensors are scalars on the device. `Loss/action` is the mean over all minibatches, each taken
-            before its step.
+            metrics; tensors are scalars on the device. `Loss/action` and `Loss/reconstruction` are means over all
+            minibatches, each taken before its step.
         """
         c = self.config
         rate = cosine(c.learning_rate, c.learning_rate * c.final_lr_fraction, progress)
         self._guarded.learning_rate.fill_(rate)
-        totals, minibatches = torch.zeros(3, device=buffer.device), 0
+        totals, minibatches = torch.zeros(4, device=buffer.device), 0
         for _ in range(c.num_epochs):
             for ids in buffer.minibatch_ids(c.num_minibatches, self._generator):
                 totals += self._optimize(buffer.gather(ids))
                 minibatches += 1
-        loss, norm, skipped = totals.unbind()
+        loss, reconstruction, norm, skipped = totals.unbind()
         return {
             ACTION_LOSS: loss / minibatches,
+            "Loss/reconstruction": reconstruction / minibatches,
             "Loss/grad_norm": norm / minibatches,
             "Loss/skipped_steps": skipped,
             "Loss/optimizer_steps": minibatches - skipped,
@@ -160,32 +181,42 @@ class Distillation:
         c = self.config
         return annealed(c.teacher_share, 0.0, progress / c.teacher_share_until)
 
-    def loss(self, batch: Minibatch) -> torch.Tensor:
-        """Mean distance of the student's mean actions from the labels `batch.actions` [L, B, A]."""
+    def losses(self, batch: Minibatch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean distances of the student's mean actions from the labels `batch.actions` [L, B, A], and of the
+        reconstructed scandots from the true ones; 0 without a reconstruction."""
         with network_precision(self._precision, batch.starts.device):
-            acted, _ = self.policy.act_sequence(batch.obs, batch.state, batch.starts)
-        mean = acted.mode.float()
-        if self.config.loss == "huber":
-            return functional.huber_loss(mean, batch.actions)
-        return functional.mse_loss(mean, batch.actions)
+            features, _ = self.policy.trunk.act(batch.obs, batch.state, batch.starts)
+            mean = self.policy.head(self.policy.actor(features)).mode.float()
+            distance = functional.huber_loss if self.config.loss == "huber" else functional.mse_loss
+            if self.decoder is None:
+                return distance(mean, batch.actions), mean.new_zeros(())
+            heights = self.decoder(features).float()
+        return distance(mean, batch.actions), functional.mse_loss(heights, batch.obs[SCANDOTS])
 
     def _optimize(self, batch: Minibatch) -> torch.Tensor:
-        """One optimizer step; loss, gradient norm and whether it was skipped [3]."""
+        """One optimizer step; both losses, gradient norm and whether it was skipped [4]."""
         self._guarded.adamw.zero_grad(set_to_none=True)
-        loss = self.loss(batch)
+        action, reconstruction = self.losses(batch)
+        loss = action + self.config.reconstruction_coef * reconstruction
         with matmul_precision(self._precision):
             loss.backward()
-        value = loss.detach().reshape(1).clone()
-        norm, skip = self._guarded.step(value)
-        return torch.stack([value[0], norm, skip])
+        symmetry = self._equivariance
+        project = None if symmetry is None else symmetry.project_gradients
+        norm, skip = self._guarded.step(loss.detach().reshape(1).clone(), project)
+        if symmetry is not None:
+            symmetry.project()  # vector and scalar instructions round differently
+        return torch.stack([action.detach(), reconstruction.detach(), norm, skip])
 
     def state_dict(self) -> dict[str, Any]:
-        """The optimizer's state and the learning rate."""
-        return self._guarded.state_dict()
+        """The optimizer's state, the learning rate and the decoder."""
+        decoder = {} if self.decoder is None else self.decoder.state_dict()
+        return self._guarded.state_dict() | {"decoder": decoder}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state_dict` returned."""
+        """Restore what `state_dict` returned; without a saved decoder a new one begins."""
         self._guarded.load_state_dict(state)
+        if self.decoder is not None and state["decoder"]:
+            self.decoder.load_state_dict(state["decoder"])
 
 
 @torch.no_grad()

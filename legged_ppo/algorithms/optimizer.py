@@ -23,6 +23,7 @@ class GuardedAdamW(OwnedState):
     Args:
         parameters: those without a gradient in a step keep their values and moments in it.
         device: where they lie.
+        beside: parameters of another module, numbered after those of the network in the state, without decay.
     """
 
     owned = ("learning_rate", "skip")
@@ -34,14 +35,18 @@ class GuardedAdamW(OwnedState):
         weight_decay: float,
         max_grad_norm: float,
         device: torch.device,
+        beside: Iterable[nn.Parameter] = (),
     ) -> None:
-        self.parameters, self._max_grad_norm = list(parameters), max_grad_norm
-        weights, others = decayed_and_others(self.parameters)
+        own, further = list(parameters), list(beside)
+        self.parameters, self._max_grad_norm = [*own, *further], max_grad_norm
+        weights, others = decayed_and_others(own)
+        groups = [
+            {"params": weights, "weight_decay": weight_decay},
+            {"params": others, "weight_decay": 0.0},
+            {"params": further, "weight_decay": 0.0},
+        ]
         self.adamw = torch.optim.AdamW(
-            [
-                {"params": weights, "weight_decay": weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
+            [group for group in groups if group["params"]],
             lr=learning_rate,
             eps=1e-5,
             fused=True,

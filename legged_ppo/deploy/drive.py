@@ -1,4 +1,4 @@
-"""The real-time loop: one robot under the keys of a terminal or one command."""
+"""The real-time loop: one robot under the keys of a terminal, a gamepad or one command."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from legged_ppo.deploy.gamepad import STICKS, Gamepad
 from legged_ppo.deploy.keyboard import KEYS, Driver, single_keys, waiting_keys
 from legged_ppo.deploy.pictures import Video, Window
 from legged_ppo.deploy.walker import Walker
@@ -26,24 +27,27 @@ def drive(
     real_time: bool = True,
     video: Path | None = None,
     view: bool = False,
+    gamepad: bool = False,
 ) -> None:
     """Let the robot walk on the first tile; after a fall it starts again.
 
     Args:
         command: [3] at the start; None stands. Keys of a terminal change it.
-        seconds: None ends with the key x or the window.
+        seconds: None ends with the key x, the gamepad's back button or the window.
         seed: of the gait clock's start.
+        gamepad: its sticks give the command instead of keys.
 
     Raises:
-        UsageError: nothing would end the run, or a video or window is not possible here.
+        UsageError: nothing would end the run, no gamepad is there, or a video or window is not possible here.
     """
     data, robot = walker.policy.metadata, walker.policy.metadata.robot
     ranges = [data.commands[name] for name in ("lin_vel_x", "lin_vel_y", "yaw_rate")]
     low, high = np.array(ranges, dtype=float).T
     driver = Driver(low, high)
+    pad = Gamepad(low, high) if gamepad else None
     with contextlib.ExitStack() as stack:
-        keys = stack.enter_context(single_keys())
-        if seconds is None and not (keys or view):
+        keys = stack.enter_context(single_keys()) if pad is None else False
+        if seconds is None and not (keys or view or pad):
             raise UsageError("no terminal whose keys could end the run", "give --seconds S")
         shown: list[Video | Window] = []
         scene = walker.simulation.scene
@@ -53,8 +57,10 @@ def drive(
             shown.append(stack.enter_context(Window(scene, robot.base_body)))
         if keys:
             print(KEYS)
+        if pad:
+            print(f"{pad.name}: {STICKS}")
         start = np.zeros(3) if command is None else command
-        walked = _loop(walker, start, seconds, seed, real_time, driver, keys, shown)
+        walked = _loop(walker, start, seconds, seed, real_time, driver, keys, pad, shown)
     print(walked)
     if video:
         print(f"video: {video}")
@@ -68,6 +74,7 @@ def _loop(
     real_time: bool,
     driver: Driver,
     keys: bool,
+    pad: Gamepad | None,
     shown: list[Video | Window],
 ) -> str:
     """The control loop; returns a line about it."""
@@ -79,12 +86,15 @@ def _loop(
     while seconds is None or step * walker.dt < seconds - 1e-9:
         for key in waiting_keys() if keys else "":
             driver.press(key, walker.commands, walker.yaw)
+        if pad:
+            pad.steer(walker.commands)
+            driver.quits = pad.quits
         before = walker.simulation.walked
         walker.act()
         step += 1
         path += float(np.linalg.norm(walker.simulation.walked - before))
         walker.commands.step(walker.yaw)
-        if keys and step % round(_STATUS_SECONDS / walker.dt) == 0:
+        if (keys or pad) and step % round(_STATUS_SECONDS / walker.dt) == 0:
             print(_status(walker), end="\r", flush=True)
         if not all([each.show(walker.simulation.data) for each in shown]) or driver.quits:
             break

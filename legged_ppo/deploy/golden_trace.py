@@ -45,7 +45,7 @@ def record_trace(
             actor.restart()
         layers = policy.trunk.actor_layers
         before = torch.where(actor.starts[None, :, None], 0.0, actor.state[:layers])
-        row = {name: obs[name] for name in network.groups} | {"starts": actor.starts[0]}
+        row = {name: obs[name].flatten(1) for name in network.groups} | {"starts": actor.starts[0]}
         clip = config.task.action_clip
         action = actor.act(obs).clamp(-clip, clip)
         row |= {

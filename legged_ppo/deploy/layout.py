@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from legged_ppo.config.schema import Config
+from legged_ppo.config.schema import Config, DepthConfig
 from legged_ppo.deploy.metadata import Group, Metadata, Term
 from legged_ppo.deploy.robot_figures import figures_of
+from legged_ppo.models.depth_encoder import DEPTH
+from legged_ppo.robots.front import camera_mount
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sensors.height_scan import CLIP, NOMINAL_HEIGHT
 
@@ -30,7 +32,13 @@ def describe(
         origin: what is known of the checkpoint.
     """
     scandots = config.task.observations.scandots
-    known = _groups(config, robot)
+    known, camera = _groups(config, robot), {}
+    if DEPTH in groups:
+        camera = asdict(config.task.observations.depth)
+        camera["position"] = list(camera_mount(robot, camera["position"]))
+        if not config.task.observations.noise:
+            camera["noise"] = camera["holes"] = 0.0
+        known[DEPTH] = _depth(config.task.observations.depth)
     return Metadata(
         robot=figures_of(robot),
         dt=config.sim.dt * config.sim.decimation,
@@ -43,6 +51,7 @@ def describe(
         scandots=[[x, y] for x in scandots.x for y in scandots.y] if "scandots" in groups else [],
         config=asdict(config),
         origin=origin,
+        camera=camera,
     )
 
 
@@ -104,6 +113,21 @@ def _groups(config: Config, robot: RobotSpec) -> dict[str, Group]:
     )
     groups = zip(SENSED, (proprioception, commands, [heights]), strict=True)
     return {name: Group(name, terms) for name, terms in groups}
+
+
+def _depth(c: DepthConfig) -> Group:
+    span = c.far - c.near
+    image = Term(
+        DEPTH,
+        c.rows * c.columns,
+        "m",
+        f"depth along the optical axis of `camera`, {c.rows} rows of {c.columns} pixels from the top left; `far` "
+        "where nothing is measured",
+        scale=1.0 / span,
+        offset=c.near + span / 2,
+        clip=span / 2,
+    )
+    return Group(DEPTH, [image])
 
 
 def _extension(name: str, width: int) -> Group:

@@ -94,6 +94,9 @@ class Metadata:
     """The resolved recipe."""
     origin: dict[str, Any]
     """Checkpoint, its environment steps, versions and commit."""
+    camera: dict[str, Any] = field(default_factory=dict)
+    """The recipe's `task.observations.depth` with the mount's `position` [m] in the base frame; empty without a
+    camera"""
     format_version: int = field(default=FORMAT_VERSION)
 
     def to_json(self) -> str:

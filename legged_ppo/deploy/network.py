@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import io
 import logging
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from torch import nn
 from legged_ppo.deploy.metadata import ACTION, KEY, STATE_IN, STATE_OUT, TARGETS, Metadata
 from legged_ppo.errors import ConfigError, UsageError
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.models.trunks import EXTRINSICS, IMAGE, PRIVILEGED
+from legged_ppo.models.trunks import EXTRINSICS, IMAGE, PRIVILEGED, SCANDOTS
 
 _OPSET = 18
 INSTALL = "pip install -c constraints.txt -e '.[deploy]'"
@@ -51,12 +52,11 @@ class DeployedNetwork(nn.Module):
                 expected = "a policy of observations that a robot has"
                 raise ConfigError("--checkpoint", f"a policy that reads {group}", expected)
         self.policy = policy
-        self.groups = {
-            name: int(policy.obs_dims[name])  # type: ignore[arg-type]
-            for name in policy.trunk.groups
-            if name != PRIVILEGED
-        }
-        """Width of each observation group, in the order of the inputs."""
+        # With a camera the scandots are the critic's.
+        left_out = [PRIVILEGED, *([SCANDOTS] if policy.trunk.depth_encoder else [])]
+        names = [name for name in policy.trunk.groups if name not in left_out]
+        self.groups = {name: math.prod(_shape(policy.obs_dims[name])) for name in names}
+        """Width of each observation group, in the order of the inputs; an image's is its number of pixels."""
         layers = policy.trunk.actor_layers
         self.state_shape = [layers, 1, policy.config.gru_hidden] if layers else []
         """Of the recurrent state; empty without memory."""
@@ -83,10 +83,12 @@ class DeployedNetwork(nn.Module):
         memory neither takes nor returns.
 
         Args:
-            inputs: observation groups [1, width] as the environment returns them, then the state after the step
-                before.
+            inputs: observation groups [1, width] as the environment returns them, images row by row, then the
+                state after the step before.
         """
-        obs = dict(zip(self.groups, inputs, strict=False))
+        dims = self.policy.obs_dims
+        groups = zip(self.groups, inputs, strict=False)
+        obs = {name: group.view(1, *_shape(dims[name])) for name, group in groups}
         shape = self.state_shape or [0, 1, self.policy.config.gru_hidden]
         state = inputs[-1] if self.state_shape else inputs[0].new_zeros(shape)
         starts = torch.zeros(1, dtype=torch.bool)
@@ -94,6 +96,10 @@ class DeployedNetwork(nn.Module):
         action = distribution.mode.clamp(-self._clip, self._clip)
         targets = self.default_joint_pos + self._scale * action
         return (targets, action, state) if self.state_shape else (targets, action)
+
+
+def _shape(dims: int | tuple[int, ...]) -> tuple[int, ...]:
+    return (dims,) if isinstance(dims, int) else dims
 
 
 def to_onnx(network: DeployedNetwork, metadata: Metadata) -> bytes:

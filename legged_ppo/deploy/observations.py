@@ -31,6 +31,8 @@ class Sensors:
     """[F] N"""
     clearance: np.ndarray
     """[D] m, height of the base above the ground at each point of the scandots"""
+    depth: np.ndarray
+    """[P] m, image of the depth camera, row by row; empty without one"""
 
 
 class GaitClock:
@@ -124,12 +126,13 @@ class Observer:
             "yaw_rate": command[2:],
             "gait_clock": self.clock.observation(command),
             "scandots": sensors.clearance,
+            "depth": sensors.depth,
         }
 
 
 _TERMS = (
     *("base_ang_vel", "projected_gravity", "joint_pos", "joint_vel", "last_action"),
-    *("foot_contact", "velocity", "yaw_rate", "gait_clock", "scandots"),
+    *("foot_contact", "velocity", "yaw_rate", "gait_clock", "scandots", "depth"),
 )
 
 

@@ -65,6 +65,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--view", action="store_true", help="show MuJoCo's viewer (needs a display)"
     )
+    parser.add_argument(
+        "--gamepad", action="store_true", help="drive by the sticks of a gamepad (needs pygame)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of --episodes (default: 0)")
     return parser
 
@@ -98,8 +101,8 @@ def _run(arguments: argparse.Namespace) -> int:
     scene = arguments.scene or arguments.policy.with_suffix(".xml")
     if not scene.is_file():
         raise ConfigError("--scene", str(scene), "an MJCF of robot and ground")
-    simulation = Simulation(policy.metadata, scene, str(arguments.policy))
     noise = np.random.default_rng([arguments.seed, 1]) if arguments.episodes else None
+    simulation = Simulation(policy.metadata, scene, str(arguments.policy), noise)
     walker = Walker(policy, simulation, str(arguments.policy), noise)
     origin = policy.metadata.origin
     print(f"{arguments.policy}: {policy.metadata.robot.name}, {origin.get('env_steps', 0):,} steps")
@@ -119,6 +122,7 @@ def _run(arguments: argparse.Namespace) -> int:
         real_time=not (arguments.fast or arguments.video),
         video=arguments.video,
         view=arguments.view,
+        gamepad=arguments.gamepad,
     )
     return 0
 
@@ -130,9 +134,11 @@ def check(arguments: argparse.Namespace) -> None:
         ConfigError: options exclude each other, or the video cannot be written there.
     """
     if arguments.episodes:
-        for name in ("seconds", "video", "view"):
+        for name in ("seconds", "video", "view", "gamepad"):
             if getattr(arguments, name):
                 raise ConfigError(f"--{name}", getattr(arguments, name), "left out with --episodes")
+    if arguments.gamepad and arguments.command:
+        raise ConfigError("--command", list(arguments.command), "left out with --gamepad")
     if arguments.video:
         if arguments.video.suffix != ".mp4" or not arguments.video.parent.is_dir():
             expected = "a file whose name ends in .mp4, in a folder that exists"

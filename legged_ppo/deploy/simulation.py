@@ -10,6 +10,7 @@ import mujoco
 import numpy as np
 
 from legged_ppo.config.schema import RobotConfig, SimConfig
+from legged_ppo.deploy.camera import Camera
 from legged_ppo.deploy.metadata import Metadata
 from legged_ppo.deploy.observations import Sensors, yaw_of
 from legged_ppo.deploy.robot_figures import check_robot, figures_of
@@ -33,12 +34,19 @@ class Simulation:
         metadata: of the policy.
         scene: MJCF with the robot and the ground.
         policy: name of the policy's file, for errors.
+        noise: source of a depth camera's noise; None: none.
 
     Raises:
         ConfigError: the scene has another robot than the metadata, or no ground.
     """
 
-    def __init__(self, metadata: Metadata, scene: Path, policy: str) -> None:
+    def __init__(
+        self,
+        metadata: Metadata,
+        scene: Path,
+        policy: str,
+        noise: np.random.Generator | None = None,
+    ) -> None:
         config = _section(RobotConfig, metadata.config["robot"] | {"mjcf": str(scene)}, policy)
         self.sim = _section(SimConfig, metadata.config["sim"], policy)
         robot = load_robot(config)
@@ -62,6 +70,7 @@ class Simulation:
         model.geom_group[:] = np.where(model.geom_bodyid == 0, _GROUND_GROUP, _ROBOT_GROUP)
         self._rays = np.zeros(mujoco.mjNGROUP, dtype=np.uint8)
         self._rays[_GROUND_GROUP] = 1
+        self._camera = Camera(metadata.camera, metadata.dt, noise) if metadata.camera else None
         self.walked = np.zeros(2)
         """[2] m, position without the jumps at the tile's edges"""
 
@@ -101,6 +110,8 @@ class Simulation:
         data.ctrl[:] = self._default
         mujoco.mj_forward(model, data)
         self.walked = data.qpos[:2].copy()
+        if self._camera:
+            self._camera.restart()
         return self.sensors()
 
     def step(self, targets: np.ndarray) -> None:
@@ -114,8 +125,8 @@ class Simulation:
             self.data.qpos[:2] -= np.round(local) * self.tile.size
 
     def sensors(self) -> Sensors:
-        """What the robot's sensors read; the height sensor is ideal."""
-        data = self.data
+        """What the robot's sensors read, once a control step; the height sensor is ideal."""
+        data, camera = self.data, self._camera
         return Sensors(
             orientation=data.qpos[3:7].copy(),
             angular_velocity=data.qvel[3:6].copy(),
@@ -123,6 +134,7 @@ class Simulation:
             joint_vel=data.qvel[self._qvel],
             foot_force=np.linalg.norm(data.sensordata[self._forces], axis=1),
             clearance=self._clearance(),
+            depth=camera(self.model, data, self._rays) if camera else np.zeros(0),
         )
 
     @property

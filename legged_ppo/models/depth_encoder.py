@@ -9,8 +9,14 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from legged_ppo.interface import Observations
+from legged_ppo.errors import ConfigError
+from legged_ppo.interface import Observations, SignedPermutation
 from legged_ppo.models.mlp import ACTIVATIONS, mlp
+from legged_ppo.models.parameter_reflections import (
+    INVARIANT,
+    ParameterReflections,
+    of_features,
+)
 
 DEPTH = "depth"
 """Name of the observation group."""
@@ -48,6 +54,7 @@ class DepthEncoder(nn.Module):
             layers += [convolution, ACTIVATIONS[activation]()]
             inputs = outputs
             rows, columns = ((size - _KERNEL) // _STRIDE + 1 for size in (rows, columns))
+        self._columns, self._features = shape[1], (rows, columns)
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
         self.mlp = mlp(inputs * rows * columns, hidden, activation, latent)
 
@@ -64,6 +71,27 @@ class DepthEncoder(nn.Module):
         """Latents [K, latent] of frames [K, rows, columns]."""
         features: torch.Tensor = self.mlp(self.convolutions(frames.unsqueeze(1)))
         return features
+
+    def reflect(self, found: ParameterReflections) -> SignedPermutation:
+        """Add the parameters to `found`; returns the reflection of the latent.
+
+        Raises:
+            ConfigError: the strides of a convolution do not end at the image's last column, so that a mirrored
+                image has no mirrored features.
+        """
+        columns, reflection = self._columns, INVARIANT
+        for layer in self.convolutions:
+            if not isinstance(layer, nn.Conv2d):
+                continue
+            if (columns - _KERNEL) % _STRIDE:
+                expected = (
+                    "an odd number that stays odd under every halving by the convolutions, as 43 or "
+                    "87 for two of them, or ppo.symmetry=none"
+                )
+                raise ConfigError("task.observations.depth.columns", self._columns, expected)
+            columns = (columns - _KERNEL) // _STRIDE + 1
+            reflection = found.convolution(layer, reflection)
+        return found.mlp(self.mlp, of_features(reflection, *self._features))
 
     def _encode_once(self, frames: torch.Tensor) -> torch.Tensor:
         """Latents [T, N, latent] of frames [T, N, rows, columns], each computed where the frame is new."""

@@ -40,7 +40,8 @@ class Equivariance:
         """Replace new weights by equivariant ones of the same norm, each block with equal singular values as an
         orthogonal matrix has, and project the other parameters."""
         weights = zip(self._parameters, self._blocks, strict=True)
-        blocks = [block for w, rows in weights if w.dim() > 1 for block in w.split(rows)]
+        matrices = ((w.flatten(1), rows) for w, rows in weights if w.dim() > 1)
+        blocks = [block for matrix, rows in matrices for block in matrix.split(rows)]
         norms = [block.norm() for block in blocks]
         self.project()
         for block, norm in zip(blocks, norms, strict=True):
@@ -54,8 +55,9 @@ class Equivariance:
 
     @torch.no_grad()
     def project_gradients(self) -> None:
-        """Average every gradient with its reflection, in place."""
-        self._average([p.grad for p in self._parameters if p.grad is not None])
+        """Average every gradient with its reflection, in place; parameters without one stay without."""
+        pairs = ((p, p.grad) for p in self._parameters)
+        self._average([torch.zeros_like(p) if grad is None else grad for p, grad in pairs])
 
     def _average(self, tensors: list[torch.Tensor]) -> None:
         """Replace one tensor for each parameter by its mean with its reflection, in place."""

@@ -1,8 +1,8 @@
 """Reflections of the parameters of layers, from those of their inputs and outputs.
 
 A layer from x to y commutes with the mirror where its weights equal P_y W P_x, with P the reflections of its
-input and output. Hidden features and the memory are reflected by exchanging their first half with the second,
-which commutes with activations and with the gates of a GRU.
+input and output. Hidden features, channels and the memory are reflected by exchanging their first half with the
+second, which commutes with activations and with the gates of a GRU; an image also by reversing its columns.
 """
 
 from __future__ import annotations
@@ -58,6 +58,16 @@ class ParameterReflections:
             inputs = hidden
         return hidden
 
+    def convolution(self, layer: nn.Conv2d, inputs: SignedPermutation) -> SignedPermutation:
+        """Add a convolution over images with this reflection of their channels; returns that of its channels."""
+        outputs = exchanged_halves(layer.out_channels)
+        rows, columns = layer.kernel_size
+        kernel = reversed_columns(rows, columns)
+        self._weight(layer.weight, _of_pairs(inputs, kernel), outputs, layer.out_channels)
+        if layer.bias is not None:
+            self.add(layer.bias, outputs)
+        return outputs
+
     def add(self, vector: torch.Tensor, reflection: SignedPermutation) -> None:
         """Add a bias or another vector."""
         self.parameters.append(vector)
@@ -71,11 +81,26 @@ class ParameterReflections:
         outputs: SignedPermutation,
         block: int,
     ) -> None:
-        order = outputs.order[:, None] * len(inputs.order) + inputs.order
-        sign = outputs.sign[:, None] * inputs.sign
         self.parameters.append(weight)
-        self.reflections.append(SignedPermutation(order.flatten(), sign.flatten()))
+        self.reflections.append(_of_pairs(outputs, inputs))
         self.blocks.append(block)
+
+
+def _of_pairs(first: SignedPermutation, second: SignedPermutation) -> SignedPermutation:
+    """The reflection of a flattened table [W of the first, W of the second]."""
+    order = first.order[:, None] * len(second.order) + second.order
+    return SignedPermutation(order.flatten(), (first.sign[:, None] * second.sign).flatten())
+
+
+def reversed_columns(rows: int, columns: int) -> SignedPermutation:
+    """The reflection of a flattened image [rows, columns]."""
+    order = torch.arange(rows * columns).unflatten(0, (rows, columns)).flip(1).flatten()
+    return SignedPermutation(order, torch.ones(rows * columns))
+
+
+def of_features(channels: SignedPermutation, rows: int, columns: int) -> SignedPermutation:
+    """The reflection of a flattened feature map [channels, rows, columns]."""
+    return _of_pairs(channels, reversed_columns(rows, columns))
 
 
 def exchanged_halves(width: int) -> SignedPermutation:

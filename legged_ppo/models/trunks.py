@@ -143,12 +143,13 @@ class MonolithicTrunk(nn.Module):
         self, found: ParameterReflections, groups: Mapping[str, SignedPermutation]
     ) -> tuple[SignedPermutation, SignedPermutation]:
         """See `Trunk`."""
+        parts, latents = [groups[name] for name in self._direct], []
         if self.depth_encoder is not None:
-            expected = "another use of symmetry for a policy with a camera"
-            raise ConfigError("ppo.symmetry", "equivariant", expected)
-        parts = [groups[name] for name in self._direct]
+            latents.append(self.depth_encoder.reflect(found))
         if self.scandots_encoder is not None:
-            parts.append(found.mlp(self.scandots_encoder, groups[SCANDOTS]))
+            latents.append(found.mlp(self.scandots_encoder, groups[SCANDOTS]))
+        # The actor's latent and that of a critic that reads another sense have the same reflection.
+        parts += latents[:1]
         inputs = SignedPermutation.joined(parts)
         memory = found.gru(self.gru, inputs) if self.gru else inputs
         critic_memory = inputs if self.config.critic_memory == "none" else memory

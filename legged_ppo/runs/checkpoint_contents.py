@@ -21,6 +21,7 @@ from legged_ppo.config.schema import Config
 from legged_ppo.config.validation import validate
 from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.trunks import SCANDOTS
 
 _COUNTERS = {
     "iteration": int,
@@ -88,7 +89,7 @@ def check_contents(payload: dict[str, Any]) -> None:
     if payload.get("robot_model") is not None:
         _check_robot_model(payload["robot_model"])
     if "ppo" in payload:  # a run can go on from it
-        _check_optimizer(payload["ppo"], policy)
+        _check_optimizer(payload["ppo"], policy, payload["obs_dims"].get(SCANDOTS))
         _check_progress(payload)
 
 
@@ -197,7 +198,7 @@ def _check_counters(counters: dict[Any, Any]) -> None:
             raise ContentError(f"counters.{name} is {value}, needed 0 to {_LARGEST}"[:200])
 
 
-def _check_optimizer(ppo: Any, policy: ActorCritic) -> None:
+def _check_optimizer(ppo: Any, policy: ActorCritic, scandots: Any) -> None:
     """Both moments have their parameter's shape and type: the fused kernel reads them unchecked."""
     _check_type("ppo", ppo, dict)
     rate, optimizer = ppo.get("learning_rate"), ppo.get("optimizer")
@@ -206,7 +207,7 @@ def _check_optimizer(ppo: Any, policy: ActorCritic) -> None:
     state = optimizer.get("state")
     _check_type("ppo.optimizer.state", state, dict)
     weights, others = decayed_and_others(policy.parameters())
-    parameters = [*weights, *others]
+    parameters = [*weights, *others, *_decoder_of(ppo, policy, scandots)]
     for key, moments in state.items():
         name = f"ppo.optimizer.state[{key!r}]"
         if type(key) is not int or not 0 <= key < len(parameters):
@@ -221,6 +222,18 @@ def _check_optimizer(ppo: Any, policy: ActorCritic) -> None:
             if not moments[moment].is_contiguous():
                 raise ContentError(f"{name}.{moment} is not contiguous")
         _check_tensor(f"{name}.step", moments["step"], (), torch.float32)
+
+
+def _decoder_of(ppo: dict[str, Any], policy: ActorCritic, scandots: Any) -> list[torch.Tensor]:
+    """Weight and bias of the layer from features to scandots of a distillation; empty where there is none."""
+    decoder = ppo.get("decoder") or {}
+    _check_type("ppo.decoder", decoder, dict)
+    if not decoder:
+        return []
+    rows = scandots if type(scandots) is int else 0
+    wanted = {"weight": torch.zeros(rows, policy.trunk.actor_width), "bias": torch.zeros(rows)}
+    _check_tensors("ppo.decoder", decoder, wanted)
+    return list(wanted.values())
 
 
 def _check_progress(payload: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from legged_ppo.algorithms.distillation import Distillation, DistillationCollect
 from legged_ppo.config.schema import Config
 from legged_ppo.evaluation.task import PolicyScorer, score_policy
 from legged_ppo.interface import Environment, Symmetry
+from legged_ppo.models.trunks import SCANDOTS
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime import distributed
 from legged_ppo.training.attempt import attempt
@@ -53,8 +54,15 @@ class Distiller(Trainer):
         if distributed.is_main():
             _log.info("the student begins as its teacher but for: %s", ", ".join(new) or "nothing")
         config, env = self.config, self.env
+        scandots = env.obs_dims[SCANDOTS]
+        assert isinstance(scandots, int)
         self.distillation = Distillation(
-            self.policy, config.distillation, config.ppo.precision, self.generator
+            self.policy,
+            config.distillation,
+            config.ppo.precision,
+            self.generator,
+            scandots,
+            self._equivariance,
         )
         self.learner, self.buffer = self.distillation, self._make_buffer(env)
         self._labelled = DistillationCollector(
@@ -63,7 +71,7 @@ class Distiller(Trainer):
             self.teacher.policy,
             self.generator,
             self._precision,
-            config.distillation.stochastic,
+            config.distillation,
         )
         self.collector = self._labelled
         self.collect = partial(self._labelled.collect, self.buffer)

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
 from legged_ppo.evaluation.trained_policy import check_import
 from legged_ppo.interface import Environment
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.equivariance import Equivariance
 from legged_ppo.runs import checkpoint as checkpoints
 from legged_ppo.runs.robot_model import read_model, same_model
 
 _OBSERVED = ("ang_vel_scale", "joint_vel_scale", "height_scale", "contact_threshold")
 """Keys of `task.observations` that change what an observation means."""
+_EQUIVARIANT = "equivariant"
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,8 @@ class Teacher:
 
 
 def foundation_of(path: Path, overrides: Sequence[str]) -> Config:
-    """What a recipe of Phase 2 need not repeat: the teacher's robot, ground, physics, task and network.
+    """What a recipe of Phase 2 need not repeat: the teacher's robot, ground, physics, task and network, and
+    whether it commutes with the mirror. Robots of a teacher whose levels are not known begin on all levels.
 
     Raises:
         ConfigError: a bad checkpoint, or one that imports modules that the overrides do not name.
@@ -42,10 +48,16 @@ def foundation_of(path: Path, overrides: Sequence[str]) -> Config:
     config = checkpoints.use_stored_model(config, saved, path)
     defaults = Config()
     task = replace(config.task, commands=replace(config.task.commands, initial_scale=1.0))
+    terrain, ppo = config.terrain, defaults.ppo
+    if not _levels_of(saved):
+        terrain = replace(terrain, max_initial_level=terrain.num_levels - 1)
+    if config.ppo.symmetry == _EQUIVARIANT and config.policy.architecture == "monolithic":
+        ppo = replace(ppo, symmetry=_EQUIVARIANT)
     return replace(
         config,
         task=task,
-        ppo=defaults.ppo,
+        terrain=terrain,
+        ppo=ppo,
         training=defaults.training,
         distillation=defaults.distillation,
     )
@@ -63,10 +75,30 @@ def load_teacher(path: Path, config: Config, env: Environment) -> Teacher:
     policy = ActorCritic(saved["obs_dims"], saved["num_actions"], trained.policy)
     _check_inputs(policy, env, path)
     policy.load_state_dict(saved["policy"])
-    policy.requires_grad_(False)
+    policy.requires_grad_(False).to(env.device)
+    if config.ppo.symmetry == _EQUIVARIANT:
+        _check_equivariant(policy, env, path)
     same_ground = asdict(trained.terrain) == asdict(config.terrain)
-    ranks = [rank["env"] for rank in saved.get("ranks", [])] if same_ground else []
-    return Teacher(policy.to(env.device), path, ranks if all(ranks) else [])
+    return Teacher(policy, path, _levels_of(saved) if same_ground else [])
+
+
+def _levels_of(saved: dict[str, Any]) -> list[dict[str, Any]]:
+    """Environment states of the ranks; empty where a checkpoint, as that of a policy alone, lacks them."""
+    ranks = [rank["env"] for rank in saved.get("ranks", [])]
+    return ranks if all(ranks) else []
+
+
+def _check_equivariant(policy: ActorCritic, env: Environment, path: Path) -> None:
+    """A student whose weights are averaged with their reflections would not begin as another teacher."""
+    symmetry = env.symmetry
+    if symmetry is None:
+        return  # refused with the student
+    mirrored = copy.deepcopy(policy)
+    Equivariance(mirrored, symmetry).project()
+    pairs = zip(policy.parameters(), mirrored.parameters(), strict=True)
+    if not all(torch.allclose(own, other, rtol=1e-3, atol=1e-4) for own, other in pairs):
+        expected = f"none: the teacher {path} does not commute with the mirror"
+        raise ConfigError("ppo.symmetry", _EQUIVARIANT, expected)
 
 
 def _check_robot(saved: dict[str, Any], trained: Config, config: Config, path: Path) -> None:
@@ -105,10 +137,10 @@ def check_student(config: Config) -> None:
     """Refuse what Phase 2 cannot do.
 
     Raises:
-        ConfigError: symmetry, whose reflection of a depth image is not known; a distribution without a mean.
+        ConfigError: mirrored copies, which the distillation does not make; a distribution without a mean.
     """
-    if config.ppo.symmetry != "none":
-        expected = "none: a camera's image has no reflection here"
+    if config.ppo.mirrored_copies:
+        expected = "equivariant or none: a student has no mirrored copies"
         raise ConfigError("ppo.symmetry", config.ppo.symmetry, expected)
     if config.policy.distribution == "categorical":
         expected = "a distribution over joint targets"

@@ -95,10 +95,12 @@ def make_setup(make_env: MakeEnv, policy: dict[str, Any] | None = None, **change
     learning = DistillationConfig(**{"num_minibatches": 3} | changes)
     generator = torch.Generator().manual_seed(1)
     collector = DistillationCollector(
-        env, student, teacher, generator, contextlib.nullcontext, learning.stochastic
+        env, student, teacher, generator, contextlib.nullcontext, learning
     )
     buffer = RolloutBuffer(WINDOW, CHUNK, NUM_ENVS, env.num_actions, env.device)
-    distillation = Distillation(student, learning, "float32", generator)
+    scandots = env.obs_dims["scandots"]
+    assert isinstance(scandots, int)
+    distillation = Distillation(student, learning, "float32", generator, scandots)
     return Setup(env, student, teacher, distillation, collector, buffer)
 
 
@@ -160,7 +162,7 @@ def test_gradients_through_resets_are_those_of_single_steps(make_env: MakeEnv, l
     assert batch.starts[1:].any() and batch.state.abs().max() > 0.1
     student = setup.student
     student.zero_grad(set_to_none=True)
-    setup.distillation.loss(batch).backward()
+    setup.distillation.losses(batch)[0].backward()
     found = {n: p.grad.clone() for n, p in student.named_parameters() if p.grad is not None}
     student.zero_grad(set_to_none=True)
     total, state = torch.zeros(()), batch.state
@@ -189,6 +191,38 @@ def test_the_student_learns_what_the_teacher_does(make_env: MakeEnv) -> None:
     losses = [float(setup.iterate()[ACTION_LOSS]) for _ in range(60)]
     # Of ten seeds the last losses were 0.21 to 0.48 of the first, with this one 0.40.
     assert sum(losses[-5:]) / 5 < 0.6 * losses[0]
+
+
+def test_the_students_features_learn_the_heights_that_it_does_not_see(make_env: MakeEnv) -> None:
+    errors = {}
+    for weight in (0.0, 1.0):
+        setup = make_setup(make_env, learning_rate=3e-3, reconstruction_coef=weight)
+        found = [float(setup.iterate()["Loss/reconstruction"]) for _ in range(40)]
+        errors[weight] = found[0], sum(found[-5:]) / 5
+    assert errors[0.0] == (0.0, 0.0)
+    assert errors[1.0][1] < 0.7 * errors[1.0][0]
+
+
+def test_heights_are_stored_for_a_student_that_reads_none(make_env: MakeEnv) -> None:
+    blind_critic = {"critic_memory": "shared", "critic_privileged": False}
+    setup = make_setup(make_env, policy=blind_critic, reconstruction_coef=0.5)
+    assert "scandots" not in setup.student.obs_dims
+    setup.collector.collect(setup.buffer)
+    seen = torch.stack([obs["scandots"] for obs in setup.env.seen[:WINDOW]])
+    assert torch.equal(setup.buffer.obs["scandots"], seen)
+    assert (
+        float(setup.distillation.update(setup.buffer, torch.zeros(1), 0.5)["Loss/reconstruction"])
+        > 0
+    )
+
+
+def test_the_decoder_is_restored_with_the_optimizer(make_env: MakeEnv) -> None:
+    setup = make_setup(make_env, reconstruction_coef=0.5)
+    setup.iterate()
+    other = make_setup(make_env, reconstruction_coef=0.5).distillation
+    other.load_state_dict(setup.distillation.state_dict())
+    assert setup.distillation.decoder is not None and other.decoder is not None
+    assert torch.equal(other.decoder.weight, setup.distillation.decoder.weight)
 
 
 def test_a_frozen_base_stays_the_teachers(make_env: MakeEnv) -> None:

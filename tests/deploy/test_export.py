@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -111,6 +112,32 @@ def test_every_kind_of_policy_exports(
     assert (STATE_IN in names) == (config.policy.gru_layers > 0)
     assert ("scandots" in names) == (config.policy.scandots_latent > 0)
     assert "privileged" not in names
+
+
+@pytest.mark.parametrize("form", ["onnx", "torchscript"])
+def test_a_student_takes_its_camera_and_not_the_critics_scandots(
+    form: str,
+    deployed_config: Config,
+    make_policy: Callable[[Config], ActorCritic],
+    tmp_path: Path,
+) -> None:
+    config = copy.deepcopy(deployed_config)
+    config.policy.critic_memory = "none"
+    depth = config.task.observations.depth
+    depth.enabled, depth.rows, depth.columns = True, 9, 13
+    policy, path = make_policy(config), tmp_path / "p.onnx"
+    assert "scandots" in policy.obs_dims
+    export_policy(policy, config, path, form=form)  # replays the trace
+    trace = np.load(path.with_suffix(".npz"))
+    assert set(trace) == {
+        *("proprioception", "commands", "depth", "starts"),
+        *(STATE_IN, STATE_OUT, TARGETS, ACTION),
+    }
+    assert trace["depth"].shape == (200, 1, 9 * 13) and trace["depth"].std() > 0.1
+    if form == "onnx":
+        session = onnxruntime.InferenceSession(str(path))
+        camera = json.loads(session.get_modelmeta().custom_metadata_map[KEY])["camera"]
+        assert camera["rows"] == 9 and camera["position"][0] > 0.2 and camera["holes"] > 0
 
 
 def test_a_large_network_holds_no_operator_of_torch_alone(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import chromium
@@ -134,6 +135,16 @@ def test_a_page_is_replaced_and_anything_else_is_not(
     with pytest.raises(ConfigError, match="a new or empty folder"):
         write_page(network, deployed_config, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_policy_that_sees_by_a_camera_has_no_page(
+    deployed_config: Config, make_policy: Callable[[Config], ActorCritic], tmp_path: Path
+) -> None:
+    config = copy.deepcopy(deployed_config)
+    config.task.observations.depth.enabled = True
+    with pytest.raises(UsageError, match=r"depth camera; python -m legged_ppo.deploy.run"):
+        write_page(make_policy(config), config, tmp_path / "page")
+    assert not (tmp_path / "page").exists()
 
 
 def test_without_npm_the_packages_are_named(

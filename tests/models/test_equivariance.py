@@ -14,13 +14,24 @@ from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.equivariance import Equivariance
 
 T, N, ACTIONS = 5, 6, 6
-OBS_DIMS = {"proprioception": 9, "scandots": 7, "commands": 3, "extrinsics": 5, "privileged": 4}
+OBS_DIMS: dict[str, Any] = {
+    "proprioception": 9,
+    "scandots": 7,
+    "commands": 3,
+    "extrinsics": 5,
+    "privileged": 4,
+}
+DEPTH = (9, 11)
+"""Two convolutions make 5 columns of 11, and 2 of 5."""
 POLICIES: list[dict[str, Any]] = [
     {"actor_skip": True, "critic_memory": "none", "critic_privileged": True, "critic_hidden": [8]},
     {"gru_layers": 2, "critic_memory": "own", "distribution": "beta"},
     {"gru_layers": 0, "distribution": "state_gaussian", "scandots_latent": 0},
     {"architecture": "rma", "distribution": "fixed_gaussian", "critic_privileged": True},
     {"normalize_observations": False},
+    {"depth": DEPTH, "actor_skip": True, "critic_memory": "none", "critic_hidden": [8]},
+    {"depth": DEPTH, "critic_memory": "own", "depth_channels": [4], "depth_hidden": []},
+    {"depth": (3, 4), "depth_channels": [], "gru_layers": 0},
 ]
 
 
@@ -41,17 +52,26 @@ def make_symmetry() -> Symmetry:
     return Symmetry(reflection(ACTIONS, 9), groups)
 
 
-def make_policy(**changes: Any) -> tuple[ActorCritic, Equivariance, Symmetry]:
+def make_policy(
+    depth: tuple[int, int] | None = None, **changes: Any
+) -> tuple[ActorCritic, Equivariance, Symmetry]:
     torch.manual_seed(0)
-    small: dict[str, Any] = {"gru_hidden": 8, "actor_hidden": [10], "scandots_hidden": [6]}
-    policy = ActorCritic(OBS_DIMS, ACTIONS, PolicyConfig(**small | changes))
-    symmetry = make_symmetry()
+    small: dict[str, Any] = {
+        **{"gru_hidden": 8, "actor_hidden": [10], "scandots_hidden": [6]},
+        **{"depth_channels": [2, 6], "depth_hidden": [10]},
+    }
+    symmetry, dims = make_symmetry(), dict(OBS_DIMS)
+    if depth:
+        columns = SignedPermutation(torch.arange(depth[1]).flip(0), torch.ones(depth[1]))
+        symmetry.observations["depth"], dims["depth"] = columns, depth
+    policy = ActorCritic(dims, ACTIONS, PolicyConfig(**small | changes))
     return policy, Equivariance(policy, symmetry), symmetry
 
 
-def make_obs(seed: int = 5) -> dict[str, torch.Tensor]:
+def make_obs(policy: ActorCritic, seed: int = 5) -> dict[str, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return {n: 3 * torch.randn(T, N, w, generator=generator) + 1 for n, w in OBS_DIMS.items()}
+    shapes = {n: (w,) if isinstance(w, int) else w for n, w in policy.obs_dims.items()}
+    return {n: 3 * torch.randn(T, N, *w, generator=generator) + 1 for n, w in shapes.items()}
 
 
 def outputs(
@@ -65,7 +85,7 @@ def outputs(
 def learn(policy: ActorCritic, equivariance: Equivariance) -> None:
     """Some steps of an optimizer towards arbitrary actions and values, after statistics of the observations."""
     optimizer = torch.optim.AdamW(policy.parameters(), lr=0.02, weight_decay=0.1)
-    obs = make_obs()
+    obs = make_obs(policy)
     policy.normalize({name: group.flatten(0, 1) for name, group in obs.items()}, observe=True)
     policy.apply_normalization()
     for _ in range(20):
@@ -89,7 +109,7 @@ def test_the_mirrored_robot_does_the_mirrored_action_after_learning(
     policy, equivariance, symmetry = make_policy(**changes)
     equivariance.initialize()
     learn(policy, equivariance)
-    obs = make_obs(seed=6)
+    obs = make_obs(policy, seed=6)
     starts = torch.rand(T, N, generator=torch.Generator().manual_seed(1)) < 0.3
     with torch.no_grad():
         distribution, value = outputs(policy, obs, starts)
@@ -109,7 +129,7 @@ def test_a_projected_gradient_is_that_of_the_batch_and_its_mirrored_copy(
 ) -> None:
     policy, equivariance, symmetry = make_policy(**changes)
     equivariance.initialize()
-    obs = make_obs()
+    obs = make_obs(policy)
     starts = torch.zeros(T, N, dtype=torch.bool)
     actions, weights = torch.rand(T, N, ACTIONS) - 0.5, torch.randn(T, N)
 
@@ -159,7 +179,7 @@ def test_statistics_are_those_of_observations_and_their_mirrored_copies() -> Non
     policy, _, symmetry = make_policy()
     plain = ActorCritic(OBS_DIMS, ACTIONS, policy.config)
     for seed in (1, 2):
-        obs = {name: group.flatten(0, 1) for name, group in make_obs(seed).items()}
+        obs = {name: group.flatten(0, 1) for name, group in make_obs(plain, seed).items()}
         copies = symmetry.reflect(obs)
         policy.normalize(obs, observe=True)
         plain.normalize({n: torch.cat([obs[n], copies[n]]) for n in obs}, observe=True)
@@ -176,9 +196,16 @@ def test_statistics_are_those_of_observations_and_their_mirrored_copies() -> Non
         ({"gru_hidden": 7}, "even width"),
         ({"actor_hidden": [8, 9]}, "even width"),
         ({"distribution": "categorical"}, "without head.logits.weight"),
+        ({"depth": DEPTH, "depth_channels": [5]}, "even width"),
     ],
 )
 def test_a_policy_without_a_mirror_image_is_refused(changes: dict[str, Any], expected: str) -> None:
     with pytest.raises(ConfigError, match=expected) as error:
         make_policy(**changes)
     assert error.value.key == "ppo.symmetry"
+
+
+def test_an_image_whose_last_column_no_convolution_reaches_is_refused() -> None:
+    with pytest.raises(ConfigError, match="odd") as error:
+        make_policy(depth=(9, 13))
+    assert error.value.key == "task.observations.depth.columns"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-import mujoco
 import numpy as np
 import pytest
 import torch
+from depth_camera import agreement, near_edges, turned
 
 from legged_ppo.config.schema import TerrainConfig
 from legged_ppo.sensors.depth_rendering import DepthRenderer, TorchMarch, pixel_directions
@@ -37,65 +37,24 @@ def renderer(terrain: Terrain) -> DepthRenderer:
     return DepthRenderer(terrain, DIRECTIONS, FAR, torch.device("cpu"))
 
 
-def turned(yaw: float, pitch: float, roll: float) -> np.ndarray:
-    """[3, 3] of angles [rad], pitch downwards."""
-    quat, rotation = np.zeros(4), np.zeros(9)
-    mujoco.mju_euler2Quat(quat, np.array([yaw, pitch, roll]), "zyx")
-    mujoco.mju_quat2Mat(rotation, quat)
-    return rotation.reshape(3, 3)
-
-
-def mujoco_depths(
-    model: mujoco.MjModel, data: mujoco.MjData, position: np.ndarray, rotation: np.ndarray
-) -> np.ndarray:
-    """[P] m along the optical axis, at most `FAR`."""
-    directions = np.ascontiguousarray((rotation @ DIRECTIONS.double().numpy()).T)
-    lengths = np.linalg.norm(directions, axis=1)
-    directions /= lengths[:, None]
-    count = len(directions)
-    geoms, found = np.zeros(count, dtype=np.int32), np.zeros(count)
-    mujoco.mj_multiRay(
-        *(model, data, position, directions.ravel(), None, 1, -1, geoms, found, None),
-        *(count, 1e3),
-    )
-    depths = np.where(found < 0, FAR, found / lengths)
-    return np.minimum(depths, FAR)
-
-
 @pytest.mark.parametrize("name", TYPES)
 def test_depths_are_those_of_mj_ray(terrain: Terrain, renderer: DepthRenderer, name: str) -> None:
-    """`pytest -s` prints the figures."""
-    column, rng = terrain.types.index(name), np.random.default_rng(0)
-    errors, seen = [], []
-    for level in range(LEVELS):
-        spec = mujoco.MjSpec()
-        terrain.add_endless(spec, column, level)
-        model = spec.compile()
-        data = mujoco.MjData(model)
-        mujoco.mj_kinematics(model, data)
-        for _ in range(POSES):
-            offset = rng.uniform(-4.0, 4.0, size=2)
-            position = np.array([*(terrain.origins[column, level, :2] + offset), 5.0])
-            below = mujoco.mj_ray(
-                *(model, data, position, np.array([0.0, 0.0, -1.0]), None, 1, -1),
-                np.zeros(1, dtype=np.int32),
-            )
-            position[2] += rng.uniform(0.25, 0.45) - below
-            rotation = turned(rng.uniform(-3, 3), rng.uniform(-0.1, 0.8), rng.uniform(-0.3, 0.3))
-            depths = renderer(
-                torch.from_numpy(position).float()[None],
-                torch.from_numpy(rotation).float()[None],
-                torch.tensor([column * LEVELS + level]),
-            )[0].numpy()
-            truth = mujoco_depths(model, data, position, rotation)
-            errors.append(np.abs(depths - truth))
-            seen.append(truth < FAR)
-    error, inside = np.stack(errors), np.stack(seen)
-    median, off = float(np.median(error[inside])), float((error > 0.05).mean())
-    print(f"{name}: median {1000 * median:.3f} mm, off by more than 5 cm {100 * off:.2f} %")
-    assert inside.mean() > 0.3
-    assert median < 1e-3 and error.max() > 0.0
+    median, off, inside = agreement(terrain, renderer, DIRECTIONS, (ROWS, COLUMNS), name, POSES)
+    assert 0.0 < median < 1e-3
     assert off < 0.02, "of all pixels, those at edges among them"
+    assert inside < 0.01
+
+
+def test_edges_are_where_depths_leave_a_plane() -> None:
+    directions = DIRECTIONS.double().numpy().reshape(3, ROWS, COLUMNS)
+    ground = 0.4 / (0.8 - directions[2])  # level ground below a camera that looks down
+    assert not near_edges(ground).any()
+    step = ground.copy()
+    step[:, COLUMNS // 2 :] -= 0.2
+    found = near_edges(step)
+    columns = found.any(axis=0).nonzero()[0]
+    assert found.all(axis=0)[COLUMNS // 2] and columns.min() >= COLUMNS // 2 - 2
+    assert columns.max() <= COLUMNS // 2 + 1
 
 
 def poses(terrain: Terrain, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -12,6 +12,7 @@ import torch
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.equivariance import Equivariance
 from legged_ppo.runs.checkpoint import save_checkpoint
 from legged_ppo.viewer import gl_backend
 
@@ -36,6 +37,8 @@ def make_policy() -> Callable[[Config], ActorCritic]:
         torch.manual_seed(0)
         env = make_locomotion_env(config, 1, 0)
         policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
+        if config.ppo.symmetry == "equivariant":
+            Equivariance(policy, env.symmetry).initialize()
         return policy.requires_grad_(False)
 
     return make

@@ -12,14 +12,18 @@ import pytest
 import torch
 import yaml
 
-from legged_ppo.cli import evaluate
+from legged_ppo.cli import evaluate, export
 from legged_ppo.cli.train_phase2 import main
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.config.schema import Config
+from legged_ppo.deploy import run as runner
 from legged_ppo.env.factory import make_locomotion_env
-from legged_ppo.runs.checkpoint import load_checkpoint, save_checkpoint
+from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.equivariance import Equivariance
+from legged_ppo.runs.checkpoint import checkpoint_config, load_checkpoint, save_checkpoint
 from legged_ppo.training.distiller import Distiller
 from legged_ppo.training.run import train
+from legged_ppo.training.teacher import foundation_of
 
 RECIPE = str(CONFIG_DIR / "phase2_monolithic.yaml")
 NUM_ENVS, LENGTH = 12, 8
@@ -86,6 +90,7 @@ def test_a_run_distils_and_then_fine_tunes(finished: Path, teacher: Path) -> Non
     log = rows(finished)
     distilling, tuning = log[:DISTILLED], log[DISTILLED:]
     assert all("Loss/action" in row and "Loss/value" not in row for row in distilling)
+    assert all(row["Loss/reconstruction"] > 0 for row in distilling)
     assert all("Loss/value" in row and "Loss/action" not in row for row in tuning)
     assert [row["Distillation/teacher_share"] for row in distilling] == [1.0, 0.0, 0.0, 0.0]
     rates = [row["Loss/learning_rate"] for row in log]
@@ -109,6 +114,35 @@ def test_the_actor_rests_while_the_critic_warms_up(finished: Path) -> None:
             assert torch.equal(weight, first[name]) and torch.equal(weight, warm[name]), name
             assert not torch.equal(weight, tuned[name]), name
     assert not torch.equal(distilled["value.weight"], first["value.weight"])
+
+
+def test_the_student_of_an_equivariant_teacher_commutes_with_the_mirror(finished: Path) -> None:
+    for name in ("distilled", "final"):
+        saved = load_checkpoint(finished / "run" / "checkpoints" / f"phase2_{name}.pth")
+        config = checkpoint_config(saved, finished)
+        assert config.ppo.symmetry == "equivariant"
+        env = make_locomotion_env(config, 2, 0)
+        policy = ActorCritic(env.obs_dims, env.num_actions, config.policy)
+        policy.load_state_dict(saved["policy"])
+        before = [p.detach().clone() for p in policy.parameters()]
+        Equivariance(policy, env.symmetry).project()
+        for parameter, expected in zip(policy.parameters(), before, strict=True):
+            torch.testing.assert_close(parameter.detach(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_teacher_that_does_not_commute_has_no_equivariant_student(
+    teacher: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    saved = {k: v for k, v in load_checkpoint(teacher).items() if k not in ("format", "versions")}
+    saved["policy"]["trunk.gru.bias_hh_l0"][0] += 0.1
+    lopsided = tmp_path / "lopsided.pth"
+    save_checkpoint(lopsided, saved)
+    arguments = ["--config", RECIPE, "--teacher", str(lopsided), *overrides(tmp_path / "logs")]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert "ppo.symmetry" in error and "does not commute" in error and error.count("\n") == 1
+    assert not (tmp_path / "logs").exists()
+    assert main([*arguments, "ppo.symmetry=none", "distillation.reconstruction_coef=0"]) == 0
 
 
 @pytest.mark.parametrize("killed_after", [2, DISTILLED, DISTILLED + 1, DISTILLED + 3])
@@ -204,6 +238,10 @@ def test_robots_begin_at_the_levels_that_the_teachers_had_reached(
     assert not torch.equal(others, levels), "levels of other ground mean nothing"
 
 
+def test_robots_of_a_teacher_whose_levels_are_not_known_begin_on_all(teacher: Path) -> None:
+    assert foundation_of(teacher, ()).terrain.max_initial_level == 9
+
+
 @pytest.mark.parametrize(
     ("override", "key"),
     [
@@ -214,7 +252,8 @@ def test_robots_begin_at_the_levels_that_the_teachers_had_reached(
         ("sim.decimation=2", "sim.dt * sim.decimation"),
         ("task.observations.scandots.x=[0.1,0.2]", "scandots"),
         ("+robot=a1", "robot."),
-        ("ppo.symmetry=equivariant", "ppo.symmetry"),
+        ("ppo.symmetry=augmentation", "ppo.symmetry"),
+        ("task.observations.depth.columns=8", "task.observations.depth.columns"),
         ("policy.adaptation=true", "policy.adaptation"),
         ("task.observations.depth.far=0", "task.observations.depth.far"),
     ],
@@ -261,8 +300,6 @@ def test_an_rma_student_adapts_in_place_of_knowing(
 
 
 def load_phase2(recipe: str, teacher: Path, changes: list[str]) -> Config:
-    from legged_ppo.training.teacher import foundation_of
-
     foundation = foundation_of(teacher, changes)
     config = load_config(CONFIG_DIR / f"{recipe}.yaml", changes, foundation)
     assert asdict(config.robot) == asdict(foundation.robot)
@@ -281,3 +318,15 @@ def test_a_group_replaces_the_teachers_section_and_the_recipe_lies_above(
         assert (
             printed["policy"]["gru_hidden"] == 16 and printed["task"]["gait"]["frequency"] == 2.25
         )
+
+
+def test_a_student_is_exported_and_walks_in_plain_mujoco(
+    finished: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    path = tmp_path / "student.onnx"
+    where = ["--terrain", "stairs_up", "--level", "1"]
+    assert export.main(["--checkpoint", str(finished / "run"), "--output", str(path), *where]) == 0
+    assert runner.main([str(path), "--seconds", "0.4", "--fast", "--command", "0.4,0,0"]) == 0
+    assert "m walked" in capsys.readouterr().out

@@ -25,6 +25,9 @@ class DistillationConfig:
     """Sample the actions, by the teacher's standard deviation, instead of taking the mean."""
     loss: str = one_of("mse", "huber")
     """Distance of the student's mean action from the teacher's: squared, or linear beyond 1."""
+    reconstruction_coef: float = not_negative(0.0)
+    """Weight of a second loss, the squared error of the scandots computed from the student's features by a linear
+    layer that is dropped after the distillation; 0 learns from actions alone."""
     num_epochs: int = positive(2, most=1000)
     """Passes over a window."""
     num_minibatches: int = positive(4, most=10**6)
