@@ -3,10 +3,10 @@
     python benchmarks/web_view.py
     python benchmarks/web_view.py --robots 16 --size 1280x720 --seconds 20 --json FILE
 
-Server: robots walk as fast as they can and every control step is drawn, for one client that reads what is sent, in
-a process of its own. Browser: the view runs in real time; in the page, animation frames, pictures that three.js
-rendered and those of them with new poses are counted, once drawn in full and once light. The core seconds a second
-of each process say which of them bounds the rate. The physics, the server and the browser share this machine.
+Server: robots walk as fast as they can and every control step is drawn, for one client that reads what is sent,
+in a process of its own. Browser: the view runs in real time; in the page, animation frames, pictures that
+three.js rendered and those of them with new poses are counted, once drawn in full and once light. The core time
+of each process says which of them bounds the rate. Physics, server and browser share this machine.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -149,14 +150,14 @@ def _cpu_times(ancestor: int) -> dict[str, float]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            words = (folder / "cmdline").read_text().split("\0")
+            words = (folder / "cmdline").read_text()
         except OSError:
             continue
         pid = int(folder.name)
         parents[pid] = int(fields[1])
         times[pid] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        kind = next((w for w in words if w.startswith("--type=")), "--type=main")
-        kinds[pid] = "browser_" + kind.removeprefix("--type=").replace("-", "_")
+        kind = re.search(r"--type=([\w-]+)", words)
+        kinds[pid] = "browser_" + (kind[1].replace("-", "_") if kind else "main")
     total: dict[str, float] = {}
     for pid in parents:
         above = pid

@@ -32,7 +32,7 @@ class Roundness:
 
 
 FINE = Roundness(16, (12, 8), (1, 2))
-COARSE = Roundness(8, (6, 4), (0, 1))
+COARSE = Roundness(6, (6, 2), (0, 1))
 
 
 @dataclass(frozen=True)

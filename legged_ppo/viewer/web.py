@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from legged_ppo.evaluation.trained_policy import TrainedPolicy
 
 _LIGHT_PERIOD = 1.0 / 30.0
-"""s between frames of the light drawing, and while the physics does not keep to real time; else each step is one."""
+"""s between frames of the light drawing, and while physics is behind real time; else each step is a frame."""
 _STATUS_PERIOD = 0.5
 """s"""
 

@@ -16,6 +16,8 @@ from legged_ppo.viewer.web_robots import WebRobots
 
 _FOG = (14.0, 40.0)
 """Distances [m] at which the ground begins to fade and is gone."""
+_FAR, _FAR_SHARE = 9.0, 0.1
+"""Distance [m] to the middle of a tile beyond which the light drawing leaves this share of its triangles."""
 _SKY = (214, 226, 238)
 _ZENITH, _NADIR, _LIGHT = (225, 235, 255), (150, 145, 135), 1.3
 """Light from above and below; the sun is viser's own, with shadows."""
@@ -70,7 +72,7 @@ class WebScene:
         self.set_light(False)
 
     def set_light(self, on: bool) -> None:
-        """Draw few triangles without lights and shadows, or everything, which takes a browser without a GPU long."""
+        """Draw few triangles without lights and shadows; or everything, which is slow without a GPU."""
         self.light, self._place = on, None
         self._server.scene.configure_default_lights(not on, cast_shadow=not on)
         self.robots.draw(light=on)
@@ -143,7 +145,7 @@ class WebScene:
             (mesh.shaded() if self.light else mesh).glb(lit=not self.light),
             np.tile([1.0, 0.0, 0.0, 0.0], (9, 1)),
             middle + size * steps,
-            lod="off",
+            lod=((_FAR, _FAR_SHARE),) if self.light else "off",
             cast_shadow=False,
             receive_shadow=not self.light,
         )

@@ -37,7 +37,9 @@ ROBOTS = 3
 
 def drawn_bases(view: web.WebView) -> np.ndarray:
     """[N, 3] m, of the robots in the scene."""
-    (base,) = (part for part in view.scene.robots.parts if view.scene.robots.poses.base in part.bodies)
+    (base,) = (
+        part for part in view.scene.robots.parts if view.scene.robots.poses.base in part.bodies
+    )
     return np.array(base.handle.batched_positions)
 
 

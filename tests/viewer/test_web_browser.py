@@ -1,4 +1,4 @@
-"""The web view in a headless Chromium: the page loads, the robot moves, a slider, a held key and a gamepad drive."""
+"""The web view in a headless Chromium: the robot is drawn and moves; slider, held key and gamepad drive it."""
 
 from __future__ import annotations
 
@@ -95,7 +95,9 @@ def test_software_rendering_is_noticed_and_the_depth_image_is_shown(
     pixels = "__viserMutable.canvas.width / __viserMutable.canvas.clientWidth"
     page.wait_for(f"{pixels} < 0.6")
     view.panel.depth.box.value = True
-    page.run("[...document.querySelectorAll('[role=tab]')].find(t => /Depth/.test(t.innerText)).click()")
+    page.run(
+        "[...document.querySelectorAll('[role=tab]')].find(t => /Depth/.test(t.innerText)).click()"
+    )
     page.wait_for("[...document.images].some(i => i.offsetParent && i.naturalWidth > 200)")
 
 
