@@ -115,12 +115,18 @@ class LocomotionEnv(OwnedState, Environment):
         share = self.config.task.rewards.soft_joint_limit
         self._soft_limits = rewards.soft_limits(self.robot, share).to(self.device)
 
-    def make_camera(self) -> DepthCamera:
-        """A depth camera of `task.observations.depth`, apart from the observations."""
+    def make_camera(self, robots: int | None = None) -> DepthCamera:
+        """Depth cameras of `task.observations.depth`, apart from the observations; None: one for each robot."""
         sight, generator = self.config.task.observations, self.generator
         mount = camera_mount(self.robot, sight.depth.position)
         return DepthCamera(
-            sight.depth, mount, self.terrain, self.num_envs, self.dt, generator, sight.noise
+            sight.depth,
+            mount,
+            self.terrain,
+            robots or self.num_envs,
+            self.dt,
+            generator,
+            sight.noise,
         )
 
     def place(self, column: int, level: int) -> None:

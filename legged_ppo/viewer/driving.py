@@ -1,4 +1,4 @@
-"""Driving by keys: each press changes the velocity command by a step, within what the policy was trained for."""
+"""Driving within what the policy was trained for: by keys, each press a step of the command, or by sticks."""
 
 from __future__ import annotations
 
@@ -42,6 +42,14 @@ class Driver:
         values = list(self.command or (0.0, 0.0, 0.0))
         values[part] += sign * STEPS[part]
         return self.set((values[0], values[1], values[2]))
+
+    def deflect(self, stick: tuple[float, float, float]) -> Command:
+        """The command of a stick: forward, left and turn left in [-1, 1] of the limits."""
+        vx, vy, yaw_rate = (
+            share * (high if share > 0.0 else -low)
+            for share, (low, high) in zip(stick, self.limits, strict=True)
+        )
+        return self.set((vx, vy, yaw_rate))
 
     def set(self, command: Command) -> Command:
         """Take over a command, clipped to the limits; returns it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,28 @@ import mujoco
 import numpy as np
 import trimesh
 
-_SECTIONS, _CAPSULE_COUNT = 16, (12, 8)
-"""Sides of a cylinder; of a capsule, around and along."""
 _SMALL = 0.03
 """Radius [m] below which a sphere needs few triangles."""
+_SHADE = 0.55, 0.45
+"""Brightness of a surface that faces down or sideways, and what one that faces up has beside it."""
 _VISIBLE_GROUPS = 3
 """MuJoCo's viewers show the groups below this one."""
+
+
+@dataclass(frozen=True)
+class Roundness:
+    """How many triangles stand for what is round."""
+
+    sections: int
+    """sides of a cylinder"""
+    capsule: tuple[int, int]
+    """parts of a capsule, around and along"""
+    sphere: tuple[int, int]
+    """subdivisions of an icosahedron, for small and large spheres"""
+
+
+FINE = Roundness(16, (12, 8), (1, 2))
+COARSE = Roundness(6, (6, 2), (0, 1))
 
 
 @dataclass(frozen=True)
@@ -31,8 +48,23 @@ class ColoredMesh:
     colors: np.ndarray
     """[V, 3] sRGB in [0, 1]"""
 
-    def glb(self) -> bytes:
-        """The mesh as binary glTF, whose colors are linear and whose surfaces are matt."""
+    def shaded(self, rotation: np.ndarray | None = None) -> ColoredMesh:
+        """Colors as light from above makes them, for a mesh that is drawn without lights.
+
+        Args:
+            rotation: [3, 3], columns: the mesh's axes in the world; None: those of the world.
+        """
+        up = self.normals[:, 2] if rotation is None else self.normals @ rotation[2]
+        dark, more = _SHADE
+        shade = dark + more * up.clip(min=0.0)
+        return dataclasses.replace(self, colors=self.colors * shade[:, None])
+
+    def glb(self, *, lit: bool = True) -> bytes:
+        """The mesh as binary glTF, whose colors are linear and whose surfaces are matt.
+
+        Args:
+            lit: by the viewer's lights; else the colors are shown as they are, which costs least.
+        """
         linear = np.where(
             self.colors <= 0.04045, self.colors / 12.92, ((self.colors + 0.055) / 1.055) ** 2.4
         )
@@ -46,7 +78,15 @@ class ColoredMesh:
         )
         mesh.visual = trimesh.visual.TextureVisuals(material=material)
         mesh.visual.vertex_attributes["color"] = np.rint(255 * rgba).astype(np.uint8)
-        return bytes(mesh.export(file_type="glb", include_normals=True))
+        change = None if lit else _unlit
+        return bytes(mesh.export(file_type="glb", include_normals=lit, tree_postprocessor=change))
+
+
+def _unlit(tree: dict[str, Any]) -> None:
+    """Change a glTF tree: its materials take no light (extension KHR_materials_unlit of the Khronos Group)."""
+    tree["extensionsUsed"] = ["KHR_materials_unlit"]
+    for material in tree["materials"]:
+        material["extensions"] = {"KHR_materials_unlit": {}}
 
 
 def join(meshes: Iterable[ColoredMesh]) -> ColoredMesh:
@@ -62,19 +102,19 @@ def join(meshes: Iterable[ColoredMesh]) -> ColoredMesh:
     )
 
 
-def body_meshes(model: Any) -> dict[int, ColoredMesh]:
+def body_meshes(model: Any, roundness: Roundness = FINE) -> dict[int, ColoredMesh]:
     """The visible geoms of each body of an `MjModel`, in the body's frame; all geoms where none is visible."""
     shown = [i for i in range(model.ngeom) if model.geom_group[i] < _VISIBLE_GROUPS]
     bodies: dict[int, list[ColoredMesh]] = {}
     for geom in shown or range(model.ngeom):
-        if (mesh := _geom_mesh(model, geom)) is not None and _rgba(model, geom)[3] > 0.0:
+        if (mesh := _geom_mesh(model, geom, roundness)) is not None and _rgba(model, geom)[3] > 0.0:
             bodies.setdefault(int(model.geom_bodyid[geom]), []).append(mesh)
     return {body: join(meshes) for body, meshes in bodies.items()}
 
 
-def _geom_mesh(model: Any, geom: int) -> ColoredMesh | None:
+def _geom_mesh(model: Any, geom: int, roundness: Roundness) -> ColoredMesh | None:
     """The geom in its body's frame; None for kinds that robots do not have."""
-    shape = _shape(model, geom)
+    shape = _shape(model, geom, roundness)
     if shape is None:
         return None
     vertices, faces, normals = shape
@@ -90,18 +130,18 @@ _Shape = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Vertices [V, 3] m, faces [F, 3], normals [V, 3]."""
 
 
-def _shape(model: Any, geom: int) -> _Shape | None:
+def _shape(model: Any, geom: int, roundness: Roundness) -> _Shape | None:
     """The geom in its own frame."""
     kind, size = mujoco.mjtGeom(model.geom_type[geom]), model.geom_size[geom]
     if kind == mujoco.mjtGeom.mjGEOM_SPHERE:
-        return _ellipsoid(np.full(3, size[0]))
+        return _ellipsoid(np.full(3, size[0]), roundness)
     if kind == mujoco.mjtGeom.mjGEOM_ELLIPSOID:
-        return _ellipsoid(size)
+        return _ellipsoid(size, roundness)
     if kind == mujoco.mjtGeom.mjGEOM_CAPSULE:
-        return _capsule(size[0], size[1])
+        return _capsule(size[0], size[1], roundness)
     if kind == mujoco.mjtGeom.mjGEOM_CYLINDER:
         height = 2 * size[1]
-        return _sharp(trimesh.creation.cylinder(size[0], height, sections=_SECTIONS))
+        return _sharp(trimesh.creation.cylinder(size[0], height, sections=roundness.sections))
     if kind == mujoco.mjtGeom.mjGEOM_BOX:
         return _sharp(trimesh.creation.box(extents=2 * size))
     if kind == mujoco.mjtGeom.mjGEOM_MESH:
@@ -117,13 +157,14 @@ def _asset(model: Any, mesh: int) -> trimesh.Trimesh:
     return trimesh.Trimesh(vertices, model.mesh_face[face : face + faces], process=False)
 
 
-def _ellipsoid(size: np.ndarray) -> _Shape:
-    unit = trimesh.creation.icosphere(subdivisions=1 if max(size) < _SMALL else 2)
+def _ellipsoid(size: np.ndarray, roundness: Roundness) -> _Shape:
+    small, large = roundness.sphere
+    unit = trimesh.creation.icosphere(subdivisions=small if max(size) < _SMALL else large)
     return unit.vertices * size, unit.faces, _unit(unit.vertices / size)
 
 
-def _capsule(radius: float, half: float) -> _Shape:
-    mesh = trimesh.creation.capsule(height=2 * half, radius=radius, count=list(_CAPSULE_COUNT))
+def _capsule(radius: float, half: float, roundness: Roundness) -> _Shape:
+    mesh = trimesh.creation.capsule(height=2 * half, radius=radius, count=list(roundness.capsule))
     axis = np.zeros_like(mesh.vertices)
     axis[:, 2] = mesh.vertices[:, 2].clip(-half, half)
     return mesh.vertices, mesh.faces, _unit(mesh.vertices - axis)

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from legged_ppo.evaluation.trained_policy import TrainedPolicy
 
-_SLOWEST_FRAMES = 1.0 / 30.0
-"""s between frames while the physics does not keep to real time; else every control step is a frame."""
+_LIGHT_PERIOD = 1.0 / 30.0
+"""s between frames of the light drawing, and while physics is behind real time; else each step is a frame."""
 _STATUS_PERIOD = 0.5
 """s"""
 
@@ -74,7 +74,7 @@ class WebView:
         )
         self._show_policy(policy)
         self._frames = self._steps = 0
-        self._drawn = self._status_from = time.perf_counter()
+        self._drawn = self._due = self._status_from = time.perf_counter()
 
     def run(self, seconds: float = math.inf, episodes: int | None = None) -> None:
         """Walk in real time, for `seconds` of the robots' time or until `episodes` ended."""
@@ -83,7 +83,7 @@ class WebView:
             self.panel.apply()
             if not self.panel.paused:
                 self.live.step()
-                self.panel.plots.add()
+                self.panel.stepped()
                 steps -= 1
                 self._steps += 1
                 if bool(self.live.ended[self.scene.followed]):
@@ -107,7 +107,9 @@ class WebView:
 
     def _draw(self, lag: float) -> None:
         now = time.perf_counter()
-        if lag == 0.0 or now - self._drawn >= _SLOWEST_FRAMES:
+        sparing = self.scene.light or lag > 0.0
+        if not sparing or now >= self._due:
+            self._due = max(self._due, now - _LIGHT_PERIOD) + _LIGHT_PERIOD
             self.scene.update(now - self._drawn)
             self._drawn = now
             self._frames += 1
@@ -125,7 +127,11 @@ class WebView:
         terrain, level = self.live.place_name
         feature = env.terrain.tiles[int(env.terrain_type[0])][level].feature
         where = f"{terrain} {level} ({feature})" if feature else terrain
-        self.panel.status.content = f"{robots}, {where}, {pace}, {frames:.0f} frames a second"
+        drawn = self.panel.page.frames
+        seen = "" if drawn is None else f", {drawn:.0f} drawn"
+        drawing = ", light drawing" if self.scene.light else ""
+        sent = f"{frames:.0f} frames a second{seen}"
+        self.panel.status.content = f"{robots}, {where}, {pace}, {sent}{drawing}"
 
     def _deliver(self, found: TrainedPolicy | str) -> None:
         """Take over a policy, or show why there is none; called by the watch's thread."""

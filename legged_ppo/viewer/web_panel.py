@@ -11,6 +11,8 @@ import viser
 from legged_ppo.viewer.cameras import CAMERAS
 from legged_ppo.viewer.driving import STEPS, Command
 from legged_ppo.viewer.live import LiveRollout
+from legged_ppo.viewer.web_depth import WebDepth
+from legged_ppo.viewer.web_page import Said, WebPage
 from legged_ppo.viewer.web_plots import WebPlots
 from legged_ppo.viewer.web_scene import FOLLOW, WebScene
 
@@ -27,6 +29,8 @@ _KEYS = {
 """W, A, S, D and the arrows move viser's camera."""
 _PUSH, _STRONGEST_PUSH = 1.0, 3.0
 """m/s"""
+_AUTOMATIC, _FULL, _LIGHT = "automatic", "full", "light"
+_DRAWING = "light: few triangles, no lights or shadows; automatic: light when a browser has no GPU"
 
 
 class WebPanel:
@@ -52,12 +56,20 @@ class WebPanel:
             self._add_world()
         with tabs.add_tab("Plots"):
             self.plots = WebPlots(server, live)
+        with tabs.add_tab("Depth"):
+            self.depth = WebDepth(server, live)
         with tabs.add_tab("View"):
             self._add_view()
         with tabs.add_tab("Policy"):
             self.policy = self._gui.add_markdown("")
             self._add_reload(reload, set_automatic, automatic)
         self._add_keys()
+        self.page = WebPage(server, _KEYS, self._hear, lambda: self.ask(self._choose_drawing))
+
+    def stepped(self) -> None:
+        """Show the step that was just made."""
+        self.plots.add(shown=self.page.plots)
+        self.depth.add()
 
     def apply(self) -> None:
         """Do what was asked for since the last call."""
@@ -104,7 +116,10 @@ class WebPanel:
             lambda _: self._press("stop")
         )
         keys = ", ".join(f"**{key}** {move}" for key, move in _KEYS.items())
-        self._gui.add_markdown(f"Keys, one step a press: {keys}, **P** push, **R** reset.")
+        self._gui.add_markdown(
+            f"Keys, one step a press and more while held: {keys}, **P** push, **R** reset. "
+            "Gamepad of this browser: left stick drives, right stick turns, **A** push, **B** reset."
+        )
 
     def _add_world(self) -> None:
         terrain = self._live.env.terrain
@@ -129,7 +144,7 @@ class WebPanel:
             "push [m/s]", min=0.0, max=_STRONGEST_PUSH, step=0.1, initial_value=_PUSH
         )
         self._gui.add_button("Push", icon=viser.Icon.WIND).on_click(
-            lambda _: self.ask(lambda: self._live.push(float(self._push.value)))
+            lambda _: self.ask(self._push_all)
         )
 
     def _add_view(self) -> None:
@@ -145,8 +160,10 @@ class WebPanel:
         arrows.on_update(lambda _: setattr(scene, "arrows", arrows.value))
         contacts = self._gui.add_checkbox("foot contacts", initial_value=True)
         contacts.on_update(lambda _: setattr(scene, "contacts", contacts.value))
-        shadows = self._gui.add_checkbox("shadows", initial_value=True)
-        shadows.on_update(lambda _: scene.set_shadows(shadows.value))
+        self._drawing = self._gui.add_dropdown(
+            "drawing", (_AUTOMATIC, _FULL, _LIGHT), initial_value=_AUTOMATIC, hint=_DRAWING
+        )
+        self._drawing.on_update(lambda _: self.ask(self._choose_drawing))
 
     def _add_reload(
         self,
@@ -169,17 +186,17 @@ class WebPanel:
 
         for key, move in _KEYS.items():
             bind(key, move, lambda move=move: self._press(move))  # type: ignore[misc]
-        bind("P", "push", lambda: self.ask(lambda: self._live.push(float(self._push.value))))
+        bind("P", "push", lambda: self.ask(self._push_all))
         bind("R", "reset", lambda: self.ask(self._reset))
 
     def _press(self, move: str) -> None:
         self.ask(lambda: self._drive_by_key(move))
 
+    def _push_all(self) -> None:
+        self._live.push(float(self._push.value))
+
     def _drive_by_key(self, move: str) -> None:
-        command = self._live.driver.press(move)
-        self._drive(command)
-        for slider, value in zip(self._sliders, command, strict=True):
-            slider.value = value
+        self._drive(self._live.driver.press(move))
 
     def _drive_by_sliders(self) -> None:
         vx, vy, yaw_rate = (float(slider.value) for slider in self._sliders)
@@ -188,6 +205,8 @@ class WebPanel:
     def _drive(self, command: Command) -> None:
         self._live.command(command)
         self._drawn.value = False
+        for slider, value in zip(self._sliders, command, strict=True):
+            slider.value = value
 
     def _draw_commands(self) -> None:
         if self._drawn.value:
@@ -213,6 +232,29 @@ class WebPanel:
         self._scene.followed = robot
         self._scene.cut()
         self.plots.watch(robot)
+        self.depth.watch(robot)
+
+    def draw(self, how: str) -> None:
+        """Draw "automatic", "full" or "light" from now on; from any thread."""
+        self._drawing.value = how
+
+    def _choose_drawing(self) -> None:
+        wanted = self._drawing.value
+        light = wanted == _LIGHT or (wanted == _AUTOMATIC and self.page.software)
+        if light != self._scene.light:
+            self._scene.set_light(light)
+
+    def _hear(self, said: Said) -> None:
+        """What a person did by a gamepad or a key that stays down; in viser's thread."""
+        if said.stick is not None:
+            stick = said.stick
+            self.ask(lambda: self._drive(self._live.driver.deflect(stick)))
+        elif said.press == "push":
+            self.ask(self._push_all)
+        elif said.press == "reset":
+            self.ask(self._reset)
+        elif said.press in _KEYS.values():
+            self._press(said.press)
 
     def _follow(self, what: str) -> None:
         self._scene.follow = what

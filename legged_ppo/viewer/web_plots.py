@@ -68,8 +68,8 @@ class WebPlots:
         self._history.clear()
         self._rewards[:], self._totals[:] = 0.0, self._now()
 
-    def add(self) -> None:
-        """Take the step that was just made; now and then, show it."""
+    def add(self, *, shown: bool = True) -> None:
+        """Take the step that was just made; now and then, show it, if `shown`."""
         env, robot = self._live.env, self._robot
         self._time += self._dt
         self._steps += 1
@@ -84,7 +84,7 @@ class WebPlots:
             command = env.commands.command[robot].tolist()
             feet = np.where(env.contact[robot].cpu().numpy(), np.arange(env.robot.num_feet), np.nan)
             self._history.append(np.array([self._time, *command, *actual, *feet[::-1]]))
-        if self._time - self._shown >= _REFRESH and self._history:
+        if shown and self._time - self._shown >= _REFRESH and self._history:
             self._shown = self._time
             self._show()
 

@@ -1,12 +1,10 @@
-"""The robots and their ground in viser's scene: a few batched messages a frame, whatever the number of robots."""
+"""The robots and their ground in viser's scene."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
-import mujoco
 import numpy as np
 import viser
 
@@ -14,10 +12,12 @@ from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.viewer.arrows import COMMAND_COLOR, VELOCITY_COLOR, heading_of, velocity_arrows
 from legged_ppo.viewer.cameras import Camera
 from legged_ppo.viewer.ground_mesh import ground_mesh
-from legged_ppo.viewer.meshes import body_meshes
+from legged_ppo.viewer.web_robots import WebRobots
 
 _FOG = (14.0, 40.0)
 """Distances [m] at which the ground begins to fade and is gone."""
+_FAR, _FAR_SHARE = 9.0, 0.1
+"""Distance [m] to the middle of a tile beyond which the light drawing leaves this share of its triangles."""
 _SKY = (214, 226, 238)
 _ZENITH, _NADIR, _LIGHT = (225, 235, 255), (150, 145, 135), 1.3
 """Light from above and below; the sun is viser's own, with shadows."""
@@ -32,14 +32,6 @@ FOLLOW = ("position and heading", "position", "off")
 """What of the followed robot the view moves with."""
 
 
-@dataclass
-class _Part:
-    """Bodies of one shape, of all robots in one batch."""
-
-    bodies: list[int]
-    handle: Any
-
-
 class WebScene:
     """Draws the robots of an environment, all of them on one tile.
 
@@ -50,7 +42,6 @@ class WebScene:
         self._server, self._env = server, env
         self.followed, self.follow = 0, FOLLOW[0]
         self.arrows, self.contacts = True, True
-        self._poses = _Poses(env)
         self._tile_size = env.terrain.config.tile_size
         self._place: tuple[int, int] | None = None
         self._focus: np.ndarray | None = None
@@ -68,7 +59,7 @@ class WebScene:
         scene.configure_fog(*_FOG, color=_SKY)
         self._world = scene.add_frame("/world", show_axes=False)
         self._ground: Any = None
-        self._parts = self._add_robots()
+        self.robots = WebRobots(server, env, "/world/robots")
         self._arrows = scene.add_arrows(
             "/world/arrows",
             np.zeros((2, 2, 3)),
@@ -78,10 +69,13 @@ class WebScene:
             head_length=0.06,
         )
         self._feet = self._add_feet()
+        self.set_light(False)
 
-    def set_shadows(self, on: bool) -> None:
-        """Shadows cost a browser without a GPU most of its frames."""
-        self._server.scene.configure_default_lights(cast_shadow=on)
+    def set_light(self, on: bool) -> None:
+        """Draw few triangles without lights and shadows; or everything, which is slow without a GPU."""
+        self.light, self._place = on, None
+        self._server.scene.configure_default_lights(not on, cast_shadow=not on)
+        self.robots.draw(light=on)
 
     def cut(self) -> None:
         """Let the view jump to the robot in the next frame, as after a reset."""
@@ -94,19 +88,14 @@ class WebScene:
         if place != self._place:
             self._place = place
             self._draw_ground()
-        positions, quats = self._poses.of(env)  # [N, bodies, 3], [N, bodies, 4]
-        shift = self._images(positions[:, self._poses.base])
+        base = self.robots.poses.base
+        positions, quats = self.robots.poses.of(env)  # [N, bodies, 3], [N, bodies, 4]
+        shift = self._images(positions[:, base])
         positions += shift[:, None]
         with self._server.atomic():
-            self._aim(
-                positions[self.followed, self._poses.base],
-                quats[self.followed, self._poses.base],
-                seconds,
-            )
-            for part in self._parts:
-                part.handle.batched_positions = positions[:, part.bodies].reshape(-1, 3)
-                part.handle.batched_wxyzs = quats[:, part.bodies].reshape(-1, 4)
-            self._draw_arrows(positions, quats)
+            self._aim(positions[self.followed, base], quats[self.followed, base], seconds)
+            self.robots.move(positions, quats)
+            self._draw_arrows(positions[self.followed, base], quats[self.followed, base])
             self._mark_contacts(shift)
 
     def set_camera(self, style: Camera) -> None:
@@ -125,21 +114,6 @@ class WebScene:
         for client in self._server.get_clients().values():
             client.camera.position = position
             client.camera.look_at = (0.0, 0.0, 0.0)
-
-    def _add_robots(self) -> list[_Part]:
-        """Bodies of equal shape share a batch: a Go2's calves are one, so it has six."""
-        shapes: dict[bytes, list[int]] = {}
-        for body, mesh in body_meshes(self._poses.model).items():
-            shapes.setdefault(mesh.glb(), []).append(body)
-        parts = []
-        for number, (glb, bodies) in enumerate(shapes.items()):
-            count = self._env.num_envs * len(bodies)
-            quats = np.tile([1.0, 0.0, 0.0, 0.0], (count, 1))
-            handle = self._server.scene.add_batched_glb(
-                f"/world/robots/{number}", glb, quats, np.zeros((count, 3)), lod="off"
-            )
-            parts.append(_Part(bodies, handle))
-        return parts
 
     def _add_feet(self) -> Any:
         import trimesh
@@ -164,14 +138,16 @@ class WebScene:
         column, level = self._place
         terrain, size = self._env.terrain, self._tile_size
         middle = np.array([*terrain.origins[column, level][:2], 0.0])
+        mesh = ground_mesh(terrain.tiles[column][level], size)
         steps = np.array([(i, j, 0.0) for i in (-1, 0, 1) for j in (-1, 0, 1)])
         self._ground = self._server.scene.add_batched_glb(
             "/world/ground",
-            ground_mesh(terrain.tiles[column][level], size).glb(),
+            (mesh.shaded() if self.light else mesh).glb(lit=not self.light),
             np.tile([1.0, 0.0, 0.0, 0.0], (9, 1)),
             middle + size * steps,
-            lod="off",
+            lod=((_FAR, _FAR_SHARE),) if self.light else "off",
             cast_shadow=False,
+            receive_shadow=not self.light,
         )
         self.cut()
 
@@ -205,12 +181,11 @@ class WebScene:
         self._world.wxyz = (math.cos(self._heading / 2), 0.0, 0.0, -math.sin(self._heading / 2))
         self._world.position = (cos * x - sin * y, sin * x + cos * y, z)
 
-    def _draw_arrows(self, positions: np.ndarray, quats: np.ndarray) -> None:
-        self._arrows.visible = self.arrows
-        robot, base = self.followed, self._poses.base
+    def _draw_arrows(self, base: np.ndarray, quat: np.ndarray) -> None:
+        self._arrows.visible, robot = self.arrows, self.followed
         arrows = velocity_arrows(
-            positions[robot, base],
-            quats[robot, base],
+            base,
+            quat,
             self._env.commands.command[robot].cpu().numpy(),
             self._env.simulator.state.base_lin_vel[robot].cpu().numpy(),
         )
@@ -224,34 +199,6 @@ class WebScene:
             touching = self._env.contact.cpu().numpy()
             self._feet.batched_positions = feet.reshape(-1, 3)
             self._feet.batched_scales = np.where(touching, size, _HIDDEN).ravel()
-
-
-class _Poses:
-    """World poses of all bodies, by MuJoCo's kinematics of the robot alone."""
-
-    def __init__(self, env: LocomotionEnv) -> None:
-        spec = env.robot.mjspec()
-        self.model = spec.compile()
-        self.base = int(self.model.body(env.robot.config.base_body).id)
-        self._data = mujoco.MjData(self.model)
-        joints = [self.model.joint(name).id for name in env.robot.config.joints]
-        self._joints = self.model.jnt_qposadr[joints]
-        self._root = int(self.model.jnt_qposadr[self.model.body_jntadr[self.base]])
-
-    def of(self, env: LocomotionEnv) -> tuple[np.ndarray, np.ndarray]:
-        """Positions [N, bodies, 3] m and quaternions [N, bodies, 4] w, x, y, z."""
-        state, data = env.simulator.state, self._data
-        base_pos, base_quat = state.base_pos.cpu().numpy(), state.base_quat.cpu().numpy()
-        joint_pos = state.joint_pos.cpu().numpy()
-        positions = np.empty((len(base_pos), self.model.nbody, 3))
-        quats = np.empty((len(base_pos), self.model.nbody, 4))
-        for i in range(len(base_pos)):
-            data.qpos[self._root : self._root + 3] = base_pos[i]
-            data.qpos[self._root + 3 : self._root + 7] = base_quat[i]
-            data.qpos[self._joints] = joint_pos[i]
-            mujoco.mj_kinematics(self.model, data)
-            positions[i], quats[i] = data.xpos, data.xquat
-        return positions, quats
 
 
 def _share(seconds: float, time_constant: float) -> float:

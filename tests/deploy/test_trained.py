@@ -11,8 +11,8 @@ import math
 import os
 from pathlib import Path
 
-import chromium
 import pytest
+from browser import browser, find_browser, served
 
 from legged_ppo.deploy import episodes
 from legged_ppo.deploy.export import export_policy
@@ -56,21 +56,21 @@ def test_success_over_64_episodes_is_that_of_evaluate(
 def test_the_robot_in_the_page_walks_while_a_key_is_held(
     trained: TrainedPolicy, tmp_path: Path
 ) -> None:
-    if chromium.executable() is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
+    if (program := find_browser()) is None:
+        pytest.skip("no Chromium here: make apt-browser")
     try:
         write_page(trained.network, trained.config, tmp_path / "page")
     except UsageError as error:
         pytest.skip(str(error))
-    with chromium.served(tmp_path / "page") as address, chromium.tab() as tab:
+    with served(tmp_path / "page") as address, browser(program) as tab:
         tab.open(address)
         tab.wait_for("window.leggedPPO && leggedPPO.steps > 50")
         walked = "leggedPPO.robot.walked"
-        standing = tab.evaluate(walked)
+        standing = tab.run(walked)
         tab.key("w", down=True)
         tab.wait_for("leggedPPO.steps > 250")
-        moved = tab.evaluate(walked)
+        moved = tab.run(walked)
         tab.key("w", down=False)
-        assert tab.evaluate("leggedPPO.falls") == 0 and tab.errors == []
+        assert tab.run("leggedPPO.falls") == 0 and tab.errors == []
     assert math.dist((0.0, 0.0), standing) < 0.3
     assert moved[0] - standing[0] > 1.5

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import chromium
 import numpy as np
 import pytest
+from browser import Page, browser, find_browser, served
 from PIL import Image
 
 from legged_ppo.config.schema import Config
@@ -43,20 +44,20 @@ def page(
 
 
 @pytest.fixture
-def tab(page: Path) -> Iterator[chromium.Tab]:
-    if chromium.executable() is None:
-        pytest.skip("no Chromium here: apt-get install chromium")
-    with chromium.served(page) as address, chromium.tab() as opened:
+def tab(page: Path) -> Iterator[Page]:
+    if (program := find_browser()) is None:
+        pytest.skip("no Chromium here: make apt-browser")
+    with served(page) as address, browser(program) as opened:
         opened.open(address)
         opened.wait_for("window.leggedPPO && leggedPPO.steps > 3")
         yield opened
 
 
 def test_the_robot_in_the_page_walks_as_the_runners(
-    tab: chromium.Tab, page: Path, exported: Path, network: ActorCritic, tmp_path: Path
+    tab: Page, page: Path, exported: Path, network: ActorCritic, tmp_path: Path
 ) -> None:
     """A second robot beside the one of the page: its physics is that of another version of MuJoCo."""
-    found = tab.evaluate(
+    found = tab.run(
         "(async () => {"
         " const {Robot} = await import('./robot.js');"
         " const {mujoco, ort, page} = leggedPPO.robot;"
@@ -92,9 +93,7 @@ def test_the_robot_in_the_page_walks_as_the_runners(
     assert not np.allclose(found[0][2], state)  # the state is carried
 
 
-def test_keys_and_touches_command_and_nothing_comes_from_elsewhere(
-    tab: chromium.Tab, tmp_path: Path
-) -> None:
+def test_keys_and_touches_command_and_nothing_comes_from_elsewhere(tab: Page) -> None:
     tab.key("w", down=True)
     tab.wait_for("Math.abs(leggedPPO.robot.command[0] - 0.7) < 1e-9")
     tab.key("q", down=True)
@@ -103,18 +102,17 @@ def test_keys_and_touches_command_and_nothing_comes_from_elsewhere(
         tab.key(key, down=False)
     tab.wait_for("leggedPPO.robot.command.every(x => x === 0)")
     box = "document.querySelector('[data-key=d]').getBoundingClientRect()"
-    x, y = tab.evaluate(f"(b => [b.x + b.width / 2, b.y + b.height / 2])({box})")
+    x, y = tab.run(f"(b => [b.x + b.width / 2, b.y + b.height / 2])({box})")
     tab.touch(x, y)
     tab.wait_for("leggedPPO.robot.command[1] < -0.3")
     tab.release()
     tab.wait_for("leggedPPO.robot.command[1] === 0")
     tab.wait_for("leggedPPO.falls > 0 || leggedPPO.steps > 200")
-    loaded = tab.evaluate("performance.getEntriesByType('resource').map(e => new URL(e.name).host)")
-    assert set(loaded) == {tab.evaluate("location.host")}
+    loaded = tab.run("performance.getEntriesByType('resource').map(e => new URL(e.name).host)")
+    assert set(loaded) == {tab.run("location.host")}
     assert tab.errors == []
-    picture = tmp_path / "page.png"
-    tab.screenshot(picture)
-    middle = np.asarray(Image.open(picture).convert("L"), dtype=float)[180:420, 300:660]
+    picture = Image.open(io.BytesIO(tab.screenshot())).convert("L")
+    middle = np.asarray(picture, dtype=float)[180:420, 300:660]
     assert middle.std() > 15 and middle.min() < 60  # the robot's dark limbs on light ground
 
 

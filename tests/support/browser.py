@@ -1,28 +1,37 @@
-"""A headless Chromium, driven by its DevTools protocol over the websockets that viser brings along."""
+"""A headless Chromium driven by its DevTools protocol over a pipe; needs no package and no port."""
 
 from __future__ import annotations
 
 import base64
+import contextlib
+import functools
+import http.server
+import itertools
 import json
+import os
+import select
 import shutil
 import subprocess
 import tempfile
+import threading
 import time
-import urllib.request
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from websockets.sync.client import connect
-
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+SIZE = (960, 600)
+"""Pixels of the page."""
 _FLAGS = (
     *("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-    *("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--remote-debugging-port=0"),
+    *("--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--mute-audio"),
+    *("--remote-debugging-pipe", "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"),
 )
-"""WebGL in software: there need not be a GPU."""
-_START, _ANSWER = 60.0, 120.0
-"""s to start, and until an answer; without a GPU and beside other work both are slow"""
+"""WebGL in software: there need not be a GPU. A page that asks another host for anything gets an error."""
+_ANSWER = 240.0
+"""s until an answer; without a GPU and beside other work it is slow"""
+_KEY_CODES = {"ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
 
 
 def find_browser() -> str | None:
@@ -30,106 +39,150 @@ def find_browser() -> str | None:
     return next((path for name in NAMES if (path := shutil.which(name))), None)
 
 
-class Browser:
-    """One page of a Chromium that ends with the `with` block."""
+class Page:
+    """The one page of a browser, over the two ends of its pipes."""
 
-    def __init__(self, program: str, size: tuple[int, int] = (640, 400)) -> None:
-        self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        profile = Path(self._folder.name)
-        window = f"--window-size={size[0]},{size[1]}"
-        self._process = subprocess.Popen(
-            [program, *_FLAGS, window, f"--user-data-dir={profile}", "about:blank"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        port = self._port(profile / "DevToolsActivePort")
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=_START) as answer:
-            pages = [each for each in json.load(answer) if each["type"] == "page"]
-        self._socket = connect(
-            pages[0]["webSocketDebuggerUrl"], max_size=None, open_timeout=_START, proxy=None
-        )
-        self._number = 0
+    def __init__(self, to: int, back: int) -> None:
+        self._to, self._back, self._numbers = to, back, itertools.count(1)
+        self._rest, self._session = b"", ""
         self.log: list[str] = []
         """What the page wrote to its console."""
-        self.call("Runtime.enable")
-
-    def __enter__(self) -> Browser:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-        self._process.terminate()
-        self._process.wait(_START)
-        self._folder.cleanup()
+        self.errors: list[str] = []
+        """Exceptions of the page's scripts, and what could not be loaded."""
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
+        self._session = attached["sessionId"]
+        for domain in ("Runtime", "Log", "Page"):
+            self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """One command of the protocol and its result."""
-        self._number += 1
-        message = {"id": self._number, "method": method, "params": parameters}
-        self._socket.send(json.dumps(message))
-        while True:
-            answer = json.loads(self._socket.recv(_ANSWER))
-            if answer.get("method") == "Runtime.consoleAPICalled":
-                parts = answer["params"]["args"]
-                self.log.append(" ".join(str(part.get("value", "")) for part in parts))
-            if answer.get("id") == self._number:
-                assert "error" not in answer, answer["error"]
-                return dict(answer["result"])
+        number = next(self._numbers)
+        message = {"id": number, "method": method, "params": parameters}
+        if self._session:
+            message["sessionId"] = self._session
+        os.write(self._to, json.dumps(message).encode() + b"\0")
+        while (answer := self._read()).get("id") != number:
+            self._note(answer)
+        assert "error" not in answer, answer
+        return dict(answer["result"])
 
     def open(self, address: str) -> None:
         self.call("Page.navigate", url=address)
 
     def run(self, script: str) -> Any:
-        """The value of an expression, or of the promise that it is."""
+        """The JSON value of a JavaScript expression, or of the promise that it is."""
         answer = self.call(
             "Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True
         )
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
-    def wait_for(self, script: str, seconds: float = _ANSWER) -> Any:
-        """The first true value of an expression.
+    def wait_for(self, script: str, seconds: float = _ANSWER) -> None:
+        """Return once the expression is true.
 
         Raises:
-            TimeoutError: none within `seconds`.
+            TimeoutError: it stayed false for `seconds`.
         """
         end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if found := self.run(script):
-                return found
-            time.sleep(0.2)
-        raise TimeoutError(f"{script!r} stayed false; the page said {self.log[-5:]}")
+        while not self.run(f"Boolean({script})"):
+            if time.monotonic() > end:
+                shown = self.run("document.body.innerText")
+                raise TimeoutError(f"{script!r} is false; {self.log[-5:]} {self.errors} {shown}")
+            time.sleep(0.1)
+
+    def key(self, key: str, down: bool) -> None:
+        """Put a key down or let it go, by a letter or a name such as ArrowRight."""
+        self.call(
+            "Input.dispatchKeyEvent",
+            type="keyDown" if down else "keyUp",
+            key=key,
+            code=f"Key{key.upper()}" if len(key) == 1 else key,
+            windowsVirtualKeyCode=_KEY_CODES.get(key) or ord(key.upper()[0]),
+        )
 
     def press(self, key: str) -> None:
-        """A key down and up, by a letter or a name such as ArrowRight."""
-        code = f"Key{key.upper()}" if len(key) == 1 else key
-        virtual = {"ArrowLeft": 37, "ArrowRight": 39}.get(key) or ord(key.upper()[0])
-        for kind in ("keyDown", "keyUp"):
-            self.call(
-                "Input.dispatchKeyEvent",
-                type=kind,
-                key=key,
-                code=code,
-                windowsVirtualKeyCode=virtual,
-            )
+        for down in (True, False):
+            self.key(key, down)
+
+    def touch(self, x: float, y: float) -> None:
+        """Put a finger down."""
+        self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
+
+    def release(self) -> None:
+        """Lift the finger."""
+        self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def screenshot(self) -> bytes:
         """The page as PNG."""
         return base64.b64decode(self.call("Page.captureScreenshot")["data"])
 
-    def frames_per_second(self, seconds: float = 4.0) -> float:
-        """Frames that the page draws."""
-        script = (
-            "new Promise(done => {let n = 0; const start = performance.now();"
-            f"function frame() {{n++; const t = performance.now() - start; if (t > {1000 * seconds})"
-            " done(1000 * n / t); else requestAnimationFrame(frame)} requestAnimationFrame(frame)})"
-        )
-        return float(self.run(script))
+    def _read(self) -> dict[str, Any]:
+        while b"\0" not in self._rest:
+            if not select.select([self._back], [], [], _ANSWER)[0]:
+                raise TimeoutError("the browser does not answer")
+            piece = os.read(self._back, 2**20)
+            assert piece, "the browser has ended"
+            self._rest += piece
+        text, self._rest = self._rest.split(b"\0", 1)
+        return dict(json.loads(text))
 
-    def _port(self, file: Path) -> int:
-        end = time.monotonic() + _START
-        while time.monotonic() < end:
-            if file.is_file() and (lines := file.read_text().splitlines()):
-                return int(lines[0])
-            time.sleep(0.1)
-        raise TimeoutError("the browser opened no port")
+    def _note(self, event: dict[str, Any]) -> None:
+        method, content = event.get("method"), event.get("params", {})
+        if method == "Runtime.consoleAPICalled":
+            self.log.append(" ".join(str(part.get("value", "")) for part in content["args"]))
+        elif method == "Runtime.exceptionThrown":
+            self.errors.append(json.dumps(content["exceptionDetails"])[:500])
+        elif method == "Log.entryAdded" and content["entry"]["level"] == "error":
+            self.errors.append(f"{content['entry']['text']} {content['entry'].get('url', '')}")
+
+
+@contextlib.contextmanager
+def browser(
+    program: str, size: tuple[int, int] = SIZE, flags: Sequence[str] = ()
+) -> Iterator[Page]:
+    """A fresh browser with one page, until the block ends.
+
+    Args:
+        program: as `find_browser` gives it.
+        flags: more options of its command line.
+    """
+    theirs_in, to = os.pipe()
+    back, theirs_out = os.pipe()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        window = f"--window-size={size[0]},{size[1]}"
+        words = [program, *_FLAGS, *flags, window, f"--user-data-dir={profile}", "about:blank"]
+        shell = f'exec "$0" "$@" 3<&{theirs_in} 4>&{theirs_out}'
+        process = subprocess.Popen(
+            ["bash", "-c", shell, *words],
+            pass_fds=(theirs_in, theirs_out),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        os.close(theirs_in)
+        os.close(theirs_out)
+        try:
+            yield Page(to, back)
+        finally:
+            process.terminate()
+            process.wait(_ANSWER)
+            os.close(to)
+            os.close(back)
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of a plain static server of a folder."""
+    handler = functools.partial(_Quiet, directory=str(folder))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+    finally:
+        server.shutdown()
+        server.server_close()

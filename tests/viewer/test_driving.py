@@ -31,3 +31,9 @@ def test_commands_stay_where_the_policy_was_trained_and_standing_is_allowed() ->
     assert driver.command == (0.0, 0.0, -1.0)  # backwards was not trained
     assert driver.press("stop") == (0.0, 0.0, 0.0)
     assert driver.set((9.0, -9.0, 0.4)) == (0.5, -0.3, 0.4)
+
+
+def test_a_stick_reaches_from_limit_to_limit() -> None:
+    driver = Driver(RANGES)
+    assert driver.deflect((1.0, -1.0, 0.5)) == (0.5, -0.3, 0.5)
+    assert driver.deflect((-1.0, 0.5, 0.0)) == (0.0, 0.15, 0.0)  # backwards was not trained

@@ -16,7 +16,7 @@ trimesh: Any = pytest.importorskip("trimesh", reason="the web view's extra is no
 
 from legged_ppo.robots.spec import mjcf_path  # noqa: E402
 from legged_ppo.viewer.ground_mesh import ground_mesh  # noqa: E402
-from legged_ppo.viewer.meshes import body_meshes  # noqa: E402
+from legged_ppo.viewer.meshes import COARSE, body_meshes  # noqa: E402
 
 KINDS = """<mujoco><asset><mesh name="m" vertex="0 0 0 .3 0 0 0 .2 0 0 0 .1"/></asset><worldbody>
 <body><freejoint/>
@@ -108,6 +108,28 @@ def test_the_file_for_the_browser_holds_the_same_triangles() -> None:
         np.stack([mesh.vertices.min(0), mesh.vertices.max(0)]), abs=1e-5
     )
     assert "color" in read.visual.vertex_attributes
+
+
+def test_coarse_shapes_have_few_triangles_and_the_same_extent() -> None:
+    model = mujoco.MjModel.from_xml_path(str(mjcf_path("go2")))
+    fine, coarse = body_meshes(model), body_meshes(model, COARSE)
+    assert fine.keys() == coarse.keys()
+    total = sum(len(mesh.faces) for mesh in fine.values())
+    assert sum(len(mesh.faces) for mesh in coarse.values()) < 0.5 * total
+    for body, mesh in fine.items():
+        for edge in ("min", "max"):
+            here, there = (getattr(m.vertices, edge)(0) for m in (mesh, coarse[body]))
+            assert np.abs(here - there).max() < 0.012
+
+
+def test_what_faces_up_is_brighter_without_lights() -> None:
+    mesh = body_meshes(mujoco.MjModel.from_xml_string(KINDS))[1]
+    for rotation in (np.eye(3), np.diag([1.0, -1.0, -1.0])):
+        up = (mesh.normals @ rotation[2]) > 0.99
+        shaded, colors = mesh.shaded(rotation).colors, mesh.colors
+        assert shaded[up] == pytest.approx(colors[up], rel=0.01)
+        assert (shaded[mesh.normals @ rotation[2] < 0.0] < 0.6 * colors.max()).all()
+    assert b"KHR_materials_unlit" in mesh.glb(lit=False) and b"unlit" not in mesh.glb()
 
 
 def _distance(model: Any, data: Any, geom: int, start: np.ndarray, direction: np.ndarray) -> float:

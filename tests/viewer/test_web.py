@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -29,97 +29,17 @@ from legged_ppo.viewer.live import LiveRollout
 
 viser: Any = pytest.importorskip("viser", reason="the web view's extra is not installed")
 
-import msgspec  # noqa: E402
-from websockets.sync.client import connect  # noqa: E402
+from web_client import Client, until  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[2]
 ROBOTS = 3
-CAMERA = {
-    "type": "ViewerCameraMessage",
-    "wxyz": (1.0, 0.0, 0.0, 0.0),
-    "position": (1.0, 0.0, 1.0),
-    "fov": 1.0,
-    "near": 0.1,
-    "far": 100.0,
-    "image_height": 100,
-    "image_width": 100,
-    "look_at": (0.0, 0.0, 0.0),
-    "up_direction": (0.0, 0.0, 1.0),
-}
-
-
-class Client:
-    """What a browser sends, on a connection of its own."""
-
-    def __init__(self, address: str) -> None:
-        self._socket = connect(
-            address.replace("http", "ws"),
-            subprotocols=[f"viser-v{viser.__version__}"],
-            max_size=None,
-            proxy=None,
-        )
-        self.send(CAMERA)
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._socket.close()
-
-    def send(self, message: dict[str, Any]) -> None:
-        self._socket.send(msgspec.msgpack.encode(message))
-
-    def set(self, control: Any, value: Any) -> None:
-        """Move a slider, tick a box, press a button."""
-        uuid = control._impl.uuid
-        self.send({"type": "GuiUpdateMessage", "uuid": uuid, "updates": {"value": value}})
-
-    def press(self, view: web.WebView, label: str) -> None:
-        """The key of a command."""
-        commands = view.server.gui._command_handle_from_uuid
-        (uuid,) = (uuid for uuid, command in commands.items() if command.label == label)
-        self.send({"type": "CommandTriggerMessage", "uuid": uuid})
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path, config: Config, make_checkpoint: Callable[..., Path]) -> Path:
-    return make_checkpoint(tmp_path / "run" / "checkpoints" / "phase1_latest.pth", config)
-
-
-@pytest.fixture
-def policy(checkpoint: Path) -> TrainedPolicy:
-    return load_policy(checkpoint)
-
-
-@pytest.fixture
-def view(policy: TrainedPolicy) -> Iterator[web.WebView]:
-    live = LiveRollout(policy.network, policy.config, ROBOTS, place=("rough", 1), endless=True)
-
-    def read(path: Path) -> TrainedPolicy:
-        return load_policy(path, conditions=policy.config)
-
-    with web.WebView(live, policy, read, port=0) as found:
-        yield found
-
-
-@pytest.fixture
-def client(view: web.WebView) -> Iterator[Client]:
-    with Client(view.address) as found:
-        until(view, lambda: len(view.server.get_clients()) == 1)
-        yield found
-
-
-def until(view: web.WebView, condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    """Let the robots walk until it holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        view.run(seconds=0.1)
 
 
 def drawn_bases(view: web.WebView) -> np.ndarray:
     """[N, 3] m, of the robots in the scene."""
-    (base,) = (part for part in view.scene._parts if view.scene._poses.base in part.bodies)
+    (base,) = (
+        part for part in view.scene.robots.parts if view.scene.robots.poses.base in part.bodies
+    )
     return np.array(base.handle.batched_positions)
 
 
@@ -134,8 +54,8 @@ def test_the_scene_has_the_robots_where_the_simulation_has_them_and_their_ground
     assert (
         np.abs(away - np.round(away / size) * size).max() < 1e-5
     )  # perhaps on a neighbouring copy
-    bodies = sum(len(part.bodies) for part in view.scene._parts)
-    assert (bodies, len(view.scene._parts)) == (13, 6), "bodies of one shape share a batch"
+    bodies = sum(len(part.bodies) for part in view.scene.robots.parts)
+    assert (bodies, len(view.scene.robots.parts)) == (13, 6), "bodies of one shape share a batch"
     assert view.scene._ground.batched_positions.shape == (9, 3)
     view.run(seconds=0.2)
     assert np.abs(drawn_bases(view) - first).max() > 1e-4, "the robots move"
@@ -167,15 +87,15 @@ def test_a_slider_changes_the_command_of_every_robot(view: web.WebView, client: 
 
 def test_keys_drive_in_steps_and_the_sliders_follow(view: web.WebView, client: Client) -> None:
     for label in ("forward", "forward", "turn left"):
-        client.press(view, label)
+        client.press(label)
     until(view, lambda: view.live.driver.command == (0.2, 0.0, 0.2))
     until(view, lambda: [slider.value for slider in view.panel._sliders] == [0.2, 0.0, 0.2])
-    client.press(view, "stop")
+    client.press("stop")
     until(view, lambda: bool((view.live.env.commands.command == 0.0).all()))
 
 
 def test_drawn_commands_come_back(view: web.WebView, client: Client) -> None:
-    client.press(view, "stop")
+    client.press("stop")
     until(view, lambda: view.live.driver.command == (0.0, 0.0, 0.0))
     client.set(view.panel._drawn, True)
     until(view, lambda: view.live.driver.command is None)
@@ -199,7 +119,7 @@ def test_pause_holds_the_robots_still_and_reset_begins_anew(
     view: web.WebView, client: Client
 ) -> None:
     until(view, lambda: int(view.live.env.episode_length.min()) > 5)
-    client.press(view, "reset")
+    client.press("reset")
     until(view, lambda: int(view.live.env.episode_length.max()) <= 5)  # steps of a turn
     client.set(view.panel._pause, True)
     end = time.monotonic() + 30
