@@ -103,14 +103,15 @@ def _student(config: Config, path: Path, robots: int) -> dict[str, Callable[[], 
     student = ActorCritic(env.obs_dims, env.num_actions, config.policy)
     take_over(student, teacher)
     generator = torch.Generator().manual_seed(0)
-    symmetry = required_symmetry(config, env)
+    symmetry, dots = required_symmetry(config, env), env.obs_dims[SCANDOTS]
+    assert isinstance(dots, int)
     learner = Distillation(
         student,
         config.distillation,
         "float32",
         generator,
-        env.obs_dims[SCANDOTS],
-        symmetry and Equivariance(student, symmetry),
+        dots,
+        Equivariance(student, symmetry) if symmetry else None,
     )
     collector = DistillationCollector(
         env, student, teacher, generator, contextlib.nullcontext, config.distillation

@@ -54,8 +54,8 @@ class Gamepad:
         """Give the command of the sticks; in a recipe with headings too, the right stick gives a yaw rate."""
         self._pygame.event.pump()
         sides = self._pygame
-        axes = (sides.CONTROLLER_AXIS_LEFTY, sides.CONTROLLER_AXIS_LEFTX)
-        axes = (*axes, sides.CONTROLLER_AXIS_RIGHTX)
+        left = sides.CONTROLLER_AXIS_LEFTY, sides.CONTROLLER_AXIS_LEFTX
+        axes = (*left, sides.CONTROLLER_AXIS_RIGHTX)
         # SDL's axes grow to the right and down.
         sticks = [-self._pad.get_axis(axis) / _FULL for axis in axes]
         commands.fix(stick_command(sticks, self._low, self._high))

@@ -15,7 +15,7 @@ _COLORS = "turbo_r"
 
 
 class DepthPicture:
-    """A robot's last frame, where the policy's observations have a camera (10 Hz, late); else the true depths now.
+    """A robot's last frame, where the policy's observations have a camera (10 Hz, late); else true depths now.
 
     The camera of those is built for the picture alone.
     """

@@ -253,7 +253,7 @@ class WebPanel:
             self.ask(self._push_all)
         elif said.press == "reset":
             self.ask(self._reset)
-        elif said.press in _KEYS.values():
+        elif said.press is not None and said.press in _KEYS.values():
             self._press(said.press)
 
     def _follow(self, what: str) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import kernels
 import torch
 
+from legged_ppo.env.locomotion import LocomotionEnv
+
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "phase1_fast.yaml")
 MOST_PER_STEP, MOST_PER_MINIBATCH = 700, 520
 """As of docs/benchmarks.md, with a margin; a change that needs more should be worth it."""
@@ -27,6 +29,7 @@ def test_a_step_and_a_minibatch_keep_to_their_budgets(tmp_path: Path) -> None:
     with kernels.as_on_gpu():
         trainer = kernels.make_trainer(CONFIG, ["+preset=gpu"], str(tmp_path))
         found = kernels.torch_launches(trainer)
+        assert isinstance(trainer.env, LocomotionEnv)
         graphs = kernels.warp_launches(trainer.env.simulator)
     step = found["step"]
     assert 0 < step["all"] <= MOST_PER_STEP

@@ -56,7 +56,7 @@ class Operations:
     def install(self) -> None:
         """Watch this process from now on."""
         builtins.open = io.open = self._opened  # type: ignore[assignment]
-        os.fsync = self._synced
+        os.fsync = self._synced  # type: ignore[assignment]
         sys.addaudithook(self._audited)
 
     def _audited(self, event: str, arguments: tuple[Any, ...]) -> None:

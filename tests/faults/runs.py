@@ -99,7 +99,7 @@ class Result:
             found.append(f"{len(self.rows)} rows differ from {len(other.rows)}")
         if not same_weights(self.weights, other.weights):
             found.append("the final weights differ")
-        odd = self.files ^ other.files
+        odd = set(self.files ^ other.files)
         if not checkpoints:
             odd = {name for name in odd if "phase1_step_" not in name or ".tmp" in name}
         if odd:

@@ -101,7 +101,7 @@ def jumping_leg(config: Config, resume: bool, seed: int) -> int:
         def now(cls, tz: Any = None) -> Any:
             return datetime.fromtimestamp(clock(), tz)
 
-    run_directory.datetime = Jumping  # type: ignore[misc]
+    run_directory.datetime = Jumping  # type: ignore[misc, attr-defined]
 
     def touch(trainer: Trainer, _: Any) -> None:
         for path in trainer.run.root.rglob("*"):
@@ -204,7 +204,7 @@ def dashboard_leg(config: Config, resume: bool, kind: str) -> int:
         original(self, *arguments, **{**named, "patience_s": 0.5})
 
     Dashboard.__init__ = impatient  # type: ignore[method-assign]
-    event_files.SummaryWriter = _WRITERS[kind]  # type: ignore[misc]
+    event_files.SummaryWriter = _WRITERS[kind]  # type: ignore[misc, attr-defined]
     return runs.run(config, "latest" if resume else None)
 
 

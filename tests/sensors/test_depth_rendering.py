@@ -52,7 +52,7 @@ def test_edges_are_where_depths_leave_a_plane() -> None:
     step = ground.copy()
     step[:, COLUMNS // 2 :] -= 0.2
     found = near_edges(step)
-    columns = found.any(axis=0).nonzero()[0]
+    columns = np.flatnonzero(found.any(axis=0))
     assert found.all(axis=0)[COLUMNS // 2] and columns.min() >= COLUMNS // 2 - 2
     assert columns.max() <= COLUMNS // 2 + 1
 

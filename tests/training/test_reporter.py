@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from legged_ppo.config.schema import Config
+from legged_ppo.reports.health import HealthMonitor
 from legged_ppo.runs.run_directory import RunDirectory
-from legged_ppo.training.health import HealthMonitor
 from legged_ppo.training.reporter import Reporter
 
 

@@ -56,7 +56,7 @@ def test_a_key_that_stays_down_goes_on_and_buttons_push_and_reset(
     client.say(press="reset")
     until(view, lambda: int(view.live.env.episode_length.max()) <= 5)
     pushes: list[float] = []
-    view.live.push = pushes.append  # type: ignore[method-assign]
+    view.live.push = pushes.append  # type: ignore[method-assign, assignment]
     client.say(press="push")
     until(view, lambda: pushes == [1.0])
 
