@@ -377,7 +377,6 @@ class LocomotionEnv(OwnedState, Environment):
             contact=self.contact,
             base_height=self.survey.base_height,
             foot_height=self.survey.foot_height,
-            foot_near_edge=self.survey.foot_near_edge,
             default_joint_pos=self._default,
             soft_limits=self._soft_limits,
             gait=self.clock,

@@ -54,8 +54,6 @@ class RewardInputs:
     """[N] m of the base above the ground"""
     foot_height: torch.Tensor
     """[N, F] m of the feet's centres above the ground"""
-    foot_near_edge: torch.Tensor
-    """[N, F] bool, the ground near the foot has an edge"""
     default_joint_pos: torch.Tensor
     """[J] rad"""
     soft_limits: torch.Tensor
@@ -177,11 +175,6 @@ def feet_drag(x: RewardInputs) -> torch.Tensor:
     return (x.state.foot_vel[..., :2].abs().sum(-1) * x.contact).sum(1)
 
 
-def feet_edge(x: RewardInputs) -> torch.Tensor:
-    """Feet in contact near an edge of a step, stone or gap [EP]."""
-    return (x.contact & x.foot_near_edge).float().sum(1)
-
-
 def foot_jerk(x: RewardInputs) -> torch.Tensor:
     """Change of the feet's contact forces [AG]."""
     return (x.state.foot_force - x.last_foot_force).abs().sum(1)
@@ -268,7 +261,6 @@ TERMS: dict[str, Callable[[RewardInputs], torch.Tensor]] = {
         feet_balance,
         feet_slip,
         feet_drag,
-        feet_edge,
         foot_jerk,
         foot_clearance,
         collision,

@@ -20,8 +20,6 @@ class Survey:
     """[N] m above the ground"""
     foot_height: torch.Tensor
     """[N, F] m, of the feet's centres above the ground"""
-    foot_near_edge: torch.Tensor
-    """[N, F] bool, feet above the ground near an edge of it, as `HeightMap.near_edge` says"""
     clearance: torch.Tensor
     """[N, D] m, height of the base above each point of the scandots"""
 
@@ -49,8 +47,6 @@ class Survey:
         self._keep("yaw", yaw, robots)
         self._keep("base_height", position[:, 2] - base_ground[:, 0], robots)
         self._keep("foot_height", feet[..., 2] - foot_ground, robots)
-        near_edge = self._placement.heights.near_edge(feet[..., :2], tile)
-        self._keep("foot_near_edge", near_edge, robots)
         self._keep("clearance", position[:, 2:3] - grid, robots)
 
     def _keep(self, name: str, values: torch.Tensor, robots: torch.Tensor | None) -> None:

@@ -55,7 +55,6 @@ def nominal(quiet: Config, kinematic: Kinematic) -> RewardInputs:
         contact=torch.ones(1, 4, dtype=torch.bool),
         base_height=torch.tensor([0.3]),
         foot_height=torch.full((1, 4), 0.08),
-        foot_near_edge=torch.zeros(1, 4, dtype=torch.bool),
         default_joint_pos=default,
         soft_limits=torch.stack([default - 0.5, default + 0.5], dim=1),
         gait=clock,
@@ -78,10 +77,6 @@ def track(x: RewardInputs) -> None:
 def slide(x: RewardInputs) -> None:
     x.state.foot_vel[0, 0] = torch.tensor([0.3, 0.4, 9.0])
     x.state.foot_vel[0, 1], x.contact[0, 1] = 1.0, False
-
-
-def stand_on_edge(x: RewardInputs) -> None:
-    x.foot_near_edge[0, :3], x.contact[0] = True, torch.tensor([True, True, False, True])
 
 
 def touch_down(x: RewardInputs) -> None:
@@ -145,7 +140,6 @@ CASES: dict[str, tuple[Callable[[RewardInputs], object], float]] = {
     "feet_balance": (fill("duty", 0.5, 0.5, 0.5, 0.1), 0.03),
     "feet_slip": (slide, 0.25),
     "feet_drag": (slide, 0.7),
-    "feet_edge": (stand_on_edge, 2.0),
     "foot_jerk": (press, 15.0),
     "foot_clearance": (lift, 0.00045),
     "collision": (fill("penalized_contact", 0, 1, 1), 2.0),
@@ -210,7 +204,6 @@ def disturbed(kinematic: Kinematic, config: Config, weights: RewardConfig) -> Lo
     """Two robots, one asked to walk, one to stand, after 0.2 s in which every term has a cause."""
     config.task.rewards = weights
     env = kinematic(config, 2)
-    env.placement.heights.edges.fill_(True)
     env.start_episodes_together()
     env.commands.command.copy_(torch.tensor([[0.5, 0.2, 0.3], [0.0, 0.0, 0.0]]))
     state = env.simulator.state

@@ -8,7 +8,7 @@ from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.survey import Survey
 
-NAMES = ("projected_gravity", "yaw", "base_height", "foot_height", "foot_near_edge", "clearance")
+NAMES = ("projected_gravity", "yaw", "base_height", "foot_height", "clearance")
 
 
 def test_after_a_step_that_resets_some_robots_it_is_that_of_the_present_state() -> None:

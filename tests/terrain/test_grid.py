@@ -243,22 +243,6 @@ def test_queries_are_bilinear_and_the_tile_repeats(grid: Terrain) -> None:
         assert at(0.5 + period, 0.5 - period) == pytest.approx(at(0.5, 0.5), abs=2e-4)
 
 
-def test_edges_are_found_where_the_ground_drops_and_nowhere_else(grid: Terrain) -> None:
-    heights = HeightMap(grid, torch.device("cpu"))
-    gaps, level = ALL.index("gaps"), 1
-    x = torch.linspace(0.0, 7.99, 800)
-    line = torch.stack([8.0 * gaps + x, torch.full_like(x, 8.0 * level + 4.0)], dim=1)
-    near = heights.near_edge(line[None], torch.tensor([gaps * 3 + level]))[0]
-    drops = heights(line[None], torch.tensor([gaps * 3 + level]))[0].diff().abs() > 0.01
-    edges = x[1:][drops]
-    distance = (x[:, None] - edges).abs().amin(1)
-    assert near[distance < 0.04].all() and not near[distance > 0.11].any()
-    assert 0.05 < near.float().mean() < 0.5
-    smooth = torch.tensor([ALL.index("slope_up") * 3 + 2])
-    everywhere = 8.0 * torch.rand(1, 2000, 2) + torch.tensor([8.0 * ALL.index("slope_up"), 16.0])
-    assert not heights.near_edge(everywhere, smooth).any()
-
-
 def test_the_whole_grid_is_small_enough() -> None:
     terrain = build_terrain(replace(GRID, num_levels=10))
     slots = WorldGround(terrain)

@@ -123,7 +123,6 @@ class RewardConfig:
     feet_balance: float = number(0.0)
     feet_slip: float = number(-0.1)
     feet_drag: float = number(0.0)
-    feet_edge: float = number(0.0)
     foot_jerk: float = number(0.0)
     foot_clearance: float = number(0.0)
     collision: float = number(-1.0)
