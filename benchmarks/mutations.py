@@ -120,8 +120,8 @@ _ALGORITHMS = [
     ),
     Mutation(
         "algorithms/collector.py",
-        "starts = torch.zeros(len(chosen), dtype=torch.bool, device=values.device)",
-        "starts = torch.ones(len(chosen), dtype=torch.bool, device=values.device)",
+        "starts = torch.zeros(state.shape[1], dtype=torch.bool, device=state.device)",
+        "starts = torch.ones(state.shape[1], dtype=torch.bool, device=state.device)",
         "algorithms/test_collector.py",
     ),
     Mutation(
@@ -292,8 +292,8 @@ _TRAINING = [
     ),
     Mutation(
         "training/trainer.py",
-        "if score.score >= self.counters.best_score:",
-        "if score.score <= self.counters.best_score:",
+        "if score.score >= best_before:",
+        "if score.score <= best_before:",
         "training/test_best_checkpoint.py",
     ),
 ]

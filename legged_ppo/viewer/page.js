@@ -1,5 +1,6 @@
 // Runs in the page of the web view beside viser's client: a gamepad's sticks, keys that stay down, and what the
-// browser draws. It speaks through the value of a text control that viser does not show.
+// browser draws. It speaks through the value of a text control that viser does not show. In an element's handler
+// plain addEventListener would be the element's.
 (() => {
   if (window.leggedPPO) return;
   const CONTROL = "$CONTROL"; // of viser
@@ -20,7 +21,7 @@
   let held = null, timer = 0;
   const release = () => { held = null; clearTimeout(timer); };
   const repeat = () => { say({ press: KEYS[held] }); timer = setTimeout(repeat, KEY_PERIOD); };
-  addEventListener("keydown", (event) => {
+  window.addEventListener("keydown", (event) => {
     const key = event.key.toLowerCase();
     const typing = event.target.matches?.("input, textarea, [contenteditable]");
     if (event.repeat || typing || event.ctrlKey || event.metaKey || event.altKey || !(key in KEYS)) return;
@@ -28,8 +29,8 @@
     held = key;
     timer = setTimeout(repeat, KEY_WAIT);
   });
-  addEventListener("keyup", (event) => { if (event.key.toLowerCase() === held) release(); });
-  addEventListener("blur", release);
+  window.addEventListener("keyup", (event) => { if (event.key.toLowerCase() === held) release(); });
+  window.addEventListener("blur", release);
 
   const beyond = (x = 0) => Math.abs(x) < DEAD ? 0 : Math.round(50 * (x - DEAD * Math.sign(x)) / (1 - DEAD)) / 50;
   let stick = "0,0,0", pressed = {};

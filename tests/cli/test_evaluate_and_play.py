@@ -71,6 +71,7 @@ def test_evaluate_prints_a_table_and_writes_the_documented_json(
         "terrain_fingerprint",
         "gait",
         "standing",
+        "motion",
     ]
     config = evaluation_config(read_policy(checkpoint)[1])
     assert content["terrain_fingerprint"] == build_terrain(config.terrain).fingerprint

@@ -40,12 +40,12 @@ PARSERS: dict[str, Callable[[], argparse.ArgumentParser]] = {
     "play.py": play.make_parser,
     "evaluate.py": evaluate.make_parser,
     "export.py": export.make_parser,
-    "legged-ppo sweep": sweep.make_parser,
+    "legged_ppo.cli.sweep": sweep.make_parser,
     "legged_ppo.deploy.run": run.make_parser,
     "legged_ppo.cli.terrain": gallery.make_parser,
-    "legged-ppo report": report.make_parser,
-    "legged-ppo runs": runs.make_parser,
-    "legged-ppo doctor": doctor.make_parser,
+    "legged_ppo.cli.report": report.make_parser,
+    "legged_ppo.cli.runs": runs.make_parser,
+    "legged_ppo.cli.doctor": doctor.make_parser,
 }
 
 
@@ -98,11 +98,11 @@ def test_examples_work_after_the_quickstart(
     if words[0] == "legged_ppo.deploy.run":
         run.check(arguments)
         assert arguments.policy.name == "policy.onnx"  # which the first example of export.py writes
-    elif words[0] == "legged-ppo report":
+    elif words[0] == "legged_ppo.cli.report":
         assert all(report.folder_of(name, arguments.log_dir).is_dir() for name in arguments.runs)
-    elif words[0] == "legged-ppo sweep":
+    elif words[0] == "legged_ppo.cli.sweep":
         assert read_sweep(ROOT / arguments.file).trials > 0
-    elif words[0].startswith("legged-ppo "):
+    elif words[0] in ("legged_ppo.cli.runs", "legged_ppo.cli.doctor"):
         assert arguments.log_dir == Path("logs")
     elif getattr(arguments, "phase2", None):
         folder, *others = arguments.phase2

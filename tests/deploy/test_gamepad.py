@@ -25,7 +25,7 @@ _GAME_CONTROLLER, _AXES, _BUTTONS, _BACK = 1, 6, 15, 4
 def sdl(monkeypatch: pytest.MonkeyPatch) -> Iterator[ctypes.CDLL]:
     """The library that pygame's wheel brings, started without a display."""
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    found = list((Path(pygame.__file__).parent.parent / "pygame.libs").glob("libSDL2-2*"))
+    found = list(Path(pygame.__file__).parent.parent.glob("pygame*.libs/libSDL2-2*"))
     if not found:
         pytest.skip("pygame without its own SDL")
     library = ctypes.CDLL(str(found[0]))

@@ -27,6 +27,8 @@ READERS = {
     "evaluation/task.py": "the seam",
     "interop/gymnasium.py": "its messages",
     "interop/images.py": "its messages",
+    "interop/games.py": "its documentation",
+    "cli/report.py": "names what --evaluate would import",
     "evaluation/trained_policy.py": "refuses what a checkpoint would import",
     "training/run.py": "refuses a best checkpoint that would import another environment",
     "config/validation.py": "excludes `environment` beside it",

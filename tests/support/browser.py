@@ -105,6 +105,13 @@ class Page:
         for down in (True, False):
             self.key(key, down)
 
+    def click(self, element: str) -> None:
+        """Click in the middle of the element that a JavaScript expression gives."""
+        box = f"(r => [r.x + r.width / 2, r.y + r.height / 2])(({element}).getBoundingClientRect())"
+        x, y = self.run(box)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
     def touch(self, x: float, y: float) -> None:
         """Put a finger down."""
         self.call("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])

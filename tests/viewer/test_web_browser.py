@@ -95,9 +95,7 @@ def test_software_rendering_is_noticed_and_the_depth_image_is_shown(
     pixels = "__viserMutable.canvas.width / __viserMutable.canvas.clientWidth"
     page.wait_for(f"{pixels} < 0.6")
     view.panel.depth.box.value = True
-    page.run(
-        "[...document.querySelectorAll('[role=tab]')].find(t => /Depth/.test(t.innerText)).click()"
-    )
+    page.click("[...document.querySelectorAll('[role=tab]')].find(t => /Depth/.test(t.innerText))")
     page.wait_for("[...document.images].some(i => i.offsetParent && i.naturalWidth > 200)")
 
 

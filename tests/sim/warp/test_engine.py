@@ -334,10 +334,11 @@ def test_an_engine_goes_when_it_is_let_go(warp: Callable[..., MujocoWarp]) -> No
 def test_warp_prints_nothing_of_its_own() -> None:
     program = (
         "import warp as wp\n"
-        "from legged_ppo.sim.warp.engine import write_rows\n"
+        "from legged_ppo.sim.warp.kernels import gather_rows\n"
         "row = wp.zeros((1, 1), device='cpu')\n"
         "mask = wp.ones(1, dtype=bool, device='cpu')\n"
-        "wp.launch(write_rows, (1, 1), [mask, row], [row], device='cpu')\n"
+        "index = wp.zeros(1, dtype=int, device='cpu')\n"
+        "wp.launch(gather_rows, (1, 1), [mask, index, row], [row], device='cpu')\n"
     )
     command = [sys.executable, "-c", program]
     assert subprocess.run(command, check=True, capture_output=True).stdout == b""
