@@ -334,6 +334,7 @@ def test_an_engine_goes_when_it_is_let_go(warp: Callable[..., MujocoWarp]) -> No
 def test_warp_prints_nothing_of_its_own() -> None:
     program = (
         "import warp as wp\n"
+        "import legged_ppo.sim.warp.engine\n"
         "from legged_ppo.sim.warp.kernels import gather_rows\n"
         "row = wp.zeros((1, 1), device='cpu')\n"
         "mask = wp.ones(1, dtype=bool, device='cpu')\n"
