@@ -182,11 +182,6 @@ def test_air_time_is_paid_up_to_twice_the_target_and_only_on_the_move(
     assert rewards.feet_air_time(nominal) > 0.0, "turning is moving"
 
 
-def test_a_foot_over_a_gap_costs_no_more_than_one_that_drags(nominal: RewardInputs) -> None:
-    nominal.foot_height.fill_(0.6)
-    assert rewards.swing_height(nominal) == 2.0, "two feet swing"
-
-
 def test_unlimited_joints_cost_nothing(nominal: RewardInputs) -> None:
     nominal.soft_limits = torch.tensor([-torch.inf, torch.inf]).repeat(12, 1)
     assert rewards.joint_limits(nominal) == 0.0
