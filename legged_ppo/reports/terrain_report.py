@@ -25,8 +25,9 @@ COLUMNS = (
 )
 DEFINITION = (
     "An episode succeeds when the robot neither falls nor breaks the physics within the time limit "
-    "and covers at least 70 % of the commanded path, which turns as commanded. ± is half of the 95 % "
-    "interval over episodes."
+    "and covers at least 70 % of the commanded path, which turns as commanded; where it is to stand or to "
+    "turn on the spot, it must stay within 0.5 m and turn as commanded. ± is half of the 95 % interval over "
+    "episodes."
 )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from legged_ppo.runs.whole_file import writing
+
 _FILE = "failure.txt"
 
 
@@ -16,17 +18,15 @@ def noting_failure(root: Path) -> Iterator[None]:
     """Write the error that ends the work inside to the run folder `root`; work that ends well, or that the
     user stops, leaves no such file, nor an older one."""
     path = root / _FILE
-    path.unlink(missing_ok=True)
+    with writing(root):
+        path.unlink(missing_ok=True)
     try:
         yield
     except Exception as error:
         time = datetime.now(UTC).isoformat(timespec="seconds")
-        with contextlib.suppress(
-            OSError
-        ):  # the disk may be full; the error itself is reported anyway
-            path.write_text(
-                f"{_line(error)}\n{time}\n\n{''.join(traceback.format_exception(error))}"
-            )
+        trace = "".join(traceback.format_exception(error))
+        with contextlib.suppress(OSError):  # of a full disk; the error itself is reported anyway
+            path.write_text(f"{_line(error)}\n{time}\n\n{trace}")
         raise
 
 

@@ -11,8 +11,10 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from legged_ppo.errors import UsageError
+from legged_ppo.runs.whole_file import writing
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +33,9 @@ def run_lock(root: Path) -> Iterator[None]:
 
     Raises:
         UsageError: another process writes this run.
+        WriteError: the folder cannot be written.
     """
-    with (root / _FILE).open("a+") as file:
+    with _opened(root) as file:
         try:
             _acquire(file.fileno())
         except BlockingIOError:
@@ -65,6 +68,11 @@ def is_locked(root: Path) -> bool:
     except OSError:  # no lock was ever taken, or there are none
         return False
     return False
+
+
+def _opened(root: Path) -> TextIO:
+    with writing(root):
+        return (root / _FILE).open("a+")
 
 
 def _acquire(descriptor: int) -> None:

@@ -10,22 +10,22 @@ from collections.abc import Callable
 _log = logging.getLogger(__name__)
 
 _CAPACITY = 10_000
-"""Calls that wait at most: beyond it the service does not keep up, and calls are dropped."""
 
 
 class BackgroundCalls:
     """Makes calls in the order in which they are submitted, without holding up whoever submits them.
 
-    A call that raises is reported by a warning, the first one only, and so is the first one dropped.
+    A call that raises is reported by a warning, the first one only, and so is the first one left out.
 
     Args:
         name: of the service, for the warnings.
+        capacity: calls that wait at most; further ones are left out.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, capacity: int = _CAPACITY) -> None:
         self._name = name
-        self._calls: queue.Queue[Callable[[], object] | None] = queue.Queue(_CAPACITY)
-        self._reported: set[str] = set()
+        self._calls: queue.Queue[Callable[[], object] | None] = queue.Queue(capacity)
+        self._failed = self._full = False
         # A daemon: a call that never returns must not keep the process alive.
         threading.Thread(target=self._work, name=name, daemon=True).start()
 
@@ -34,7 +34,9 @@ class BackgroundCalls:
         try:
             self._calls.put_nowait(call)
         except queue.Full:
-            self._report("does not keep up", f"{_CAPACITY} calls wait, more are dropped")
+            if not self._full:
+                _log.warning("%s does not keep up; its rows are left out", self._name)
+            self._full = True
 
     def wait(self, seconds: float) -> bool:
         """Wait for all calls submitted so far; False if they are not done in time."""
@@ -57,9 +59,7 @@ class BackgroundCalls:
             try:
                 call()
             except Exception as error:
-                self._report("failed", str(error) or type(error).__name__)
-
-    def _report(self, what: str, why: str) -> None:
-        if what not in self._reported:
-            self._reported.add(what)
-            _log.warning("%s %s (%s); the training continues", self._name, what, why)
+                if not self._failed:
+                    reason = str(error) or type(error).__name__
+                    _log.warning("%s failed (%s); the training continues", self._name, reason)
+                self._failed = True

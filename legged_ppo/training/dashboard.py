@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import queue
-import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
+
+from legged_ppo.runtime.background import BackgroundCalls
 
 _log = logging.getLogger(__name__)
 
@@ -40,55 +41,49 @@ class Dashboard:
     ) -> None:
         self._name, self._patience_s = name, patience_s
         self._connect, self._write, self._disconnect = connect, write, disconnect
-        self._waiting: queue.Queue[tuple[Values, int] | None] = queue.Queue(_MOST_WAITING)
-        self._full = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._target: Any = None
+        self._failures = self._skipped = 0
+        self._calls = BackgroundCalls(name, _MOST_WAITING)
 
     def send(self, values: Values, env_steps: int) -> None:
         """Queue one row; it is left out, with one warning, where the dashboard does not keep up."""
-        try:
-            self._waiting.put_nowait((values, env_steps))
-        except queue.Full:
-            if not self._full:
-                _log.warning("%s does not answer; its rows are left out", self._name)
-            self._full = True
+        self._calls.submit(partial(self._send, values, env_steps))
 
     def close(self) -> None:
         """Send what waits, for at most `patience_s`."""
-        try:
-            self._waiting.put(None, timeout=self._patience_s)
-            self._thread.join(self._patience_s)
-        except queue.Full:
-            pass
-        if self._thread.is_alive():
+        self._calls.submit(self._end)
+        if not self._calls.wait(self._patience_s):
             message = "%s does not answer after %.0f s; its last rows may be missing"
             _log.warning(message, self._name, self._patience_s)
+        self._calls.close()
 
-    def _run(self) -> None:
-        target: Any = None
-        failures = skipped = 0
-        while (row := self._waiting.get()) is not None:
-            if target is None and failures and skipped < 2 ** (failures - 1) - 1:
-                skipped += 1
-                continue
-            try:
-                if target is None:
-                    target = self._connect()
-                self._write(target, *row)
-                if failures:
-                    _log.info("%s works again", self._name)
-                failures = 0
-            except Exception as error:  # a dashboard must never end a run
-                self._report(error, "the next attempt follows")
-                with contextlib.suppress(Exception):
-                    self._disconnect(target)
-                target, failures, skipped = None, failures + 1, 0
-        if target is not None:
-            try:
-                self._disconnect(target)
-            except Exception as error:
-                self._report(error, "its last rows may be missing")
+    def _send(self, values: Values, env_steps: int) -> None:
+        """In the thread, as `_end`."""
+        if self._failures and self._skipped < 2 ** (self._failures - 1) - 1:
+            self._skipped += 1
+            return
+        try:
+            if self._target is None:
+                self._target = self._connect()
+            self._write(self._target, values, env_steps)
+        except Exception as error:  # a dashboard must never end a run
+            self._report(error, "the next attempt follows")
+            with contextlib.suppress(Exception):
+                self._disconnect(self._target)
+            self._target, self._skipped = None, 0
+            self._failures += 1
+            return
+        if self._failures:
+            _log.info("%s works again", self._name)
+        self._failures = 0
+
+    def _end(self) -> None:
+        if self._target is None:
+            return
+        try:
+            self._disconnect(self._target)
+        except Exception as error:
+            self._report(error, "its last rows may be missing")
 
     def _report(self, error: Exception, consequence: str) -> None:
         reason = " ".join(str(error).split()) or type(error).__name__

@@ -226,7 +226,6 @@ def _end_wandb_service(wandb: Any) -> None:
             named, _, rest = stat.read_text().rpartition(")")
             if named.endswith("(wandb-core") and int(rest.split()[1]) == os.getpid():
                 os.kill(int(stat.parent.name), signal.SIGKILL)
-    with contextlib.suppress(
-        Exception
-    ):  # the connection is broken: this alone removes wandb's exit handler
+    # The connection is broken; this alone removes wandb's exit handler.
+    with contextlib.suppress(Exception):
         wandb.teardown()
