@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import os
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
@@ -18,11 +15,8 @@ from legged_ppo.models.gru_kernels import (
     gru_object,
 )
 from legged_ppo.models.linear import is_recorded
-from legged_ppo.runtime.lanes.object_code import load_object
+from legged_ppo.runtime.lanes.functions import KernelFunctions
 from legged_ppo.runtime.lanes.target import host
-
-_PARTS = 2
-"""Parts of the work that each thread takes, if another process does not delay it."""
 
 
 class CompiledGRU:
@@ -36,12 +30,8 @@ class CompiledGRU:
     def __init__(self, hidden: int, lanes: int) -> None:
         target = host()
         self._hidden, self._lanes = hidden, lanes
-        self._engine = load_object(gru_object(hidden, lanes, target), target)
-        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_int] * 3, ctypes.c_void_p)
-        self._functions = {
-            name: kind(self._engine.get_function_address(name))
-            for name in (FORWARD, RECORD, BACKWARD)
-        }
+        numbers = dict.fromkeys((FORWARD, RECORD, BACKWARD), 1)
+        self._functions = KernelFunctions(gru_object(hidden, lanes, target), target, numbers)
 
     def outputs(
         self,
@@ -60,7 +50,7 @@ class CompiledGRU:
         steps, batch, _ = projected.shape
         outputs = projected.new_empty(steps, batch, self._hidden)
         tables = (projected, state, keep, self._by_gate(weight_hh), bias_n, outputs)
-        self._call(FORWARD, (*tables, torch.empty_like(state)), steps, batch)
+        self._run(FORWARD, (*tables, torch.empty_like(state)), steps, batch)
         return outputs
 
     def record(
@@ -77,7 +67,7 @@ class CompiledGRU:
         outputs, previous, n = projected.new_empty(3, steps, batch, self._hidden)
         gates = torch.empty_like(projected)
         tables = (projected, state, keep, self._by_gate(weight_hh), bias_n, outputs)
-        self._call(RECORD, (*tables, previous, n, gates), steps, batch)
+        self._run(RECORD, (*tables, previous, n, gates), steps, batch)
         return outputs, previous, n, gates
 
     def gradients(
@@ -98,7 +88,7 @@ class CompiledGRU:
         grads = previous.new_empty(steps, batch, 4, hidden)
         d_state = previous.new_zeros(batch, hidden)
         tables = (grad_outputs, keep, weights, previous, n, gates, grads, d_state)
-        self._call(BACKWARD, tables, steps, batch)
+        self._run(BACKWARD, tables, steps, batch)
         return grads, d_state
 
     def _by_gate(self, weight_hh: torch.Tensor) -> torch.Tensor:
@@ -106,20 +96,8 @@ class CompiledGRU:
         blocks = weight_hh.view(3, -1, self._lanes, self._hidden)
         return blocks.permute(1, 3, 0, 2).contiguous()
 
-    def _call(self, name: str, tables: tuple[torch.Tensor, ...], steps: int, batch: int) -> None:
-        kept = [table.contiguous() for table in tables]
-        pointers = (ctypes.c_void_p * len(kept))(*[table.data_ptr() for table in kept])
-        following, block = ctypes.c_int(0), block_sizes(self._lanes)[0]
-        threads = torch.get_num_threads()
-        parts = threads * _PARTS if threads > 1 else 1
-        share = -(-batch // (parts * block)) * block
-        function = self._functions[name]
-        arguments = (ctypes.addressof(pointers), steps, batch, share, ctypes.addressof(following))
-        helpers = min(threads, -(-batch // share)) - 1
-        waiting = [_pool(threads).submit(function, *arguments) for _ in range(helpers)]
-        function(*arguments)
-        for each in waiting:
-            each.result()
+    def _run(self, name: str, tables: tuple[torch.Tensor, ...], steps: int, batch: int) -> None:
+        self._functions.run(name, tables, batch, (steps,), block_sizes(self._lanes)[0])
 
 
 def compiled_gru(inputs: torch.Tensor, hidden: int) -> CompiledGRU | None:
@@ -134,12 +112,3 @@ def compiled_gru(inputs: torch.Tensor, hidden: int) -> CompiledGRU | None:
 def _compiled(hidden: int) -> CompiledGRU | None:
     lanes = host().lanes
     return None if hidden % lanes else CompiledGRU(hidden, lanes)
-
-
-@functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads - 1)
-
-
-# A forked process has no threads but its own.
-os.register_at_fork(after_in_child=_pool.cache_clear)

@@ -7,7 +7,7 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from legged_ppo.runtime.lanes.values import F32, I32, POINTER, Emitter, IndexValue, Value
+from legged_ppo.runtime.lanes.values import F32, I32, POINTER, Emitter, IndexValue, MaskValue, Value
 
 Index = IndexValue | int
 _LOG2_E = 1.4426950408889634
@@ -101,6 +101,10 @@ class Kernel(Emitter):
     def before(self, a: IndexValue) -> IndexValue:
         """a - 1"""
         return IndexValue(self, self.builder.sub(a.code, I32(1)))
+
+    def select(self, mask: MaskValue, a: Value, b: Value) -> Value:
+        """a where the mask holds, else b."""
+        return Value(self, self.builder.select(mask.code, a.code, b.code))
 
     def exp(self, x: Value) -> Value:
         """e^x to 2e-7, for x limited to +-87; NaN stays NaN."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +26,7 @@ class Target:
         return 16 if "+avx512f" in on else 8 if "+avx" in on else 4
 
 
+@functools.cache
 def host() -> Target:
     """This machine."""
     features = llvm.get_host_cpu_features().flatten()
