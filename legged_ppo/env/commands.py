@@ -146,12 +146,16 @@ class VelocityCommands(OwnedState):
 
     def step(self, yaw: torch.Tensor) -> None:
         """Advance by one control step; in heading mode compute yaw rates from the headings `yaw` [N] rad."""
-        self.course += self._dt * self._course_rate(yaw)
-        self.time_left -= self._dt
-        due = self.time_left <= 0.0
+        due = self.advance(yaw)
         if any_without_sync(due):
             self.resample(due)
         self.steer(yaw)
+
+    def advance(self, yaw: torch.Tensor) -> torch.Tensor:
+        """Advance courses and times; returns which robots are due for a new command, [N] bool."""
+        self.course += self._dt * self._course_rate(yaw)
+        self.time_left -= self._dt
+        return self.time_left <= 0.0
 
     def steer(self, yaw: torch.Tensor) -> None:
         """Initialise the courses and headings of new commands; in heading mode set the yaw rates from the

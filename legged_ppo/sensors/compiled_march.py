@@ -9,11 +9,10 @@ from typing import Any
 import llvmlite.ir as ir
 import torch
 
+from legged_ppo.runtime.object_code import compile_object, host, load_object
 from legged_ppo.sensors.ray_march import MOST_STEPS, Position, Ray, advance, ray_of, start
 from legged_ppo.sim.simd.llvm_machine import LlvmMachine
 from legged_ppo.sim.simd.llvm_values import I32, POINTER, IndexValue, Value, VectorMemory
-from legged_ppo.sim.simd.program import compile_object, load_object
-from legged_ppo.sim.simd.target import host
 
 _POSE = 12
 """Numbers of a camera: the origin and the rows of its rotation."""

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from pathlib import Path
 
 import llvmlite
 import llvmlite.binding as llvm
 
-from legged_ppo.sim.simd.program import Program, compile_object, emit
+from legged_ppo.runtime import object_code
+from legged_ppo.runtime.object_code import (
+    Target,
+    cache_folder,
+    compile_object,
+    read_object,
+    write_object,
+)
+from legged_ppo.sim.simd.program import Program, emit
 from legged_ppo.sim.simd.readings import Wanted
 from legged_ppo.sim.simd.robot import Robot
 from legged_ppo.sim.simd.substep import Collide
-from legged_ppo.sim.simd.target import Target, cache_folder
 
-_DIGEST = 32
-"""Bytes of the SHA-256 in front of the code."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -28,7 +31,7 @@ def load_program(
     """The program of a robot: from the cache, or compiled and put there."""
     key = _key(robot, wanted, collide, lanes, target)
     path = cache_folder() / f"{key}.o"
-    code = _read(path)
+    code = read_object(path)
     if code is None:
         code = compile_object(emit(robot, wanted, collide, lanes, target.triple), target)
         _write(path, code)
@@ -40,28 +43,15 @@ def _key(robot: Robot, wanted: Wanted, collide: Collide, lanes: int, target: Tar
     digest = hashlib.sha256()
     versions = (llvmlite.__version__, llvm.llvm_version_info)
     digest.update(repr((robot, wanted, collide.__name__, lanes, target, versions)).encode())
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    sources = [*sorted(Path(__file__).parent.glob("*.py")), Path(object_code.__file__)]
+    for source in sources:
         digest.update(source.read_bytes())
     return digest.hexdigest()[:32]
 
 
-def _read(path: Path) -> bytes | None:
-    """The code of a cache file; None if there is none or it is damaged."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    code = content[_DIGEST:]
-    return code if hashlib.sha256(code).digest() == content[:_DIGEST] else None
-
-
 def _write(path: Path, code: bytes) -> None:
-    """Write beside and rename: another process sees a whole file or none."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        os.replace(file.name, path)
+        write_object(path, code)
     except OSError as error:
         _LOG.warning(
             "sim.engine=simd: %s is not writable (%s), so the physics is compiled at every start; "

@@ -12,6 +12,7 @@ import torch
 from legged_ppo.config.schema import SimConfig
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.runtime import distributed
+from legged_ppo.runtime.object_code import host
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.simd.cache import load_program
 from legged_ppo.sim.simd.checks import check_model
@@ -26,7 +27,6 @@ from legged_ppo.sim.simd.plane import plane_contacts
 from legged_ppo.sim.simd.readings import Wanted, reading_layout
 from legged_ppo.sim.simd.robot import read_robot
 from legged_ppo.sim.simd.substep import Collide
-from legged_ppo.sim.simd.target import host
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
 from legged_ppo.terrain.grid import Terrain
 
@@ -51,6 +51,9 @@ class Simd:
     Raises:
         ConfigError: the model has something that the engine cannot simulate.
     """
+
+    fuses_task = True
+    """The task's own operators may be compiled as well; their results then differ by rounding."""
 
     def __init__(
         self, robot: RobotSpec, terrain: Terrain, config: SimConfig, num_envs: int

@@ -5,16 +5,15 @@ from __future__ import annotations
 import ctypes
 from typing import Any
 
-import llvmlite.binding as llvm
 import llvmlite.ir as ir
 
+from legged_ppo.runtime.object_code import Target, load_object
 from legged_ppo.sim.simd.layout import state_layout
 from legged_ppo.sim.simd.llvm_machine import LlvmMachine
 from legged_ppo.sim.simd.llvm_values import I32, POINTER, IndexValue, RowMemory
 from legged_ppo.sim.simd.readings import Wanted, read_out, reading_layout
 from legged_ppo.sim.simd.robot import Robot
 from legged_ppo.sim.simd.substep import Collide, control_step, forward
-from legged_ppo.sim.simd.target import Target
 
 
 def emit(robot: Robot, wanted: Wanted, collide: Collide, lanes: int, triple: str) -> str:
@@ -46,32 +45,6 @@ def _export(m: LlvmMachine, robot: Robot, wanted: Wanted, name: str, body: Any) 
     builder.branch(take)
     builder.position_at_end(end)
     builder.ret_void()
-
-
-def compile_object(text: str, target: Target) -> bytes:
-    """Object code of LLVM IR."""
-    module = llvm.parse_assembly(text)
-    module.verify()
-    machine = _target_machine(target)
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    builder = llvm.create_pass_builder(machine, options)
-    builder.getModulePassManager().run(module, builder)
-    return machine.emit_object(module)
-
-
-def _target_machine(target: Target) -> Any:
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    chosen = llvm.Target.from_triple(target.triple)
-    return chosen.create_target_machine(cpu=target.cpu, features=target.features, opt=2)
-
-
-def load_object(code: bytes, target: Target) -> Any:
-    """Object code in memory: an engine that knows the addresses of its functions and must outlive them."""
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _target_machine(target))
-    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    engine.finalize_object()
-    return engine
 
 
 class Program:

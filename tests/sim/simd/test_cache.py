@@ -14,12 +14,12 @@ import pytest
 
 from legged_ppo.config.schema import RobotConfig, SimConfig, TerrainConfig
 from legged_ppo.robots.spec import load_robot
+from legged_ppo.runtime.object_code import Target, host
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.simd import cache
 from legged_ppo.sim.simd.plane import plane_contacts
 from legged_ppo.sim.simd.readings import Wanted
 from legged_ppo.sim.simd.robot import Robot, read_robot
-from legged_ppo.sim.simd.target import Target, host
 from legged_ppo.terrain.grid import build_terrain
 
 CODE = b"object code"
