@@ -50,6 +50,7 @@ class Codegen:
         self.builder = ir.IRBuilder(entry)
         self._pointers = pointers
         self._tables: dict[int, Any] = {}
+        self._constants: dict[tuple[str, str], Any] = {}
         start = self.builder.icmp_signed("<", first, self._end)
         self._entry_branch = self.builder.cbranch(start, group, self._done)
         self.builder.position_at_end(group)
@@ -81,7 +82,15 @@ class Codegen:
 
     def constant(self, value: Any, kind: str) -> Number:
         value = {"f": float, "i": int, "b": bool}[kind](value)
-        return Number(ir.Constant(self.type(kind), [value] * self.lanes), kind)
+        return Number(self.filled(_SCALARS[kind], value), kind)
+
+    def filled(self, scalar: Any, value: Any) -> Any:
+        """IR of a vector of equal constants, made once: its text takes longer than that of an operation."""
+        key = str(scalar), repr(value)
+        if key not in self._constants:
+            kind = ir.VectorType(scalar, self.lanes)
+            self._constants[key] = ir.Constant(kind, [value] * self.lanes)
+        return self._constants[key]
 
     def converted(self, a: Number, kind: str) -> Number:
         """A number as another kind, as torch converts."""
@@ -124,7 +133,7 @@ class Codegen:
     def _splat(self, scalar: Any, kind: Any) -> Any:
         undefined = ir.Constant(ir.VectorType(kind, self.lanes), ir.Undefined)
         first = self.builder.insert_element(undefined, scalar, I32(0))
-        zeros = ir.Constant(ir.VectorType(I32, self.lanes), [0] * self.lanes)
+        zeros = self.filled(I32, 0)
         return self.builder.shuffle_vector(first, undefined, zeros)
 
     # Memory
@@ -144,12 +153,12 @@ class Codegen:
             function = self._named(
                 f"llvm.masked.gather.{_suffix(result)}.v{self.lanes}p0", result, types
             )
-            everywhere = ir.Constant(mask_type, [True] * self.lanes)
-            nothing = ir.Constant(result, [stored(0).constant] * self.lanes)
+            everywhere = self.filled(I1, True)
+            nothing = self.filled(stored, 0)
             arguments = [addresses, I32(_BYTES[kind]), everywhere, nothing]
             code = builder.call(function, arguments)
         if kind == "b":
-            code = builder.icmp_signed("!=", code, ir.Constant(code.type, [0] * self.lanes))
+            code = builder.icmp_signed("!=", code, self.filled(I8, 0))
         return Number(code, kind)
 
     def store(self, slot: int, place: Place, value: Number) -> None:
@@ -167,7 +176,7 @@ class Codegen:
         mask_type = self.type("b")
         types = [code.type, addresses.type, I32, mask_type]
         name = f"llvm.masked.scatter.{_suffix(code.type)}.v{self.lanes}p0"
-        everywhere = ir.Constant(mask_type, [True] * self.lanes)
+        everywhere = self.filled(I1, True)
         arguments = [code, addresses, I32(_BYTES[value.kind] * _HALVES[value.kind]), everywhere]
         self.builder.call(self._named(name, ir.VoidType(), types), arguments)
 
@@ -204,7 +213,7 @@ class Codegen:
         return self._row_offsets[stride]
 
     def _times(self, vector: Any, factor: int) -> Any:
-        return self.builder.mul(vector, ir.Constant(vector.type, [factor] * self.lanes))
+        return self.builder.mul(vector, self.filled(I32, factor))
 
     def _addresses(self, base: Any, offsets: Any, stored: Any) -> Any:
         addresses = self.builder.gep(base, [offsets], source_etype=stored)

@@ -75,7 +75,7 @@ def exponential(c: Codegen, a: Number) -> Number:
     result = _polynomial(r, _EXP) * (r * r) + r + 1.0
     # Two factors: one alone would overflow before the result does, or lose subnormal results.
     whole = _integer(c, n)
-    half = c.builder.ashr(whole, ir.Constant(whole.type, [1] * c.lanes))
+    half = c.builder.ashr(whole, c.filled(I32, 1))
     for power in (half, c.builder.sub(whole, half)):
         result = result * _power_of_two(c, power)
     return Number(result.value, "f")
@@ -123,11 +123,11 @@ def _wave(c: Codegen, a: Number, shift: int) -> Number:
     sin = _polynomial(z, _SIN) * z * r + r
     cos = _polynomial(z, _COS) * z * z - z * 0.5 + 1.0
     whole = _integer(c, n)
-    quadrant = builder.add(whole, ir.Constant(whole.type, [shift] * c.lanes))
-    one, two = (ir.Constant(whole.type, [i] * c.lanes) for i in (1, 2))
-    odd = builder.icmp_signed("!=", builder.and_(quadrant, one), ir.Constant(whole.type, None))
+    quadrant = builder.add(whole, c.filled(I32, shift))
+    one, two = (c.filled(I32, i) for i in (1, 2))
+    odd = builder.icmp_signed("!=", builder.and_(quadrant, one), c.filled(I32, 0))
     chosen = cos.chosen(odd, sin)
-    sign = builder.shl(builder.and_(quadrant, two), ir.Constant(whole.type, [30] * c.lanes))
+    sign = builder.shl(builder.and_(quadrant, two), c.filled(I32, 30))
     bits = builder.xor(builder.bitcast(chosen.value, whole.type), sign)
     return Number(builder.bitcast(bits, c.type("f")), "f")
 
@@ -146,7 +146,7 @@ def _integer(c: Codegen, n: Scalars) -> Any:
 
 
 def _power_of_two(c: Codegen, exponent: Any) -> Scalars:
-    bias, places = (ir.Constant(exponent.type, [i] * c.lanes) for i in (127, 23))
+    bias, places = (c.filled(I32, i) for i in (127, 23))
     bits = c.builder.shl(c.builder.add(exponent, bias), places)
     return Scalars(c, c.builder.bitcast(bits, ir.VectorType(F32, c.lanes)))
 
@@ -154,4 +154,4 @@ def _power_of_two(c: Codegen, exponent: Any) -> Scalars:
 def _negative(c: Codegen, x: Any) -> Any:
     """Whether the sign bit is set, that of -0 too."""
     bits = c.builder.bitcast(x, c.type("i", I32))
-    return c.builder.icmp_signed("<", bits, ir.Constant(bits.type, [0] * c.lanes))
+    return c.builder.icmp_signed("<", bits, c.filled(I32, 0))

@@ -17,6 +17,8 @@ from legged_ppo.runtime.object_code import host
 _LOG = logging.getLogger(__name__)
 _MOST = 4
 """Kernels of a function: one for each set of Python's values that it was called with."""
+_LARGE = 100_000
+"""Entries above which a table is not copied in order to trace a function."""
 _PLAIN = (bool, int, float, str, type(None))
 
 Place = tuple[int, str]
@@ -87,8 +89,10 @@ class _Compiled:
         ]
         places = _tensor_places(owners)
         present = [vars(owners[i])[name] for i, name in places]
-        copies = [tensor.clone() for tensor in (*arguments, *present)]
-        recorder = Recorder(copies)
+        given = [*arguments, *present]
+        large = {i for i, t in enumerate(given) if t.numel() > _LARGE and robots not in t.shape}
+        copies = [t if i in large else t.clone() for i, t in enumerate(given)]
+        recorder = Recorder(copies, fixed=large)
         with _replaced(owners, places, copies[len(arguments) :]):
             with torch.no_grad(), recorder, recorder.keeping_generators():
                 result = function(*copies[: len(arguments)])

@@ -6,7 +6,7 @@ chain to the base's present value, and writing into it gives the base a new valu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -35,10 +35,10 @@ class Step:
 
 
 class Storage:
-    """Memory that tensors share, and its present value."""
+    """Memory that tensors share, and its present value; what is `fixed` must not be written."""
 
-    def __init__(self, value: Node) -> None:
-        self.value = value
+    def __init__(self, value: Node, fixed: bool = False) -> None:
+        self.value, self.fixed = value, fixed
 
 
 @dataclass
@@ -67,9 +67,12 @@ class Recorder(TorchDispatchMode):
     Args:
         inputs: the tensors that the graph's inputs stand for, in order. A function that reads any other tensor
             which was there before it is refused, because that tensor might change.
+        fixed: positions of those that it must not write.
     """
 
-    def __init__(self, inputs: Sequence[torch.Tensor]) -> None:
+    def __init__(
+        self, inputs: Sequence[torch.Tensor], fixed: Collection[int] = frozenset()
+    ) -> None:
         super().__init__()
         self._views: dict[int, View] = {}
         self._alive: list[Any] = []  # an id is that of one tensor as long as it lives
@@ -78,11 +81,16 @@ class Recorder(TorchDispatchMode):
         self.drawn: list[torch.Tensor] = []
         self._generators: dict[torch.Generator, torch.Tensor] = {}
         self.count = len(inputs)
-        self._inputs = [self._input(i, tensor) for i, tensor in enumerate(inputs)]
+        self._inputs = [self._input(i, tensor, i in fixed) for i, tensor in enumerate(inputs)]
 
-    def _input(self, position: int, tensor: torch.Tensor) -> Storage:
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """False: torch need not import its own compiler, which takes more than a second."""
+        return False
+
+    def _input(self, position: int, tensor: torch.Tensor, fixed: bool = False) -> Storage:
         node = Node("input", (position,), tuple(tensor.shape), tensor.dtype)
-        storage = Storage(node)
+        storage = Storage(node, fixed)
         self._bind(tensor, View(storage))
         return storage
 
@@ -119,6 +127,9 @@ class Recorder(TorchDispatchMode):
             for i, a in enumerate(func._schema.arguments)
             if a.alias_info is not None and a.alias_info.is_write
         ]
+        for target in written:
+            if target is not None and self._view_of(name, target).storage.fixed:
+                raise UnfusableError(f"{name} into a large tensor without robots")
         outside = name in _DRAWS or name == "lift_fresh"
         values = () if outside else self._values(args)
         if name in _DRAWS:
@@ -185,11 +196,14 @@ class Recorder(TorchDispatchMode):
         node = Node(name, args, tuple(result.shape), result.dtype, kwargs)
         self._bind(result, View(Storage(node)))
 
+    def _view_of(self, name: str, target: torch.Tensor) -> View:
+        if not self.knows(target):
+            raise UnfusableError(f"{name} into a tensor that is no input")
+        return self._views[id(target)]
+
     def _write(self, name: str, target: torch.Tensor, args: Any, kwargs: Any) -> None:
         """An operator in place or with `out`: the value of the one without, in the target's type."""
-        view = self._views.get(id(target))
-        if view is None:
-            raise UnfusableError(f"{name} into a tensor that is no input")
+        view = self._view_of(name, target)
         pure = name.removesuffix("_")
         shape, dtype = tuple(target.shape), target.dtype
         if pure == "copy":
