@@ -68,6 +68,11 @@ class VelocityCommands(OwnedState):
         start, ramp = self.config.initial_scale, self.config.ramp
         self._scale.fill_(start + (1.0 - start) * min(progress / ramp, 1.0))
 
+    @property
+    def draws_itself(self) -> bool:
+        """Whether no extension draws the commands."""
+        return self._sampler is None
+
     def fix(self, command: Sequence[float] | torch.Tensor | None) -> None:
         """Set the command of every robot, one for all or [N, 3], from now on; None returns to sampling.
 

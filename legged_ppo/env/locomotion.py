@@ -129,6 +129,10 @@ class LocomotionEnv(OwnedState, Environment):
         self._measure = part(self._measure_state)
         self._judge = part(self._judge_step, not self.extension_terms)
         self._observe_end = part(self._observe_step)
+        self._begin = part(self._draw_starts)
+        self._restart = part(self._restart_episodes, self.commands.draws_itself)
+        self._settle = part(self._settle_down)
+        self._observe_now = part(lambda: self.observations(self._observation_inputs()))
 
     def _owners(self) -> list[object]:
         """The objects whose tensors the parts of a step read and write."""
@@ -467,7 +471,7 @@ class LocomotionEnv(OwnedState, Environment):
     def _observe(self, mask: torch.Tensor | None = None) -> Observations:
         """The observations; with a mask [N] bool, those of the masked robots count, and lasting state of the
         others' groups stays."""
-        return self._extended(self.observations(self._observation_inputs()), mask)
+        return self._extended(self._observe_now(), mask)
 
     def _extended(self, obs: Observations, mask: torch.Tensor | None = None) -> Observations:
         """Observations with those of extensions and cameras; see `_observe`."""
@@ -497,32 +501,42 @@ class LocomotionEnv(OwnedState, Environment):
 
     def _reset(self, mask: torch.Tensor) -> None:
         """Start new episodes of the masked robots [N] bool; the others are untouched."""
-        self.randomization.resample(mask)
-        where = self.placement
-        qpos, qvel = self.randomization.initial_state(where.origin, where.spawn_radius)
+        qpos, qvel = self._begin(mask)
         robots = rows_without_sync(mask)
-        where.lift(qpos, robots)
+        self.placement.lift(qpos, robots)
         self.simulator.reset(mask, qpos, qvel, self.randomization.parameters)
-        keep = ~mask
-        chosen = mask[:, None]
-        for tensor in (self.action, self.last_action, self.air_time):
-            tensor.masked_fill_(chosen, 0.0)  # a product keeps NaN
-        self.episode_length *= keep
-        self.commands.resample(mask)
-        self.clock.reset(mask)
-        state = self.simulator.state
-        torch.where(chosen, state.joint_vel, self.last_joint_vel, out=self.last_joint_vel)
-        torch.where(chosen, state.foot_force, self.last_foot_force, out=self.last_foot_force)
-        self.contact &= keep[:, None]
-        self.duty.masked_fill_(chosen, _START_DUTY)
-        where.begin(mask)
-        self.statistics.reset(mask)
+        self._restart(mask)
         self.extension_terms.reset(mask)
         self.extension_groups.reset(mask)
         self.survey.take(robots)
-        self.scandots.reset(mask, self.survey.clearance)
+        self._settle(mask)
         if self.depth:
             self.depth.reset(mask, self.base_pose())
+
+    def _draw_starts(self, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw parameters of the masked robots [N] bool, and where each robot would start: positions [N, 7 + J]
+        above the tile's middle, and velocities [N, 6 + J]."""
+        self.randomization.resample(mask)
+        return self.randomization.initial_state(self.placement.origin, self.placement.spawn_radius)
+
+    def _restart_episodes(self, mask: torch.Tensor) -> None:
+        """Start the episodes of the masked robots [N] bool from the physics' state."""
+        chosen, state = mask[:, None], self.simulator.state
+        for tensor in (self.action, self.last_action, self.air_time):
+            tensor.masked_fill_(chosen, 0.0)  # a product keeps NaN
+        self.episode_length *= ~mask
+        self.commands.resample(mask)
+        self.clock.reset(mask)
+        torch.where(chosen, state.joint_vel, self.last_joint_vel, out=self.last_joint_vel)
+        torch.where(chosen, state.foot_force, self.last_foot_force, out=self.last_foot_force)
+        self.contact &= ~chosen
+        self.duty.masked_fill_(chosen, _START_DUTY)
+        self.placement.begin(mask)
+        self.statistics.reset(mask)
+
+    def _settle_down(self, mask: torch.Tensor) -> None:
+        """Let the masked robots [N] bool see where they are."""
+        self.scandots.reset(mask, self.survey.clearance)
         self.commands.steer(self.survey.yaw)
 
 

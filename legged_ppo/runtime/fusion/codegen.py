@@ -7,21 +7,31 @@ much: what counts steps and robots and indexes tables needs no more.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.ir as ir
 
-I1, I8, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 32, 64))
-F32, POINTER = ir.FloatType(), ir.PointerType()
+from legged_ppo.runtime.fusion.rows import (
+    BYTES,
+    F32,
+    I8,
+    I32,
+    I64,
+    IN_MEMORY,
+    ON_STACK,
+    POINTER,
+    RowCopies,
+)
+
+I1 = ir.IntType(1)
 _SCALARS = {"f": F32, "i": I32, "b": I1}
-_LOADED = {"f": F32, "i": I32, "b": I8}
-_STORED = {"f": F32, "i": I64, "b": I8}
-_BYTES = {"f": 4, "i": 4, "b": 1}
 _HALVES = {"f": 1, "i": 2, "b": 1}
-"""Entries of what is loaded in one of memory: the lower half of an integer comes first."""
+"""Vectors' entries in one of memory: the lower half of an integer comes first."""
+_LONGEST_ROW = 64
+"""Entries up to which a row is copied as a whole."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +72,10 @@ class Codegen:
         top = self._splat(last, I32)
         self.rows = self.builder.select(self.builder.icmp_signed("<", row, top), row, top)
         self._row_offsets: dict[int, Any] = {}
+        self._row_copies = RowCopies(self.module, lanes)
+        self._read_rows: dict[int, Any] = {}
+        self._stored_rows = self._on_stack(I32, 1)
+        self.builder.store(self.rows, self._stored_rows)
         self.loop_index: Any = None
 
     def finish(self) -> str:
@@ -138,13 +152,19 @@ class Codegen:
 
     # Memory
 
-    def load(self, slot: int, kind: str, place: Place) -> Number:
-        """Entries of the tensor at this position among the pointers."""
-        builder, stored = self.builder, _LOADED[kind]
-        base = self._base(slot, place, _STORED[kind])
+    def load(self, slot: int, kind: str, place: Place, row: int) -> Number:
+        """Entries of the tensor at this position among the pointers.
+
+        Args:
+            row: entries of a robot if they lie side by side, else 0.
+        """
+        builder, stored = self.builder, ON_STACK[kind]
+        if place.robot and not place.loop and not place.computed and 1 < row <= _LONGEST_ROW:
+            return self._of_row(slot, kind, place, row)
+        base = self._base(slot, place, IN_MEMORY[kind])
         offsets = self._offsets(place, _HALVES[kind])
         if offsets is None:
-            code = self._splat(builder.load(base, typ=stored, align=_BYTES[kind]), stored)
+            code = self._splat(builder.load(base, typ=stored, align=BYTES[kind]), stored)
         else:
             addresses = self._addresses(base, offsets, stored)
             result = ir.VectorType(stored, self.lanes)
@@ -155,15 +175,53 @@ class Codegen:
             )
             everywhere = self.filled(I1, True)
             nothing = self.filled(stored, 0)
-            arguments = [addresses, I32(_BYTES[kind]), everywhere, nothing]
+            arguments = [addresses, I32(BYTES[kind] // _HALVES[kind]), everywhere, nothing]
             code = builder.call(function, arguments)
+        return self._read(code, kind)
+
+    def _read(self, code: Any, kind: str) -> Number:
+        """What was read from memory or from the stack."""
         if kind == "b":
-            code = builder.icmp_signed("!=", code, self.filled(I8, 0))
+            code = self.builder.icmp_signed("!=", code, self.filled(I8, 0))
         return Number(code, kind)
+
+    def _of_row(self, slot: int, kind: str, place: Place, row: int) -> Number:
+        """An entry of the lanes' rows, which are read at the first one."""
+        element = ON_STACK[kind]
+        if slot not in self._read_rows:
+            vectors = self._read_rows[slot] = self._on_stack(element, row)
+            base = self._base(slot, Place(0, place.robot, 0), IN_MEMORY[kind])
+            arguments = vectors, self._stored_rows, base, row, place.robot
+            self._row_copies.read(self.builder, kind, *arguments)
+        vector = ir.VectorType(element, self.lanes)
+        address = self.builder.gep(
+            self._read_rows[slot], [I32(place.fixed)], source_etype=vector
+        )
+        return self._read(self.builder.load(address, typ=vector), kind)
+
+    def store_row(self, slot: int, first: Place, values: Sequence[Number]) -> None:
+        """Entries of the lanes' rows that lie side by side from the first one on."""
+        kind, builder = values[0].kind, self.builder
+        vectors = self._on_stack(ON_STACK[kind], len(values))
+        for i, value in enumerate(values):
+            code = builder.zext(value.code, ir.VectorType(I8, self.lanes)) if kind == "b" else value.code
+            builder.store(code, builder.gep(vectors, [I32(i)], source_etype=code.type))
+        base = self._base(slot, first, IN_MEMORY[kind])
+        arguments = vectors, self._stored_rows, base, len(values), first.robot
+        self._row_copies.write(builder, kind, *arguments)
+
+    def _on_stack(self, element: Any, count: int) -> Any:
+        """Room for vectors of these entries."""
+        entry = ir.IRBuilder(self._entry_branch.parent)
+        entry.position_before(self._entry_branch)
+        vector = ir.VectorType(element, self.lanes)
+        place = entry.alloca(vector, size=I32(count))
+        place.align = 4 * self.lanes
+        return place
 
     def store(self, slot: int, place: Place, value: Number) -> None:
         """The lanes' entries of the tensor at this position among the pointers."""
-        stored = _STORED[value.kind]
+        stored = IN_MEMORY[value.kind]
         code = value.code
         if value.kind == "b":
             code = self.builder.zext(code, ir.VectorType(I8, self.lanes))
@@ -177,7 +235,7 @@ class Codegen:
         types = [code.type, addresses.type, I32, mask_type]
         name = f"llvm.masked.scatter.{_suffix(code.type)}.v{self.lanes}p0"
         everywhere = self.filled(I1, True)
-        arguments = [code, addresses, I32(_BYTES[value.kind] * _HALVES[value.kind]), everywhere]
+        arguments = [code, addresses, I32(BYTES[value.kind]), everywhere]
         self.builder.call(self._named(name, ir.VoidType(), types), arguments)
 
     def _named(self, name: str, result: Any, types: list[Any]) -> Any:
@@ -242,10 +300,7 @@ class Codegen:
 
     def variable(self, value: Number) -> Variable:
         """A number that the iterations of a loop change."""
-        entry = ir.IRBuilder(self._entry_branch.parent)
-        entry.position_before(self._entry_branch)
-        place = entry.alloca(value.code.type)
-        return Variable(self, place, value)
+        return Variable(self, self._on_stack(_SCALARS[value.kind], 1), value)
 
 
 @dataclass(frozen=True)

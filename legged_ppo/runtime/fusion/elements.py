@@ -97,7 +97,11 @@ class Elements:
     def _loaded(self, node: Node, index: Index) -> Number:
         position = node.args[0]
         self.loads.append((position, index))
-        return self.code.load(position, node.kind, place_of(index, self._strides[position]))
+        place = place_of(index, self._strides[position])
+        row = 0
+        if ROBOT in index:
+            row = _row(node.shape, self._strides[position], index.index(ROBOT))
+        return self.code.load(position, node.kind, place, row)
 
     def _counted(self, node: Node, index: Index) -> Number:
         if len(node.args) != 1:
@@ -263,6 +267,13 @@ class Elements:
             return
         for entry in _needed(node, index, loop):
             self._visit(*entry, loop, seen)
+
+
+def _row(shape: tuple[int, ...], strides: tuple[int, ...], robot: int) -> int:
+    """Entries of a robot in memory, from the first to the last, where no other robot's are between them."""
+    others = [i for i in range(len(shape)) if i != robot]
+    length = 1 + sum((shape[i] - 1) * strides[i] for i in others)
+    return length if length <= strides[robot] else 0
 
 
 def _needed(node: Node, index: Index, loop: Range) -> Iterator[tuple[Node, Index]]:

@@ -51,23 +51,36 @@ def emit(
     """
     code = Codegen(lanes, triple)
     elements = Elements(code, strides)
-    unrolled: list[tuple[Output, Index, Number]] = []
+    unrolled: list[tuple[Output, dict[Index, Number]]] = []
     looped: dict[int, list[Any]] = {}
     for output in outputs:
         wide, parts = _parts(output.node, robots)
         if wide is None:
             places = itertools.product(*parts)
-            unrolled += [(output, place, elements.at(output.node, place)) for place in places]
+            unrolled.append((output, {p: elements.at(output.node, p) for p in places}))
         else:
             looped.setdefault(len(parts[wide]), []).append((output, wide, parts))
     written: set[int] = set()
     for size, group in looped.items():
         _write_loop(elements, size, group, written)
         written |= {output.slot for output, _, _ in group}
-    for output, place, number in unrolled:
-        code.store(output.slot, place_of(place, output.strides), number)
+    for output, numbers in unrolled:
+        _store(code, output, numbers)
     _check_rows(elements, outputs, robots)
     return code.finish()
+
+
+def _store(code: Codegen, output: Output, numbers: dict[Index, Number]) -> None:
+    """All entries of the lanes' rows."""
+    placed = [(place_of(index, output.strides), n) for index, n in numbers.items()]
+    placed.sort(key=lambda entry: entry[0].fixed)
+    first = placed[0][0]
+    side_by_side = all(p.fixed == first.fixed + i for i, (p, _) in enumerate(placed))
+    if side_by_side and len(placed) > 1:
+        code.store_row(output.slot, first, [number for _, number in placed])
+        return
+    for place, number in placed:
+        code.store(output.slot, place, number)
 
 
 def _parts(node: Node, robots: int) -> tuple[int | None, list[Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -81,12 +82,14 @@ class _Compiled:
         arguments: Sequence[torch.Tensor],
         robots: int,
     ) -> None:
-        self._plain = [
-            (i, name, value)
+        plain = [
+            (i, name)
             for i, owner in enumerate(owners)
             for name, value in vars(owner).items()
             if isinstance(value, _PLAIN)
         ]
+        self._plain = _Attributes(plain)
+        self._values = self._plain.of(owners)
         places = _tensor_places(owners)
         present = [vars(owners[i])[name] for i, name in places]
         given = [*arguments, *present]
@@ -109,22 +112,42 @@ class _Compiled:
         first, behind = len(arguments), len(arguments) + len(present)
         used = self._kernel.positions
         self._arguments = [i for i in used if i < first]
-        self._places = [places[i - first] for i in used if first <= i < behind]
+        self._state = _Attributes([places[i - first] for i in used if first <= i < behind])
         self._used_draws = [i - behind for i in used if i >= behind]
 
     def fits(self, owners: Sequence[object]) -> bool:
         """Whether Python's values are those of the trace."""
-        return all(vars(owners[i]).get(name, ...) == value for i, name, value in self._plain)
+        return self._plain.of(owners) == self._values
 
     def __call__(self, owners: Sequence[object], arguments: Sequence[torch.Tensor]) -> Any:
         drawn = [draw() for draw in self._draws]
         inputs = [arguments[i] for i in self._arguments]
-        inputs += [vars(owners[i])[name] for i, name in self._places]
+        inputs += self._state.of(owners)
         inputs += [drawn[i] for i in self._used_draws]
         results = self._kernel(inputs)
         for (i, name), number in self._assigned:
             vars(owners[i])[name] = results[number]
         return _filled(self._result, results)
+
+
+class _Attributes:
+    """Attributes of owners, looked up fast: a step reads hundreds."""
+
+    def __init__(self, places: Sequence[Place]) -> None:
+        names: dict[int, list[str]] = {}
+        for owner, name in places:
+            names.setdefault(owner, []).append(name)
+        self._getters = [(owner, itemgetter(*found, found[0])) for owner, found in names.items()]
+
+    def of(self, owners: Sequence[object]) -> list[Any]:
+        """Their values; None for all of an owner that lacks one."""
+        values: list[Any] = []
+        for i, getter in self._getters:
+            try:
+                values += getter(vars(owners[i]))[:-1]
+            except KeyError:
+                values.append(None)
+        return values
 
 
 def _tensor_places(owners: Sequence[object]) -> list[Place]:
