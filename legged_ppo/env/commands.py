@@ -68,6 +68,11 @@ class VelocityCommands(OwnedState):
         start, ramp = self.config.initial_scale, self.config.ramp
         self._scale.fill_(start + (1.0 - start) * min(progress / ramp, 1.0))
 
+    @property
+    def draws_itself(self) -> bool:
+        """Whether no extension draws the commands."""
+        return self._sampler is None
+
     def fix(self, command: Sequence[float] | torch.Tensor | None) -> None:
         """Set the command of every robot, one for all or [N, 3], from now on; None returns to sampling.
 
@@ -146,12 +151,16 @@ class VelocityCommands(OwnedState):
 
     def step(self, yaw: torch.Tensor) -> None:
         """Advance by one control step; in heading mode compute yaw rates from the headings `yaw` [N] rad."""
-        self.course += self._dt * self._course_rate(yaw)
-        self.time_left -= self._dt
-        due = self.time_left <= 0.0
+        due = self.advance(yaw)
         if any_without_sync(due):
             self.resample(due)
         self.steer(yaw)
+
+    def advance(self, yaw: torch.Tensor) -> torch.Tensor:
+        """Advance courses and times; returns which robots are due for a new command, [N] bool."""
+        self.course += self._dt * self._course_rate(yaw)
+        self.time_left -= self._dt
+        return self.time_left <= 0.0
 
     def steer(self, yaw: torch.Tensor) -> None:
         """Initialise the courses and headings of new commands; in heading mode set the yaw rates from the

@@ -62,6 +62,10 @@ class ExtensionGroups:
         self.unsound = torch.zeros(num_envs, dtype=torch.bool, device=device)
         """[N] bool, robots with an observation that is not finite: they fail in the next step"""
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._groups)
+
     def dims(self, built_in: Mapping[str, int]) -> dict[str, int]:
         """The widths of all groups: the built-in ones, then those of the extensions."""
         dims = dict(built_in)

@@ -39,6 +39,10 @@ class ExtensionTerms:
             if isinstance(term, OwnedState)
         }
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.rewards or self.terminations)
+
     def ended(self, inputs: RewardInputs) -> torch.Tensor:
         """[N] bool: the robots of `inputs.fell` and those whose episode one of the terminations ends."""
         ended = inputs.fell

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ from legged_ppo.robots.front import camera_mount
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.device import any_without_sync, finite_rows, rows_without_sync
+from legged_ppo.runtime.fusion.fused import Fused
 from legged_ppo.runtime.owned_state import OwnedState
 from legged_ppo.sensors.depth_camera import BasePose, DepthCamera
 from legged_ppo.sensors.height_scan import Scandots
@@ -102,6 +103,7 @@ class LocomotionEnv(OwnedState, Environment):
         self.survey = Survey(simulator, self.placement, self.scandots)
         self._load_constants()
         self._start_episode_state()
+        self._fuse()
 
     def _load_constants(self) -> None:
         """Tensors that stay as they are."""
@@ -114,6 +116,41 @@ class LocomotionEnv(OwnedState, Environment):
         )
         share = self.config.task.rewards.soft_joint_limit
         self._soft_limits = rewards.soft_limits(self.robot, share).to(self.device)
+
+    def _fuse(self) -> None:
+        """Compile the parts of a step where the simulator says so, but not of a subclass, nor what calls terms of
+        extensions: they may do what cannot be compiled."""
+        fuses = getattr(self.simulator, "fuses_task", False) and type(self) is LocomotionEnv
+
+        def part(method: Callable[..., Any], builtin: bool = True) -> Callable[..., Any]:
+            return Fused(method, self._owners, self.num_envs) if fuses and builtin else method
+
+        self._command = part(self._take_command)
+        self._measure = part(self._measure_state)
+        self._judge = part(self._judge_step, not self.extension_terms)
+        self._observe_end = part(self._observe_step)
+        self._begin = part(self._draw_starts)
+        self._restart = part(self._restart_episodes, self.commands.draws_itself)
+        self._settle = part(self._settle_down)
+        self._observe_now = part(lambda: self.observations(self._observation_inputs()))
+
+    def _owners(self) -> list[object]:
+        """The objects whose tensors the parts of a step read and write."""
+        where = self.placement
+        return [
+            self,
+            self.simulator.state,
+            self.commands,
+            self.clock,
+            self.scandots,
+            self.survey,
+            where,
+            where.heights,
+            self.statistics,
+            self.observations,
+            self.randomization,
+            self.extension_groups,
+        ]
 
     def make_camera(self, robots: int | None = None) -> DepthCamera:
         """Depth cameras of `task.observations.depth`, apart from the observations; None: one for each robot."""
@@ -212,37 +249,18 @@ class LocomotionEnv(OwnedState, Environment):
                 An action that is not finite, as a state or a reward, fails its robot alone: its episode
                 terminates.
         """
-        sound = finite_rows(actions) & ~self.extension_groups.unsound
-        self.extension_groups.unsound.zero_()
-        actions = torch.where(sound[:, None], actions, 0.0)
-        clip = self.config.task.action_clip
-        actions = actions.clamp(-clip, clip)
-        targets = self._default + self.robot.config.action_scale * actions
-        push = self.randomization.pushes()
-        if push is not None:
+        sound, targets, push = self._command(actions)
+        if push is not None and any_without_sync(push):
             self.simulator.push(push)
         self.simulator.step(targets, self.randomization.latency)
         self.placement.stay_on_tile()
-        self.last_action.copy_(self.action)
-        self.action.copy_(actions)
-        self.episode_length += 1
-
         self._measure()
-        state = self.simulator.state
-        tilted = self.survey.projected_gravity[:, 2] > -math.cos(self.config.task.max_tilt)
-        self.failed.copy_(state.failed | ~sound | ~self._measured_finite())
-        terminated = state.termination_contact | tilted | self.failed
-        inputs = self._reward_inputs(terminated)
-        inputs.fell = self.extension_terms.ended(inputs)
-        reward, terms, terminated = self._reward(inputs)
-        truncated = (self.episode_length >= self.max_episode_length) & ~terminated
-        self.statistics.add(inputs, reward, terms, terminated, self.failed)
-
-        self.commands.step(self.survey.yaw)
-        self.clock.step()
-        self.last_joint_vel.copy_(state.joint_vel)
-        self.last_foot_force.copy_(state.foot_force)
-        final_obs = obs = {k: _zero_rows(v, self.failed) for k, v in self._observe().items()}
+        if self.depth:
+            self.depth.step(self.base_pose())
+        reward, terminated, truncated, due = self._judge(sound)
+        if any_without_sync(due):
+            self.commands.resample(due)
+        final_obs = obs = self._conclude()
         done = terminated | truncated
         info = self.statistics.info(done, self.failed)
         if any_without_sync(done):
@@ -253,6 +271,54 @@ class LocomotionEnv(OwnedState, Environment):
             first = self._observe(done)
             obs = {k: _chosen_rows(done, first[k], last) for k, last in final_obs.items()}
         return StepResult(obs, reward, terminated, truncated, final_obs, info)
+
+    def _take_command(
+        self, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Which robots' actions are finite [N] bool, joint targets [N, J] rad, and a push [N, 2] m/s if there are
+        pushes."""
+        sound = finite_rows(actions) & ~self.extension_groups.unsound
+        self.extension_groups.unsound.zero_()
+        actions = torch.where(sound[:, None], actions, 0.0)
+        clip = self.config.task.action_clip
+        actions = actions.clamp(-clip, clip)
+        self.last_action.copy_(self.action)
+        self.action.copy_(actions)
+        self.episode_length += 1
+        targets = self._default + self.robot.config.action_scale * actions
+        return sound, targets, self.randomization.pushes()
+
+    def _judge_step(
+        self, sound: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Reward [N]; terminated, truncated and due for a new command, [N] bool each."""
+        state = self.simulator.state
+        tilted = self.survey.projected_gravity[:, 2] > -math.cos(self.config.task.max_tilt)
+        self.failed.copy_(state.failed | ~sound | ~self._measured_finite())
+        terminated = state.termination_contact | tilted | self.failed
+        inputs = self._reward_inputs(terminated)
+        inputs.fell = self.extension_terms.ended(inputs)
+        reward, terms, terminated = self._reward(inputs)
+        truncated = (self.episode_length >= self.max_episode_length) & ~terminated
+        self.statistics.add(inputs, reward, terms, terminated, self.failed)
+        return reward, terminated, truncated, self.commands.advance(self.survey.yaw)
+
+    def _conclude(self) -> Observations:
+        """The last observations of the step, 0 of failed robots."""
+        obs = self._extended(self._observe_end())
+        if len(obs) > len(self.observations.dims) or self.extension_groups:
+            obs = {name: _zero_rows(values, self.failed) for name, values in obs.items()}
+        return obs
+
+    def _observe_step(self) -> Observations:
+        """The observations after a step, without those of extensions and cameras."""
+        state = self.simulator.state
+        self.commands.steer(self.survey.yaw)
+        self.clock.step()
+        self.last_joint_vel.copy_(state.joint_vel)
+        self.last_foot_force.copy_(state.foot_force)
+        obs = self.observations(self._observation_inputs())
+        return {name: _zero_rows(values, self.failed) for name, values in obs.items()}
 
     def observed_commands(self) -> torch.Tensor:
         """[N, 3 or 5], the observation group `commands`."""
@@ -318,7 +384,7 @@ class LocomotionEnv(OwnedState, Environment):
             return None
         return self.placement.curriculum.report(self.terrain.types)
 
-    def _measure(self) -> None:
+    def _measure_state(self) -> None:
         """Quantities derived from the physics' state that rewards and observations share."""
         state = self.simulator.state
         threshold = self.config.task.observations.contact_threshold
@@ -331,8 +397,6 @@ class LocomotionEnv(OwnedState, Environment):
         self.placement.measure()
         self.survey.take()
         self.scandots.step(self.survey.clearance)
-        if self.depth:
-            self.depth.step(self.base_pose())
         command = self.commands.command[:, :2]
         along = (state.base_lin_vel[:, :2] * command).sum(1) / command.norm(dim=1).clamp(min=1e-6)
         # Without the course angle, circling in the base frame would count as distance.
@@ -407,7 +471,16 @@ class LocomotionEnv(OwnedState, Environment):
     def _observe(self, mask: torch.Tensor | None = None) -> Observations:
         """The observations; with a mask [N] bool, those of the masked robots count, and lasting state of the
         others' groups stays."""
-        inputs = ObservationInputs(
+        return self._extended(self._observe_now(), mask)
+
+    def _extended(self, obs: Observations, mask: torch.Tensor | None = None) -> Observations:
+        """Observations with those of extensions and cameras; see `_observe`."""
+        if self.extension_groups:
+            obs = self.extension_groups.extend(obs, self._observation_inputs(), mask)
+        return obs | {"depth": self.depth.reading.clone()} if self.depth else obs
+
+    def _observation_inputs(self) -> ObservationInputs:
+        return ObservationInputs(
             state=self.simulator.state,
             config=self.config.task.observations,
             command=self.commands.command,
@@ -425,37 +498,45 @@ class LocomotionEnv(OwnedState, Environment):
             dt=self.dt,
             generator=self.generator,
         )
-        obs = self.extension_groups.extend(self.observations(inputs), inputs, mask)
-        return obs | {"depth": self.depth.reading.clone()} if self.depth else obs
 
     def _reset(self, mask: torch.Tensor) -> None:
         """Start new episodes of the masked robots [N] bool; the others are untouched."""
-        self.randomization.resample(mask)
-        where = self.placement
-        qpos, qvel = self.randomization.initial_state(where.origin, where.spawn_radius)
+        qpos, qvel = self._begin(mask)
         robots = rows_without_sync(mask)
-        where.lift(qpos, robots)
+        self.placement.lift(qpos, robots)
         self.simulator.reset(mask, qpos, qvel, self.randomization.parameters)
-        keep = ~mask
-        chosen = mask[:, None]
-        for tensor in (self.action, self.last_action, self.air_time):
-            tensor.masked_fill_(chosen, 0.0)  # a product keeps NaN
-        self.episode_length *= keep
-        self.commands.resample(mask)
-        self.clock.reset(mask)
-        state = self.simulator.state
-        torch.where(chosen, state.joint_vel, self.last_joint_vel, out=self.last_joint_vel)
-        torch.where(chosen, state.foot_force, self.last_foot_force, out=self.last_foot_force)
-        self.contact &= keep[:, None]
-        self.duty.masked_fill_(chosen, _START_DUTY)
-        where.begin(mask)
-        self.statistics.reset(mask)
+        self._restart(mask)
         self.extension_terms.reset(mask)
         self.extension_groups.reset(mask)
         self.survey.take(robots)
-        self.scandots.reset(mask, self.survey.clearance)
+        self._settle(mask)
         if self.depth:
             self.depth.reset(mask, self.base_pose())
+
+    def _draw_starts(self, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw parameters of the masked robots [N] bool, and where each robot would start: positions [N, 7 + J]
+        above the tile's middle, and velocities [N, 6 + J]."""
+        self.randomization.resample(mask)
+        return self.randomization.initial_state(self.placement.origin, self.placement.spawn_radius)
+
+    def _restart_episodes(self, mask: torch.Tensor) -> None:
+        """Start the episodes of the masked robots [N] bool from the physics' state."""
+        chosen, state = mask[:, None], self.simulator.state
+        for tensor in (self.action, self.last_action, self.air_time):
+            tensor.masked_fill_(chosen, 0.0)  # a product keeps NaN
+        self.episode_length *= ~mask
+        self.commands.resample(mask)
+        self.clock.reset(mask)
+        torch.where(chosen, state.joint_vel, self.last_joint_vel, out=self.last_joint_vel)
+        torch.where(chosen, state.foot_force, self.last_foot_force, out=self.last_foot_force)
+        self.contact &= ~chosen
+        self.duty.masked_fill_(chosen, _START_DUTY)
+        self.placement.begin(mask)
+        self.statistics.reset(mask)
+
+    def _settle_down(self, mask: torch.Tensor) -> None:
+        """Let the masked robots [N] bool see where they are."""
+        self.scandots.reset(mask, self.survey.clearance)
         self.commands.steer(self.survey.yaw)
 
 

@@ -52,6 +52,9 @@ class Simd:
         ConfigError: the model has something that the engine cannot simulate.
     """
 
+    fuses_task = True
+    """The task's own operators may be compiled as well; their results then differ by rounding."""
+
     def __init__(
         self, robot: RobotSpec, terrain: Terrain, config: SimConfig, num_envs: int
     ) -> None:

@@ -1,0 +1,110 @@
+"""Kernels: compiled graphs, called with tensors."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from legged_ppo.runtime.fusion.emission import Output, emit
+from legged_ppo.runtime.fusion.graph import Node, UnfusableError, in_order
+from legged_ppo.runtime.lanes.object_code import cached_object, load_object
+from legged_ppo.runtime.lanes.target import Target
+
+
+class Kernel:
+    """A graph as one function of tensors on the CPU.
+
+    Args:
+        results: nodes whose values new tensors receive.
+        written: nodes whose values inputs receive, by the inputs' positions.
+        inputs: tensors like those that it will be called with; shapes, types and strides must stay.
+        robots: N, rows of every result.
+
+    Raises:
+        UnfusableError: the graph cannot be compiled.
+    """
+
+    def __init__(
+        self,
+        results: Sequence[Node],
+        written: dict[int, Node],
+        inputs: Sequence[torch.Tensor],
+        robots: int,
+        target: Target,
+    ) -> None:
+        order = in_order([*results, *written.values()])
+        positions = {node.args[0] for node in order if node.name == "input"} | set(written)
+        self.positions = sorted(positions)
+        """Of the inputs that are used."""
+        _check_overlap([inputs[i] for i in self.positions], [inputs[i] for i in written])
+        slots = {position: slot for slot, position in enumerate(self.positions)}
+        for node in order:
+            if node.name == "input":
+                node.args = (slots[node.args[0]],)
+        used = [inputs[i] for i in self.positions]
+        self._layouts = [_layout(tensor) for tensor in used]
+        outputs = [Output(n, slots[i], inputs[i].stride()) for i, n in written.items()]
+        outputs += [
+            Output(node, len(used) + i, _contiguous(node.shape)) for i, node in enumerate(results)
+        ]
+        self._results = [(node.shape, node.dtype) for node in results]
+        strides = [tensor.stride() for tensor in used]
+        text = emit(outputs, strides, robots, target.lanes, target.triple)
+        self._engine = load_object(cached_object((text,), [], lambda: text, target), target)
+        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_int] * 3)
+        self._function = kind(self._engine.get_function_address("kernel"))
+        self._groups, self._last = -(-robots // target.lanes), robots - 1
+        self._pointers = (ctypes.c_void_p * (len(used) + len(results)))()
+        self._present: list[torch.Tensor | None] = [None] * len(used)
+        self._address = ctypes.addressof(self._pointers)
+
+    def __call__(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """New tensors with the results; those inputs that the graph writes are changed.
+
+        Args:
+            inputs: the used ones, in the order of `positions`.
+
+        Raises:
+            ValueError: an input has another shape, type or stride than it had.
+        """
+        pointers, present = self._pointers, self._present
+        for i, tensor in enumerate(inputs):
+            if tensor is not present[i]:
+                if _layout(tensor) != self._layouts[i]:
+                    raise ValueError(f"an input {_layout(tensor)} instead of {self._layouts[i]}")
+                pointers[i], present[i] = tensor.data_ptr(), tensor
+        results = [torch.empty(shape, dtype=dtype) for shape, dtype in self._results]
+        for i, tensor in enumerate(results, len(inputs)):
+            pointers[i] = tensor.data_ptr()
+        self._function(self._address, 0, self._groups, self._last)
+        return results
+
+
+def _layout(tensor: torch.Tensor) -> tuple[Any, ...]:
+    return tensor.dtype, tensor.shape, tensor.stride()
+
+
+def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    strides, step = [], 1
+    for size in reversed(shape):
+        strides.append(step)
+        step *= max(size, 1)
+    return tuple(reversed(strides))
+
+
+def _check_overlap(used: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> None:
+    """No tensor that is written shares memory with another input."""
+    spans = [_span(tensor) for tensor in used]
+    for low, high in map(_span, written):
+        if sum(start < high and low < end for start, end in spans) > 1:
+            raise UnfusableError("a tensor that is written shares its memory with another input")
+
+
+def _span(tensor: torch.Tensor) -> tuple[int, int]:
+    """First and last address."""
+    last = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+    start = tensor.data_ptr()
+    return start, start + (last + 1) * tensor.element_size()
