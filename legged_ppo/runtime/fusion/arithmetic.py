@@ -130,32 +130,21 @@ def _floor_divide(c: Codegen, a: Number, b: Number) -> Number:
 
 
 def _remainder(c: Codegen, node: Node, v: Values) -> Number:
-    """Python's modulo, exact where the quotient is below 2^24."""
+    """Python's modulo, as exact as torch's where the quotient is below 2^24; of finite divisors."""
     a, b = (_as(c, value, node.kind) for value in v[:2])
     builder = c.builder
     if node.kind == "i":
         quotient = _floor_divide(c, a, b)
         return Number(builder.sub(a.code, builder.mul(quotient.code, b.code)), "i")
-    # As torch: the remainder with the sign of the dividend, then the divisor on top where signs differ.
-    quotient = c.call("trunc", "f", Number(builder.fdiv(a.code, b.code), "f"))
+    # A correctly rounded quotient is never below a whole number that the true one has reached, so it can only
+    # be one too large: then the rest has the wrong sign.
+    quotient = c.call("floor", "f", Number(builder.fdiv(a.code, b.code), "f"))
     rest = c.call("fma", "f", Number(builder.fneg(quotient.code), "f"), b, a).code
     zero = c.constant(0.0, "f").code
-    size, limit = c.call("fabs", "f", Number(rest, "f")).code, c.call("fabs", "f", b).code
-    towards = c.call("copysign", "f", Number(limit, "f"), a).code
-    # The rounded quotient may be one too large or too small.
-    crossed = builder.fcmp_ordered("<", builder.fmul(rest, _sign(c, a)), zero)
-    rest = builder.select(crossed, builder.fadd(rest, towards), rest)
-    over = builder.fcmp_ordered(">=", size, limit)
-    over = builder.and_(over, builder.not_(crossed))
-    rest = builder.select(over, builder.fsub(rest, towards), rest)
-    other = builder.fcmp_ordered("<", builder.fmul(_sign(c, Number(rest, "f")), b.code), zero)
-    other = builder.and_(other, builder.fcmp_ordered("!=", rest, zero))
-    return Number(builder.select(other, builder.fadd(rest, b.code), rest), "f")
-
-
-def _sign(c: Codegen, a: Number) -> Any:
-    """1 or -1."""
-    return c.call("copysign", "f", c.constant(1.0, "f"), a).code
+    below, negative = (builder.fcmp_ordered("<", x, zero) for x in (rest, b.code))
+    wrong = builder.xor(below, negative)
+    wrong = builder.and_(wrong, builder.fcmp_ordered("!=", rest, zero))
+    return Number(builder.select(wrong, builder.fadd(rest, b.code), rest), "f")
 
 
 def larger(c: Codegen, a: Number, b: Number) -> Number:

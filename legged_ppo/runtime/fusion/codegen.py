@@ -23,7 +23,9 @@ from legged_ppo.runtime.fusion.rows import (
     IN_MEMORY,
     ON_STACK,
     POINTER,
+    RECORD,
     RowCopies,
+    transposed,
 )
 
 I1 = ir.IntType(1)
@@ -72,6 +74,7 @@ class Codegen:
         top = self._splat(last, I32)
         self.rows = self.builder.select(self.builder.icmp_signed("<", row, top), row, top)
         self._row_offsets: dict[int, Any] = {}
+        self._records: dict[tuple[int, Number], list[Number]] = {}
         self._row_copies = RowCopies(self.module, lanes)
         self._read_rows: dict[int, Any] = {}
         self._stored_rows = self._on_stack(I32, 1)
@@ -161,6 +164,8 @@ class Codegen:
         builder, stored = self.builder, ON_STACK[kind]
         if place.robot and not place.loop and not place.computed and 1 < row <= _LONGEST_ROW:
             return self._of_row(slot, kind, place, row)
+        if kind == "f" and self.lanes >= 4 and place.is_record:
+            return self._of_record(slot, place)
         base = self._base(slot, place, IN_MEMORY[kind])
         offsets = self._offsets(place, _HALVES[kind])
         if offsets is None:
@@ -196,6 +201,21 @@ class Codegen:
         vector = ir.VectorType(element, self.lanes)
         address = self.builder.gep(self._read_rows[slot], [I32(place.fixed)], source_etype=vector)
         return self._read(self.builder.load(address, typ=vector), kind)
+
+    def _of_record(self, slot: int, place: Place) -> Number:
+        """One of four entries side by side, which are all read at the first one."""
+        ((index, _),) = place.computed
+        key = slot, index
+        if key not in self._records:
+            rows = []
+            base = self._base(slot, Place(0, 0, 0), F32)
+            starts, four = self._times(index.code, RECORD), ir.VectorType(F32, RECORD)
+            for lane in range(self.lanes):
+                start = self.builder.extract_element(starts, I32(lane))
+                address = self.builder.gep(base, [start], source_etype=F32)
+                rows.append(self.builder.load(address, typ=four, align=4))
+            self._records[key] = [Number(code, "f") for code in transposed(self.builder, rows)]
+        return self._records[key][place.fixed]
 
     def store_row(self, slot: int, first: Place, values: Sequence[Number]) -> None:
         """Entries of the lanes' rows that lie side by side from the first one on."""
@@ -316,6 +336,12 @@ class Place:
     """Stride of the loop's index."""
     computed: tuple[tuple[Number, int], ...] = ()
     """Indices and their strides."""
+
+    @property
+    def is_record(self) -> bool:
+        """Whether it is an entry of a row of four that an index chooses."""
+        chosen = [stride for _, stride in self.computed] == [RECORD] and self.fixed < RECORD
+        return chosen and not self.robot and not self.loop
 
 
 class Variable:
