@@ -29,7 +29,7 @@ class ELU(nn.ELU):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Of any shape."""
         compiled = x.device.type == "cpu" and x.dtype == torch.float32 and not is_recorded()
-        if not compiled or x.numel() % host().lanes:
+        if not compiled or x.numel() % _functions()[1]:
             return super().forward(x)
         if not torch.is_grad_enabled():
             return _forward(x)

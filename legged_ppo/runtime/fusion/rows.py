@@ -48,15 +48,21 @@ class RowCopies:
         self._module, self._lanes = module, lanes
         self._functions: dict[str, ir.Function] = {}
 
-    def read(self, builder: Any, kind: str, vectors: Any, rows: Any, source: Any, count: int, stride: int) -> None:
+    def read(
+        self, builder: Any, kind: str, vectors: Any, rows: Any, source: Any, count: int, stride: int
+    ) -> None:
         """Fill `count` vectors from as many entries of each lane's row."""
         self._copy(builder, f"read_{kind}", vectors, rows, source, count, stride)
 
-    def write(self, builder: Any, kind: str, vectors: Any, rows: Any, target: Any, count: int, stride: int) -> None:
+    def write(
+        self, builder: Any, kind: str, vectors: Any, rows: Any, target: Any, count: int, stride: int
+    ) -> None:
         """The reverse of `read`."""
         self._copy(builder, f"write_{kind}", vectors, rows, target, count, stride)
 
-    def _copy(self, builder: Any, name: str, vectors: Any, rows: Any, memory: Any, count: int, stride: int) -> None:
+    def _copy(
+        self, builder: Any, name: str, vectors: Any, rows: Any, memory: Any, count: int, stride: int
+    ) -> None:
         if name not in self._functions:
             self._functions[name] = self._define(name)
         builder.call(self._functions[name], [vectors, rows, memory, I32(count), I32(stride)])
@@ -90,7 +96,9 @@ class RowCopies:
             builder.store(builder.trunc(value, I32) if kind == "i" else value, stacked)
         else:
             value = builder.load(stacked, typ=ON_STACK[kind])
-            builder.store(builder.sext(value, I64) if kind == "i" else value, stored, align=BYTES[kind])
+            builder.store(
+                builder.sext(value, I64) if kind == "i" else value, stored, align=BYTES[kind]
+            )
         after = builder.add(i, I32(1))
         i.add_incoming(after, entries)
         builder.cbranch(builder.icmp_signed("<", after, count), entries, following)
