@@ -12,9 +12,9 @@ TRACK_M, FALLEN_RAD = 2.4, 0.21
 class CartPoles:
     """N poles that a horizontal force on their carts balances (Barto, Sutton and Anderson, 1983).
 
-    The reward is 1 a step: a return is the time until the pole falls or the cart leaves its track. As in
-    legged_gym the buffers are written in place, episodes begin anew inside the step that ends them, and `extras`
-    keeps what the last ended episodes wrote into it.
+    A return is the time [s] until the pole falls or the cart leaves its track. As in legged_gym the buffers are
+    written in place, episodes begin anew inside the step that ends them, and `extras` keeps what the last ended
+    episodes wrote into it.
     """
 
     num_actions = 1
@@ -25,7 +25,7 @@ class CartPoles:
         self.num_envs = num_envs
         self._random = np.random.RandomState(seed)
         self.obs_buf = np.zeros((num_envs, 4), np.float32)
-        self.rew_buf = np.ones(num_envs, np.float32)
+        self.rew_buf = np.full(num_envs, STEP_S, np.float32)
         self.episode_length_buf = np.zeros(num_envs, np.int64)
         self.extras = {}
 
