@@ -10,6 +10,8 @@ from typing import Any
 
 _LONGEST_VALUE, _LONGEST_EXPECTATION = 150, 400
 """Characters of a value and of an explanation that an error message holds."""
+_LONGEST_REPORT = 1000
+"""Characters of what another process reports."""
 
 
 class ConfigError(ValueError):
@@ -67,6 +69,13 @@ class WriteError(OSError):
         """The error of `path`, caused by `error`."""
         reason = getattr(error, "strerror", None) or error
         return cls(_shortened(f"cannot write {path}: {reason}", _LONGEST_EXPECTATION))
+
+
+class WorkerError(RuntimeError):
+    """The process of an environment in another interpreter failed; the message is one line."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(_shortened(message, _LONGEST_REPORT))
 
 
 @contextlib.contextmanager

@@ -93,6 +93,10 @@ class Environment(ABC):
     def step(self, actions: torch.Tensor) -> StepResult:
         """One step with actions [N, A]; environments whose episode ended are reset inside."""
 
+    def begin_whole_episodes(self) -> None:  # noqa: B027
+        """Called before `reset` where episodes are evaluated: one that spreads their clocks over the time limit
+        for the training does not."""
+
     def set_progress(self, progress: float) -> None:  # noqa: B027
         """Receive the completed share of the training, in [0, 1], before every rollout."""
 

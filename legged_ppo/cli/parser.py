@@ -19,7 +19,13 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from legged_ppo.errors import ConfigError, UsageError, WriteError, is_out_of_memory
+from legged_ppo.errors import (
+    ConfigError,
+    UsageError,
+    WorkerError,
+    WriteError,
+    is_out_of_memory,
+)
 from legged_ppo.runtime.cpu import keep_freed_memory
 from legged_ppo.training.divergence import TrainingDiverged
 
@@ -90,7 +96,7 @@ def _report(error: Exception, arguments: argparse.Namespace) -> int:
     if isinstance(error, (ConfigError, UsageError)):
         print(f"error: {error}", file=sys.stderr)
         return EXIT_BAD_INPUT
-    if isinstance(error, (BrokenPipeError, TrainingDiverged, WriteError)):
+    if isinstance(error, (BrokenPipeError, TrainingDiverged, WorkerError, WriteError)):
         print(f"error: {error}", file=sys.stderr)
     elif is_out_of_memory(error):
         print(f"error: out of memory: {str(error).splitlines()[0]}", file=sys.stderr)

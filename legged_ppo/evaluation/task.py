@@ -254,7 +254,9 @@ class CustomTask(ReturnsTask):
     def make_plain_env(
         self, num_envs: int, seed: int, device: torch.device | str = "cpu", *, drawn: bool = False
     ) -> Environment:
-        return factory.make_extension_env(self.config, num_envs, seed, device)
+        env = factory.make_extension_env(self.config, num_envs, seed, device)
+        env.begin_whole_episodes()
+        return env
 
     def inputs(self) -> dict[str, Any]:
         return {}

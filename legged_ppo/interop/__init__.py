@@ -1,1 +1,1 @@
-"""Adapters: Gymnasium environments for this trainer, and rsl_rl in both directions."""
+"""Adapters: rsl_rl in both directions, environments of other interpreters, and Gymnasium's."""

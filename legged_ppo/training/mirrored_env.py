@@ -82,6 +82,10 @@ class SymmetryAugmentedEnv(Environment):
         """See `Environment`."""
         return self.env.curriculum_report()
 
+    def begin_whole_episodes(self) -> None:
+        """See `Environment`."""
+        self.env.begin_whole_episodes()
+
     def state_dict(self) -> dict[str, Any]:
         """See `Environment`."""
         return self.env.state_dict()

@@ -18,7 +18,8 @@ from legged_ppo import evaluate, load_policy, train
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
-from legged_ppo.interop.rsl_rl import FromRslRl, RslRlEnv
+from legged_ppo.interop.rsl_rl import RslRlEnv
+from legged_ppo.interop.vec_env import FromRslRl
 from legged_ppo.runs.checkpoint import load_checkpoint
 from legged_ppo.runs.run_directory import LATEST, RunDirectory
 from legged_ppo.training.trainer import Trainer
