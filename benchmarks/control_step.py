@@ -1,9 +1,9 @@
 """CPU time of a control step, compiled and in torch, in turn within one process and on one thread.
 
-    OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/control_step.py --config configs/phase1_fast.yaml --robots 256,1024
+    OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/control_step.py --config configs/phase1_fast.yaml
 
-`physics` is the engine's step, `reset` the engine's part of new episodes, `task` everything else. Actions are random
-and small; episodes end and start again as they do in a training. The figures are the medians of the rounds.
+`physics` is the engine's step, `reset` the engine's part of new episodes, `task` everything else. Actions are
+random and small; episodes end and start again. The figures are the medians of the rounds.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ def measure(config_file: str, robots: int, rounds: int, overrides: list[str]) ->
     actions = [
         0.3 * torch.randn(robots, envs["torch"].env.num_actions, generator=draw) for _ in range(50)
     ]
-    for env in envs.values():
-        env.run(actions)
+    for timed in envs.values():
+        timed.run(actions)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in envs}
     for _ in range(rounds):
-        for name, env in envs.items():
-            found[name].append(env.run(actions))
+        for name, timed in envs.items():
+            found[name].append(timed.run(actions))
     for name, figures in found.items():
         medians = {part: statistics.median(f[part] for f in figures) for part in PARTS}
         best = min(f["task"] for f in figures)

@@ -114,6 +114,8 @@ class PPO(OwnedState):
             if self._after_epoch(epoch / count, desired_kl):
                 stopped = 1.0
                 break
+        if self._equivariance is not None:
+            self._equivariance.project()  # vector and scalar instructions round differently
         metrics: dict[str, torch.Tensor | float] = dict(
             zip(self._metrics, (totals / minibatches).unbind(), strict=True)
         )
@@ -212,8 +214,6 @@ class PPO(OwnedState):
         symmetry = self._equivariance
         project = None if symmetry is None else symmetry.project_gradients
         norm, skip = self._guarded.step(loss_sum, project)
-        if symmetry is not None:
-            symmetry.project()  # vector and scalar instructions round differently
         return torch.cat([metrics, torch.stack([norm, skip]), asymmetry])
 
     def _evaluate_losses(self, batch: Minibatch) -> tuple[ActionDistribution, Losses]:

@@ -78,7 +78,7 @@ def check_storage(log_dir: Path) -> list[Finding]:
 def _check_engine() -> list[Finding]:
     """Width of the SIMD engine on this CPU, and its compiled programs on disk."""
     try:
-        from legged_ppo.runtime.object_code import cache_folder, host
+        from legged_ppo.runtime.lanes.target import cache_folder, host
 
         target = host()
     except (ImportError, OSError, RuntimeError) as error:

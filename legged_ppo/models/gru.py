@@ -8,7 +8,8 @@ PyTorch's equations (`torch.nn.GRU`), with the state multiplied by `1 - starts[t
     h' = (1 - z) n + z h
 
 The input projection of all steps is one matrix product, and so is each weight gradient in the backward
-pass; only `[B, H] x [H, 3H]` remains inside the time loop. `benchmarks/gru.py` compares the alternatives.
+pass; only `[B, H] x [H, 3H]` remains inside the time loop. On a CPU that loop is compiled code
+(`compiled_gru.py`). `benchmarks/gru.py` compares the alternatives.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from legged_ppo.models.compiled_gru import compiled_gru
 from legged_ppo.models.linear import add_product_, product, transposed
 
 
@@ -38,41 +40,22 @@ class GRULayer(torch.autograd.Function):
         bias_n: torch.Tensor,  # [H], b_hn
     ) -> torch.Tensor:
         """Outputs [T, B, H] of T steps."""
-        steps, batch, _ = inputs.shape
-        hidden = state.shape[1]
         projected = _projected(inputs, weight_ih, bias)
-        previous, candidates, outputs = projected.new_empty(3, steps, batch, hidden)
-        # r, z and W_hn h + b_hn side by side, so that each step is one product added in place.
-        recurrent = projected.clone()
-        recurrent[..., 2 * hidden :] = bias_n
-        for t in range(steps):
-            h = torch.mul(state, keep[t], out=previous[t])
-            add_product_(recurrent[t], h, weight_hh)
-            recurrent[t, :, : 2 * hidden].sigmoid_()
-            r, z, hn = recurrent[t].split(hidden, dim=1)
-            n = torch.addcmul(projected[t, :, 2 * hidden :], r, hn, out=candidates[t])
-            state = torch.lerp(_tanh_(n), h, z, out=outputs[t])
-        ctx.save_for_backward(inputs, previous, candidates, recurrent, keep, weight_ih, weight_hh)
+        compiled = compiled_gru(inputs, state.shape[1])
+        record = _record if compiled is None else compiled.record
+        outputs, *kept = record(projected, state, keep, weight_hh, bias_n)
+        ctx.compiled = compiled
+        ctx.save_for_backward(inputs, keep, weight_ih, weight_hh, *kept)
         return outputs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Gradients of the arguments of `forward`, from that of its outputs [T, B, H]."""
-        inputs, previous, candidates, recurrent, keep, weight_ih, weight_hh = ctx.saved_tensors
+        inputs, keep, weight_ih, weight_hh, previous, n, gates = ctx.saved_tensors
         steps, batch, hidden = previous.shape
-        r, z, recurrent_n = recurrent.split(hidden, dim=-1)
-        factors = _gradient_factors(previous, candidates, r, z, recurrent_n)
-        # Gradients of W_hn h, of the pre-activations of r and z, and of W_in x, side by side: the
-        # first three blocks are those of the recurrent products, the last three of the projections.
-        grads = torch.empty_like(factors)
-        rolled = torch.cat([weight_hh[2 * hidden :], weight_hh[: 2 * hidden]])  # rows n, r, z
-        d_state = grad_outputs.new_zeros(batch, hidden)
-        for t in range(steps - 1, -1, -1):
-            dh = grad_outputs[t] + d_state
-            torch.mul(factors[t], dh.unsqueeze(1), out=grads[t])
-            products = grads[t].view(batch, 4 * hidden)[:, : 3 * hidden]
-            d_state = add_product_(dh.mul_(z[t]), products, rolled.t()).mul_(keep[t])
+        differentiate = _gradients if ctx.compiled is None else ctx.compiled.gradients
+        grads, d_state = differentiate(grad_outputs, keep, weight_hh, previous, n, gates)
         flat = grads.view(steps * batch, 4 * hidden)
         d_inputs = None
         if ctx.needs_input_grad[0]:
@@ -83,6 +66,53 @@ class GRULayer(torch.autograd.Function):
         d_weight_ih = product(rows[hidden:], inputs.reshape(steps * batch, -1).t())
         d_bias_n, d_bias = rows.sum(1).split([hidden, 3 * hidden])
         return d_inputs, d_state, None, d_weight_ih, d_weight_hh, d_bias, d_bias_n
+
+
+def _record(
+    projected: torch.Tensor,
+    state: torch.Tensor,
+    keep: torch.Tensor,
+    weight_hh: torch.Tensor,
+    bias_n: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`CompiledGRU.record` on any device."""
+    steps, batch, _ = projected.shape
+    hidden = state.shape[1]
+    previous, candidates, outputs = projected.new_empty(3, steps, batch, hidden)
+    # r, z and W_hn h + b_hn side by side, so that each step is one product added in place.
+    gates = projected.clone()
+    gates[..., 2 * hidden :] = bias_n
+    for t in range(steps):
+        h = torch.mul(state, keep[t], out=previous[t])
+        add_product_(gates[t], h, weight_hh)
+        gates[t, :, : 2 * hidden].sigmoid_()
+        r, z, hn = gates[t].split(hidden, dim=1)
+        n = torch.addcmul(projected[t, :, 2 * hidden :], r, hn, out=candidates[t])
+        state = torch.lerp(_tanh_(n), h, z, out=outputs[t])
+    return outputs, previous, candidates, gates
+
+
+def _gradients(
+    grad_outputs: torch.Tensor,
+    keep: torch.Tensor,
+    weight_hh: torch.Tensor,
+    previous: torch.Tensor,
+    n: torch.Tensor,
+    gates: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """`CompiledGRU.gradients` on any device."""
+    steps, batch, hidden = previous.shape
+    r, z, recurrent_n = gates.split(hidden, dim=-1)
+    factors = _gradient_factors(previous, n, r, z, recurrent_n)
+    grads = torch.empty_like(factors)
+    rolled = torch.cat([weight_hh[2 * hidden :], weight_hh[: 2 * hidden]])  # rows n, r, z
+    d_state = grad_outputs.new_zeros(batch, hidden)
+    for t in range(steps - 1, -1, -1):
+        dh = grad_outputs[t] + d_state
+        torch.mul(factors[t], dh.unsqueeze(1), out=grads[t])
+        products = grads[t].view(batch, 4 * hidden)[:, : 3 * hidden]
+        d_state = add_product_(dh.mul_(z[t]), products, rolled.t()).mul_(keep[t])
+    return grads, d_state
 
 
 def _gradient_factors(
@@ -180,10 +210,14 @@ def _run(
     bias_n: torch.Tensor,
 ) -> torch.Tensor:
     """`GRULayer.forward` without saving tensors for the backward pass."""
+    whole = _projected(inputs, weight_ih, bias)
+    compiled = compiled_gru(inputs, state.shape[1])
+    if compiled is not None:
+        return compiled.outputs(whole, state, keep, weight_hh, bias_n)
     gates = 2 * state.shape[1]
     bias_products = nn.functional.pad(bias_n, (gates, 0))
     outputs = []
-    for t, projected in enumerate(_projected(inputs, weight_ih, bias)):
+    for t, projected in enumerate(whole):
         h = state * keep[t]
         products = product(h, weight_hh, bias_products)
         r, z = (projected[:, :gates] + products[:, :gates]).sigmoid_().chunk(2, dim=1)

@@ -2,7 +2,7 @@
 
 On CPUs PyTorch computes float32 products with MKL, which uses only AVX2 on AMD processors. oneDNN, in the same
 package, uses AVX-512 where available and takes half the time (`benchmarks/products.py`). Therefore oneDNN
-computes the larger products on AMD processors; all others use PyTorch's default.
+computes the larger products on AMD processors with AVX-512; all others use PyTorch's default.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from legged_ppo.runtime.cpu import is_amd
+from legged_ppo.runtime.cpu import has_avx512, is_amd
 
 _CALL_COST = 2**20
 """Multiplications below which the call overhead of oneDNN outweighs its speed"""
@@ -83,11 +83,11 @@ def _by_onednn(x: torch.Tensor, weight: torch.Tensor) -> bool:
         and x.dtype == torch.float32
         and x.stride(-1) == 1
         and x.shape[0] * weight.numel() >= _CALL_COST
-        and not _is_recorded()
+        and not is_recorded()
     )
 
 
-def _is_recorded() -> bool:
+def is_recorded() -> bool:
     """Whether torch records a program for others, which lack this operator."""
     return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
@@ -96,4 +96,5 @@ PREFER_ONEDNN = (
     torch.backends.mkldnn.is_available()
     and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     and is_amd()
+    and has_avx512()
 )

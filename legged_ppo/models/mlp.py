@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from legged_ppo.models.activations import ACTIVATIONS
 from legged_ppo.models.linear import Linear
-
-ACTIVATIONS = {"elu": nn.ELU, "relu": nn.ReLU, "tanh": nn.Tanh, "silu": nn.SiLU}
-"""Modules by the names of `policy.activation`."""
 
 
 def mlp(

@@ -9,10 +9,11 @@ from typing import Any
 import llvmlite.ir as ir
 import torch
 
-from legged_ppo.runtime.object_code import compile_object, host, load_object
+from legged_ppo.runtime.lanes.object_code import compile_object, load_object
+from legged_ppo.runtime.lanes.target import host
+from legged_ppo.runtime.lanes.values import I32, POINTER, IndexValue, Value, VectorMemory
 from legged_ppo.sensors.ray_march import MOST_STEPS, Position, Ray, advance, ray_of, start
 from legged_ppo.sim.simd.llvm_machine import LlvmMachine
-from legged_ppo.sim.simd.llvm_values import I32, POINTER, IndexValue, Value, VectorMemory
 
 _POSE = 12
 """Numbers of a camera: the origin and the rows of its rotation."""

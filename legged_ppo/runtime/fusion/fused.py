@@ -13,7 +13,7 @@ import torch
 from legged_ppo.runtime.fusion.graph import Node, UnfusableError
 from legged_ppo.runtime.fusion.kernel import Kernel
 from legged_ppo.runtime.fusion.trace import Draw, Recorder
-from legged_ppo.runtime.object_code import host
+from legged_ppo.runtime.lanes.target import host
 
 _LOG = logging.getLogger(__name__)
 _MOST = 4

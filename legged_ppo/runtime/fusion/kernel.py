@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import logging
 from collections.abc import Sequence
 from typing import Any
 
-import llvmlite
-import llvmlite.binding as llvm
 import torch
 
 from legged_ppo.runtime.fusion.emission import Output, emit
 from legged_ppo.runtime.fusion.graph import Node, UnfusableError, in_order
-from legged_ppo.runtime.object_code import (
-    Target,
-    cache_folder,
-    compile_object,
-    load_object,
-    read_object,
-    write_object,
-)
-
-_LOG = logging.getLogger(__name__)
+from legged_ppo.runtime.lanes.object_code import cached_object, load_object
+from legged_ppo.runtime.lanes.target import Target
 
 
 class Kernel:
@@ -65,7 +53,7 @@ class Kernel:
         self._results = [(node.shape, node.dtype) for node in results]
         strides = [tensor.stride() for tensor in used]
         text = emit(outputs, strides, robots, target.lanes, target.triple)
-        self._engine = load_object(_compiled(text, target), target)
+        self._engine = load_object(cached_object((text,), [], lambda: text, target), target)
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_int] * 3)
         self._function = kind(self._engine.get_function_address("kernel"))
         self._groups, self._last = -(-robots // target.lanes), robots - 1
@@ -120,18 +108,3 @@ def _span(tensor: torch.Tensor) -> tuple[int, int]:
     last = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
     start = tensor.data_ptr()
     return start, start + (last + 1) * tensor.element_size()
-
-
-def _compiled(text: str, target: Target) -> bytes:
-    """Object code of LLVM IR, from the cache if it is there."""
-    versions = llvmlite.__version__, llvm.llvm_version_info
-    key = hashlib.sha256(repr((text, target, versions)).encode()).hexdigest()[:32]
-    path = cache_folder() / f"fusion-{key}.o"
-    code = read_object(path)
-    if code is None:
-        code = compile_object(text, target)
-        try:
-            write_object(path, code)
-        except OSError as error:
-            _LOG.debug("%s is not writable (%s)", path.parent, error.strerror)
-    return code

@@ -12,7 +12,7 @@ import torch
 from legged_ppo.config.schema import SimConfig
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.runtime import distributed
-from legged_ppo.runtime.object_code import host
+from legged_ppo.runtime.lanes.target import host
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.simd.cache import load_program
 from legged_ppo.sim.simd.checks import check_model

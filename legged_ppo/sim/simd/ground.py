@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from legged_ppo.sim.simd.llvm_values import Emitter
+from legged_ppo.runtime.lanes.values import Emitter
 
 
 def _no_entries() -> np.ndarray:

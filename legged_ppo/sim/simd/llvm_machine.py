@@ -7,10 +7,7 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from legged_ppo.sim.simd.ground import EmittedGround
-from legged_ppo.sim.simd.ground_contacts import ROOM
-from legged_ppo.sim.simd.layout import Contacts, Fields, contact_layout, state_layout, work_layout
-from legged_ppo.sim.simd.llvm_values import (
+from legged_ppo.runtime.lanes.values import (
     F32,
     FLAGS,
     I1,
@@ -29,6 +26,9 @@ from legged_ppo.sim.simd.llvm_values import (
     Value,
     VectorMemory,
 )
+from legged_ppo.sim.simd.ground import EmittedGround
+from legged_ppo.sim.simd.ground_contacts import ROOM
+from legged_ppo.sim.simd.layout import Contacts, Fields, contact_layout, state_layout, work_layout
 from legged_ppo.sim.simd.robot import Robot
 from legged_ppo.sim.simd.workspace import Workspace
 

@@ -1,4 +1,4 @@
-"""The compiled program of one robot: emitted, optimised, kept on disk as object code, loaded."""
+"""The program of one robot: emitted as LLVM IR, and its compiled functions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from legged_ppo.runtime.object_code import Target, load_object
+from legged_ppo.runtime.lanes.object_code import load_object
+from legged_ppo.runtime.lanes.target import Target
+from legged_ppo.runtime.lanes.values import I32, POINTER, IndexValue, RowMemory
 from legged_ppo.sim.simd.layout import state_layout
 from legged_ppo.sim.simd.llvm_machine import LlvmMachine
-from legged_ppo.sim.simd.llvm_values import I32, POINTER, IndexValue, RowMemory
 from legged_ppo.sim.simd.readings import Wanted, read_out, reading_layout
 from legged_ppo.sim.simd.robot import Robot
 from legged_ppo.sim.simd.substep import Collide, control_step, forward

@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from legged_ppo.runtime import object_code
-from legged_ppo.runtime.fusion import kernel
 from legged_ppo.runtime.fusion.fused import Fused
+from legged_ppo.runtime.lanes import object_code
+from legged_ppo.runtime.lanes.target import Target
 
 N = 21
 SECRET = torch.ones(3)
@@ -203,11 +203,12 @@ def test_code_is_compiled_once_on_a_machine(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     texts = []
 
-    def compile_object(text: str, target: object_code.Target) -> bytes:
+    def compile_object(text: str, target: Target) -> bytes:
         texts.append(text)
-        return object_code.compile_object(text, target)
+        return compiled(text, target)
 
-    monkeypatch.setattr(kernel, "compile_object", compile_object)
+    compiled = object_code.compile_object
+    monkeypatch.setattr(object_code, "compile_object", compile_object)
     for _ in range(2):
         own = state()
         Fused(lambda own=own: own.x * 2, lambda own=own: [own], N)()  # type: ignore[misc]

@@ -14,7 +14,8 @@ import pytest
 
 from legged_ppo.config.schema import RobotConfig, SimConfig, TerrainConfig
 from legged_ppo.robots.spec import load_robot
-from legged_ppo.runtime.object_code import Target, host
+from legged_ppo.runtime.lanes import object_code
+from legged_ppo.runtime.lanes.target import Target, host
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.simd import cache
 from legged_ppo.sim.simd.plane import plane_contacts
@@ -43,7 +44,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Target]:
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(cache, "emit", lambda *_: "")
-    monkeypatch.setattr(cache, "compile_object", compile_object)
+    monkeypatch.setattr(object_code, "compile_object", compile_object)
     monkeypatch.setattr(cache, "Program", lambda code, target: code)
     return targets
 

@@ -16,7 +16,7 @@ from simulators import nominal, pose, rows, targets, walk
 
 from legged_ppo.config.schema import RobotConfig, SimConfig, TerrainConfig
 from legged_ppo.robots.spec import RobotSpec, load_robot
-from legged_ppo.runtime.object_code import Target, host
+from legged_ppo.runtime.lanes.target import Target, host
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.mujoco_c import MujocoC
 from legged_ppo.sim.simd import engine

@@ -1,0 +1,180 @@
+"""What kernels over tables of float32 are written with: loops, rows of memory, exponentials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import llvmlite.ir as ir
+
+from legged_ppo.runtime.lanes.values import F32, I32, POINTER, Emitter, IndexValue, MaskValue, Value
+
+Index = IndexValue | int
+_LOG2_E = 1.4426950408889634
+_LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
+_ROUND = 1.5 * 2.0**23
+"""A float32 of this size has no fraction, and its lowest bits are the rounded summand."""
+_EXPONENTIAL = (
+    1.9875691500e-4,
+    1.3981999507e-3,
+    8.3334519073e-3,
+    4.1665795894e-2,
+    1.6666665459e-1,
+    5.0000001201e-1,
+)
+"""Cephes' polynomial of exp in single precision"""
+_MOST = 87.0
+"""exp of this and of its negative are normal numbers."""
+
+
+class Kernel(Emitter):
+    """A module of functions whose threads take one part of the work after another."""
+
+    def function(
+        self,
+        name: str,
+        pointers: int,
+        numbers: int,
+        body: Callable[[Sequence[Floats], Sequence[IndexValue], IndexValue, IndexValue], None],
+    ) -> None:
+        """Add a function of (table of pointers, numbers ..., rows, rows a part, next part).
+
+        Args:
+            pointers: entries of the table, to float32.
+            numbers: count of int32 arguments before `rows`.
+            body: emits the work on the rows from its third argument to before its fourth; its second are the
+                numbers and the count of all rows.
+        """
+        kind = ir.FunctionType(ir.VoidType(), [POINTER, *[I32] * (numbers + 2), POINTER])
+        function = ir.Function(self.module, kind, name)
+        table, *arguments, following = function.args
+        builder = self.builder = ir.IRBuilder(function.append_basic_block())
+        own = [Floats(self, self.load_pointer(table, i)) for i in range(pointers)]
+        *integers, share = (IndexValue(self, argument) for argument in arguments)
+        rows = integers[-1]
+        take, run, end = (function.append_basic_block() for _ in range(3))
+        builder.branch(take)
+        builder.position_at_end(take)
+        part = IndexValue(self, builder.atomic_rmw("add", following, I32(1), "monotonic"))
+        first = part * share
+        builder.cbranch(builder.icmp_signed("<", first.code, rows.code), run, end)
+        builder.position_at_end(run)
+        body(own, integers, first, self.smaller(first + share, rows))
+        builder.branch(take)
+        builder.position_at_end(end)
+        builder.ret_void()
+
+    def loop(self, stop: Index, start: Index = 0, step: int = 1) -> Iterator[IndexValue]:
+        """One pass of the caller's loop emits the body for all indices."""
+        builder = self.builder
+        head, body, end = (builder.function.append_basic_block() for _ in range(3))
+        before = builder.block
+        builder.branch(head)
+        builder.position_at_end(head)
+        index = builder.phi(I32)
+        index.add_incoming(self.integer(start), before)
+        builder.cbranch(builder.icmp_signed("<", index, self.integer(stop)), body, end)
+        builder.position_at_end(body)
+        yield IndexValue(self, index)
+        index.add_incoming(builder.add(index, I32(step)), builder.block)
+        builder.branch(head)
+        builder.position_at_end(end)
+
+    def blocks(
+        self, start: IndexValue, stop: IndexValue, sizes: Sequence[int]
+    ) -> Iterator[tuple[IndexValue, int]]:
+        """Loops over rows in blocks of the first size, what remains in blocks of the next, and so on; the last
+        size is 1."""
+        builder = self.builder
+        for size in sizes:
+            count = builder.sdiv(builder.sub(stop.code, start.code), I32(size))
+            whole = start + IndexValue(self, builder.mul(count, I32(size)))
+            for row in self.loop(whole, start, size):
+                yield row, size
+            start = whole
+
+    def smaller(self, a: IndexValue, b: IndexValue) -> IndexValue:
+        """The minimum of two indices."""
+        less = self.builder.icmp_signed("<", a.code, b.code)
+        return IndexValue(self, self.builder.select(less, a.code, b.code))
+
+    def before(self, a: IndexValue) -> IndexValue:
+        """a - 1"""
+        return IndexValue(self, self.builder.sub(a.code, I32(1)))
+
+    def select(self, mask: MaskValue, a: Value, b: Value) -> Value:
+        """a where the mask holds, else b."""
+        return Value(self, self.builder.select(mask.code, a.code, b.code))
+
+    def exp(self, x: Value) -> Value:
+        """e^x to 2e-7, for x limited to +-87; NaN stays NaN."""
+        builder = self.builder
+        for limit, beyond in ((_MOST, x > _MOST), (-_MOST, x < -_MOST)):
+            x = Value(self, builder.select(beyond.code, self.vector(limit), x.code))
+        rounded = x * _LOG2_E + _ROUND
+        n = rounded - _ROUND
+        rest = x - n * _LN2_HIGH - n * _LN2_LOW
+        polynomial: Any = _EXPONENTIAL[0]
+        for coefficient in _EXPONENTIAL[1:]:
+            polynomial = polynomial * rest + coefficient
+        shifted = builder.shl(builder.bitcast(rounded.code, self.int_type), self._ints(23))
+        power = builder.bitcast(builder.add(shifted, self._ints(127 << 23)), self.float_type)
+        return (polynomial * (rest * rest) + (rest + 1.0)) * Value(self, power)
+
+    def sigmoid(self, x: Value) -> Value:
+        """1 / (1 + e^-x)"""
+        return 1.0 / (self.exp(-x) + 1.0)
+
+    def tanh(self, x: Value) -> Value:
+        """To 1e-7, not relative to small x."""
+        return 1.0 - 2.0 / (self.exp(x * 2.0) + 1.0)
+
+    def _ints(self, value: int) -> Any:
+        return ir.Constant(self.int_type, [value] * self.lanes)
+
+
+class Floats:
+    """Numbers at a pointer, addressed one by one."""
+
+    def __init__(self, m: Kernel, pointer: Any) -> None:
+        self._m, self.pointer = m, pointer
+
+    def _at(self, index: Index) -> Any:
+        place = [self._m.integer(index)]
+        return self._m.builder.gep(self.pointer, place, source_etype=F32)
+
+    def vector(self, index: Index) -> Value:
+        """The numbers from an index on, one a lane."""
+        return Value(
+            self._m, self._m.builder.load(self._at(index), typ=self._m.float_type, align=4)
+        )
+
+    def number(self, index: Index) -> Value:
+        """One number, in all lanes."""
+        return self._m.splat(self._m.builder.load(self._at(index), typ=F32, align=4))
+
+    def store(self, index: Index, value: Value) -> None:
+        """Write a vector from an index on."""
+        self._m.builder.store(value.code, self._at(index), align=4)
+
+
+class Accumulator:
+    """A sum in a register."""
+
+    def __init__(self, m: Kernel, value: Value) -> None:
+        self._m = m
+        with m.builder.goto_entry_block():
+            self._place = m.builder.alloca(m.float_type)
+            self._place.align = m.alignment
+        m.builder.store(value.code, self._place, align=m.alignment)
+
+    @property
+    def value(self) -> Value:
+        """The sum."""
+        load = self._m.builder.load(self._place, typ=self._m.float_type, align=self._m.alignment)
+        return Value(self._m, load)
+
+    def add(self, a: Value, b: Value) -> None:
+        """Add a b."""
+        total = a * b + self.value
+        self._m.builder.store(total.code, self._place, align=self._m.alignment)
