@@ -7,7 +7,9 @@ from collections.abc import Callable
 from types import MethodType
 from typing import Any, TypeVar, cast
 
+from legged_ppo.runtime import distributed
 from legged_ppo.runtime.fusion.fused import Fused
+from legged_ppo.runtime.fusion.kernel import Threads
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -45,12 +47,13 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
         parts += [env.statistics, env.observations, env.randomization, env.extension_groups]
         return [env, state, *parts]
 
+    threads = Threads(env.config.sim.threads or distributed.threads())
     methods = {
         name: method
         for name, method in vars(type(env)).items()
         if hasattr(method, "__wrapped__") and name not in refused
     }
     return {
-        name: Fused(MethodType(method.__wrapped__, env), owners, env.num_envs)
+        name: Fused(MethodType(method.__wrapped__, env), owners, env.num_envs, threads)
         for name, method in methods.items()
     }
