@@ -49,7 +49,7 @@ PARTS: dict[str, tuple[type, tuple[str, ...]]] = {
     "env.step": (LocomotionEnv, ("step",)),
     "env.measure": (LocomotionEnv, ("_measure", "_measured_finite")),
     "env.reward": (LocomotionEnv, ("_reward_inputs", "_reward")),
-    "env.observe": (LocomotionEnv, ("_observe",)),
+    "env.observe": (LocomotionEnv, ("_conclude", "_observe")),
     "env.reset": (LocomotionEnv, ("_reset",)),
     "commands": (VelocityCommands, ("step", "resample", "steer")),
     "engine": (MujocoWarp, ("step", "reset", "randomize", "assign", "translate", "push")),

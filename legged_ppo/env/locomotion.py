@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from legged_ppo.env.episode_statistics import EpisodeStatistics
 from legged_ppo.env.extension_groups import ExtensionGroups
 from legged_ppo.env.extension_terms import ExtensionTerms
 from legged_ppo.env.gait_clock import GaitClock
+from legged_ppo.env.kernels import fusable, make_kernels
 from legged_ppo.env.observations import ObservationBuilder, ObservationInputs
 from legged_ppo.env.placement import Placement
 from legged_ppo.env.randomization import Randomization
@@ -103,7 +104,7 @@ class LocomotionEnv(OwnedState, Environment):
         self.survey = Survey(simulator, self.placement, self.scandots)
         self._load_constants()
         self._start_episode_state()
-        self._fuse()
+        self.kernels = self._make_kernels()
 
     def _load_constants(self) -> None:
         """Tensors that stay as they are."""
@@ -117,40 +118,12 @@ class LocomotionEnv(OwnedState, Environment):
         share = self.config.task.rewards.soft_joint_limit
         self._soft_limits = rewards.soft_limits(self.robot, share).to(self.device)
 
-    def _fuse(self) -> None:
-        """Compile the parts of a step where the simulator says so, but not of a subclass, nor what calls terms of
-        extensions: they may do what cannot be compiled."""
-        fuses = getattr(self.simulator, "fuses_task", False) and type(self) is LocomotionEnv
-
-        def part(method: Callable[..., Any], builtin: bool = True) -> Callable[..., Any]:
-            return Fused(method, self._owners, self.num_envs) if fuses and builtin else method
-
-        self._command = part(self._take_command)
-        self._measure = part(self._measure_state)
-        self._judge = part(self._judge_step, not self.extension_terms)
-        self._observe_end = part(self._observe_step)
-        self._begin = part(self._draw_starts)
-        self._restart = part(self._restart_episodes, self.commands.draws_itself)
-        self._settle = part(self._settle_down)
-        self._observe_now = part(lambda: self.observations(self._observation_inputs()))
-
-    def _owners(self) -> list[object]:
-        """The objects whose tensors the parts of a step read and write."""
-        where = self.placement
-        return [
-            self,
-            self.simulator.state,
-            self.commands,
-            self.clock,
-            self.scandots,
-            self.survey,
-            where,
-            where.heights,
-            self.statistics,
-            self.observations,
-            self.randomization,
-            self.extension_groups,
-        ]
+    def _make_kernels(self) -> dict[str, Fused]:
+        """None of a subclass, or of what calls an extension's functions: they may do what cannot be compiled."""
+        if type(self) is not LocomotionEnv:
+            return {}
+        refused = {"_judge"} if self.extension_terms else set()
+        return make_kernels(self, refused | (set() if self.commands.draws_itself else {"_restart"}))
 
     def make_camera(self, robots: int | None = None) -> DepthCamera:
         """Depth cameras of `task.observations.depth`, apart from the observations; None: one for each robot."""
@@ -249,7 +222,7 @@ class LocomotionEnv(OwnedState, Environment):
                 An action that is not finite, as a state or a reward, fails its robot alone: its episode
                 terminates.
         """
-        sound, targets, push = self._command(actions)
+        sound, targets, push = self._take_command(actions)
         if push is not None and any_without_sync(push):
             self.simulator.push(push)
         self.simulator.step(targets, self.randomization.latency)
@@ -272,6 +245,7 @@ class LocomotionEnv(OwnedState, Environment):
             obs = {k: _chosen_rows(done, first[k], last) for k, last in final_obs.items()}
         return StepResult(obs, reward, terminated, truncated, final_obs, info)
 
+    @fusable
     def _take_command(
         self, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
@@ -288,7 +262,8 @@ class LocomotionEnv(OwnedState, Environment):
         targets = self._default + self.robot.config.action_scale * actions
         return sound, targets, self.randomization.pushes()
 
-    def _judge_step(
+    @fusable
+    def _judge(
         self, sound: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """Reward [N]; terminated, truncated and due for a new command, [N] bool each."""
@@ -306,11 +281,12 @@ class LocomotionEnv(OwnedState, Environment):
     def _conclude(self) -> Observations:
         """The last observations of the step, 0 of failed robots."""
         obs = self._extended(self._observe_end())
-        if len(obs) > len(self.observations.dims) or self.extension_groups:
+        if self.depth or self.extension_groups:
             obs = {name: _zero_rows(values, self.failed) for name, values in obs.items()}
         return obs
 
-    def _observe_step(self) -> Observations:
+    @fusable
+    def _observe_end(self) -> Observations:
         """The observations after a step, without those of extensions and cameras."""
         state = self.simulator.state
         self.commands.steer(self.survey.yaw)
@@ -384,7 +360,8 @@ class LocomotionEnv(OwnedState, Environment):
             return None
         return self.placement.curriculum.report(self.terrain.types)
 
-    def _measure_state(self) -> None:
+    @fusable
+    def _measure(self) -> None:
         """Quantities derived from the physics' state that rewards and observations share."""
         state = self.simulator.state
         threshold = self.config.task.observations.contact_threshold
@@ -473,6 +450,11 @@ class LocomotionEnv(OwnedState, Environment):
         others' groups stays."""
         return self._extended(self._observe_now(), mask)
 
+    @fusable
+    def _observe_now(self) -> Observations:
+        """The observations without those of extensions and cameras."""
+        return self.observations(self._observation_inputs())
+
     def _extended(self, obs: Observations, mask: torch.Tensor | None = None) -> Observations:
         """Observations with those of extensions and cameras; see `_observe`."""
         if self.extension_groups:
@@ -501,7 +483,7 @@ class LocomotionEnv(OwnedState, Environment):
 
     def _reset(self, mask: torch.Tensor) -> None:
         """Start new episodes of the masked robots [N] bool; the others are untouched."""
-        qpos, qvel = self._begin(mask)
+        qpos, qvel = self._draw_starts(mask)
         robots = rows_without_sync(mask)
         self.placement.lift(qpos, robots)
         self.simulator.reset(mask, qpos, qvel, self.randomization.parameters)
@@ -513,13 +495,15 @@ class LocomotionEnv(OwnedState, Environment):
         if self.depth:
             self.depth.reset(mask, self.base_pose())
 
+    @fusable
     def _draw_starts(self, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw parameters of the masked robots [N] bool, and where each robot would start: positions [N, 7 + J]
         above the tile's middle, and velocities [N, 6 + J]."""
         self.randomization.resample(mask)
         return self.randomization.initial_state(self.placement.origin, self.placement.spawn_radius)
 
-    def _restart_episodes(self, mask: torch.Tensor) -> None:
+    @fusable
+    def _restart(self, mask: torch.Tensor) -> None:
         """Start the episodes of the masked robots [N] bool from the physics' state."""
         chosen, state = mask[:, None], self.simulator.state
         for tensor in (self.action, self.last_action, self.air_time):
@@ -534,7 +518,8 @@ class LocomotionEnv(OwnedState, Environment):
         self.placement.begin(mask)
         self.statistics.reset(mask)
 
-    def _settle_down(self, mask: torch.Tensor) -> None:
+    @fusable
+    def _settle(self, mask: torch.Tensor) -> None:
         """Let the masked robots [N] bool see where they are."""
         self.scandots.reset(mask, self.survey.clearance)
         self.commands.steer(self.survey.yaw)

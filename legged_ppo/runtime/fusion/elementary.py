@@ -11,7 +11,8 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from legged_ppo.runtime.fusion.codegen import F32, I32, Codegen, Number
+from legged_ppo.runtime.fusion.codegen import Codegen, Number
+from legged_ppo.runtime.fusion.rows import F32, I32
 
 _HALF_PI_PARTS = (1.5703125, 4.837512969970703125e-4, 7.54978995489188216e-8)
 _LN2_PARTS = (0.693359375, -2.12194440e-4)
@@ -74,7 +75,7 @@ def exponential(c: Codegen, a: Number) -> Number:
     r = x - n * _LN2_PARTS[0] - n * _LN2_PARTS[1]
     result = _polynomial(r, _EXP) * (r * r) + r + 1.0
     # Two factors: one alone would overflow before the result does, or lose subnormal results.
-    whole = _integer(c, n)
+    whole = c.truncated(n.value)
     half = c.builder.ashr(whole, c.filled(I32, 1))
     for power in (half, c.builder.sub(whole, half)):
         result = result * _power_of_two(c, power)
@@ -122,7 +123,7 @@ def _wave(c: Codegen, a: Number, shift: int) -> Number:
     z = r * r
     sin = _polynomial(z, _SIN) * z * r + r
     cos = _polynomial(z, _COS) * z * z - z * 0.5 + 1.0
-    whole = _integer(c, n)
+    whole = c.truncated(n.value)
     quadrant = builder.add(whole, c.filled(I32, shift))
     one, two = (c.filled(I32, i) for i in (1, 2))
     odd = builder.icmp_signed("!=", builder.and_(quadrant, one), c.filled(I32, 0))
@@ -137,12 +138,6 @@ def _polynomial(x: Scalars, factors: tuple[float, ...]) -> Scalars:
     for factor in factors[2:]:
         total = total * x + factor
     return total
-
-
-def _integer(c: Codegen, n: Scalars) -> Any:
-    """i32 of whole numbers; 0 of NaN."""
-    kind = c.type("i", I32)
-    return c.intrinsic("fptosi.sat", kind, n.value)
 
 
 def _power_of_two(c: Codegen, exponent: Any) -> Scalars:

@@ -23,6 +23,7 @@ from legged_ppo.runtime.fusion.indices import (
     place_of,
 )
 from legged_ppo.runtime.fusion.lookups import LOOKUPS, looked_up
+from legged_ppo.runtime.fusion.memory import Memory
 from legged_ppo.runtime.fusion.reductions import FOLDS, places, reduced_entries
 from legged_ppo.runtime.fusion.structure import STRUCTURE
 
@@ -41,7 +42,7 @@ class Elements:
     """
 
     def __init__(self, code: Codegen, strides: Sequence[tuple[int, ...]]) -> None:
-        self.code, self._strides = code, strides
+        self.code, self.memory, self._strides = code, Memory(code), strides
         self._known: dict[tuple[Node, Index], Number] = {}
         self._in_loop: dict[tuple[Node, Index], Number] = {}
         self.range = Range()
@@ -101,7 +102,7 @@ class Elements:
         row = 0
         if ROBOT in index:
             row = _row(node.shape, self._strides[position], index.index(ROBOT))
-        return self.code.load(position, node.kind, place, row)
+        return self.memory.load(position, node.kind, place, row)
 
     def _counted(self, node: Node, index: Index) -> Number:
         if len(node.args) != 1:

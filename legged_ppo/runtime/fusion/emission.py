@@ -12,6 +12,7 @@ from legged_ppo.runtime.fusion.codegen import Codegen, Number
 from legged_ppo.runtime.fusion.elements import UNROLLED, Elements
 from legged_ppo.runtime.fusion.graph import Node, UnfusableError
 from legged_ppo.runtime.fusion.indices import ROBOT, Index, Loop, place_of
+from legged_ppo.runtime.fusion.memory import Memory
 
 _SHORT = 8
 """Iterations up to which a loop is unrolled."""
@@ -65,22 +66,22 @@ def emit(
         _write_loop(elements, size, group, written)
         written |= {output.slot for output, _, _ in group}
     for output, numbers in unrolled:
-        _store(code, output, numbers)
+        _store(elements.memory, output, numbers)
     _check_rows(elements, outputs, robots)
     return code.finish()
 
 
-def _store(code: Codegen, output: Output, numbers: dict[Index, Number]) -> None:
+def _store(memory: Memory, output: Output, numbers: dict[Index, Number]) -> None:
     """All entries of the lanes' rows."""
     placed = [(place_of(index, output.strides), n) for index, n in numbers.items()]
     placed.sort(key=lambda entry: entry[0].fixed)
     first = placed[0][0]
     side_by_side = all(p.fixed == first.fixed + i for i, (p, _) in enumerate(placed))
     if side_by_side and len(placed) > 1:
-        code.store_row(output.slot, first, [number for _, number in placed])
+        memory.store_row(output.slot, first, [number for _, number in placed])
         return
     for place, number in placed:
-        code.store(output.slot, place, number)
+        memory.store(output.slot, place, number)
 
 
 def _parts(node: Node, robots: int) -> tuple[int | None, list[Any]]:
@@ -121,7 +122,7 @@ def _at(place: Index, number: int) -> Index:
 def _write(elements: Elements, entries: list[tuple[Output, Index]]) -> None:
     numbers = [elements.at(output.node, place) for output, place in entries]
     for (output, place), number in zip(entries, numbers, strict=True):
-        elements.code.store(output.slot, place_of(place, output.strides), number)
+        elements.memory.store(output.slot, place_of(place, output.strides), number)
 
 
 def _check_order(loads: list[tuple[int, Index]], written: set[int], earlier: set[int]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from legged_ppo.runtime.fusion.graph import Node, UnfusableError
-from legged_ppo.runtime.fusion.kernel import Kernel
+from legged_ppo.runtime.fusion.kernel import Kernel, Threads
 from legged_ppo.runtime.fusion.trace import Draw, Recorder
 from legged_ppo.runtime.lanes.target import host
 
@@ -38,12 +38,18 @@ class Fused:
         function: returns a tensor, None, or a tuple or dictionary of such.
         owners: the objects, at any time.
         robots: N, rows of every tensor that is written or returned.
+        threads: None: one.
     """
 
     def __init__(
-        self, function: Callable[..., Any], owners: Callable[[], Sequence[object]], robots: int
+        self,
+        function: Callable[..., Any],
+        owners: Callable[[], Sequence[object]],
+        robots: int,
+        threads: Threads | None = None,
     ) -> None:
         self._function, self._owners, self._robots = function, owners, robots
+        self._threads = threads or Threads(1)
         self._compiled: list[_Compiled] = []
         self._refused = False
 
@@ -62,7 +68,7 @@ class Fused:
         try:
             if len(self._compiled) == _MOST:
                 raise UnfusableError("too many variants")
-            compiled = _Compiled(self._function, owners, arguments, self._robots)
+            compiled = _Compiled(self._function, owners, arguments, self._robots, self._threads)
         except UnfusableError as reason:
             name = getattr(self._function, "__name__", "function")
             _LOG.debug("%s runs in torch: %s", name, reason)
@@ -81,6 +87,7 @@ class _Compiled:
         owners: Sequence[object],
         arguments: Sequence[torch.Tensor],
         robots: int,
+        threads: Threads,
     ) -> None:
         plain = [
             (i, name)
@@ -108,7 +115,7 @@ class _Compiled:
             for place, tensor in assigned.items()
         ]
         inputs = [*arguments, *present, *recorder.drawn]
-        self._kernel = Kernel(list(results), recorder.written(), inputs, robots, host())
+        self._kernel = Kernel(list(results), recorder.written(), inputs, robots, host(), threads)
         first, behind = len(arguments), len(arguments) + len(present)
         used = self._kernel.positions
         self._arguments = [i for i in used if i < first]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -12,6 +14,29 @@ from legged_ppo.runtime.fusion.emission import Output, emit
 from legged_ppo.runtime.fusion.graph import Node, UnfusableError, in_order
 from legged_ppo.runtime.lanes.object_code import cached_object, load_object
 from legged_ppo.runtime.lanes.target import Target
+
+_FEWEST = 32
+"""Groups of robots for which a thread is worth its waking."""
+
+
+class Threads:
+    """Threads among which kernels divide their robots; which of them computes a robot changes no bit."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._pool = ThreadPoolExecutor(count - 1) if count > 1 else None
+
+    def run(self, function: Callable[..., None], address: int, groups: int, last: int) -> None:
+        """Call a kernel's function for all groups."""
+        parts = max(1, min(self._count, groups // _FEWEST))
+        bounds = [groups * i // parts for i in range(parts + 1)]
+        waiting = []
+        for first, end in pairwise(bounds[1:]):
+            assert self._pool is not None
+            waiting.append(self._pool.submit(function, address, first, end, last))
+        function(address, 0, bounds[1], last)
+        for each in waiting:
+            each.result()
 
 
 class Kernel:
@@ -34,6 +59,7 @@ class Kernel:
         inputs: Sequence[torch.Tensor],
         robots: int,
         target: Target,
+        threads: Threads,
     ) -> None:
         order = in_order([*results, *written.values()])
         positions = {node.args[0] for node in order if node.name == "input"} | set(written)
@@ -56,6 +82,7 @@ class Kernel:
         self._engine = load_object(cached_object((text,), [], lambda: text, target), target)
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_int] * 3)
         self._function = kind(self._engine.get_function_address("kernel"))
+        self._threads = threads
         self._groups, self._last = -(-robots // target.lanes), robots - 1
         self._pointers = (ctypes.c_void_p * (len(used) + len(results)))()
         self._present: list[torch.Tensor | None] = [None] * len(used)
@@ -79,7 +106,7 @@ class Kernel:
         results = [torch.empty(shape, dtype=dtype) for shape, dtype in self._results]
         for i, tensor in enumerate(results, len(inputs)):
             pointers[i] = tensor.data_ptr()
-        self._function(self._address, 0, self._groups, self._last)
+        self._threads.run(self._function, self._address, self._groups, self._last)
         return results
 
 

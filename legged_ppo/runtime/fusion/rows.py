@@ -1,11 +1,13 @@
 """Rows of memory, one a robot, as vectors with a robot in each lane, and back.
 
 A gather or scatter for each entry would be written out lane by lane on CPUs without such an instruction, and the
-compiler takes seconds for hundreds of them. So loops that the module has once copy whole rows to and from the stack.
+compiler takes seconds for hundreds of them. So whole rows are copied to and from the stack by loops that the
+module has once.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.ir as ir
@@ -41,6 +43,20 @@ def transposed(builder: Any, rows: list[Any]) -> list[Any]:
     return [joined(parts) for parts in columns]
 
 
+@dataclass(frozen=True)
+class Copied:
+    """Vectors on the stack, and the same entries of rows in memory."""
+
+    vectors: Any
+    rows: Any
+    """Pointer to the numbers of the lanes' rows."""
+    memory: Any
+    count: int
+    """Vectors, and entries of a row."""
+    stride: int
+    """Entries from row to row."""
+
+
 class RowCopies:
     """The module's functions that copy rows."""
 
@@ -48,24 +64,14 @@ class RowCopies:
         self._module, self._lanes = module, lanes
         self._functions: dict[str, ir.Function] = {}
 
-    def read(
-        self, builder: Any, kind: str, vectors: Any, rows: Any, source: Any, count: int, stride: int
-    ) -> None:
-        """Fill `count` vectors from as many entries of each lane's row."""
-        self._copy(builder, f"read_{kind}", vectors, rows, source, count, stride)
-
-    def write(
-        self, builder: Any, kind: str, vectors: Any, rows: Any, target: Any, count: int, stride: int
-    ) -> None:
-        """The reverse of `read`."""
-        self._copy(builder, f"write_{kind}", vectors, rows, target, count, stride)
-
-    def _copy(
-        self, builder: Any, name: str, vectors: Any, rows: Any, memory: Any, count: int, stride: int
-    ) -> None:
+    def copy(self, builder: Any, way: str, kind: str, place: Copied) -> None:
+        """Fill vectors from each lane's row (`way` is `read`), or rows from vectors (`write`)."""
+        name = f"{way}_{kind}"
         if name not in self._functions:
             self._functions[name] = self._define(name)
-        builder.call(self._functions[name], [vectors, rows, memory, I32(count), I32(stride)])
+        numbers = I32(place.count), I32(place.stride)
+        arguments = [place.vectors, place.rows, place.memory, *numbers]
+        builder.call(self._functions[name], arguments)
 
     def _define(self, name: str) -> ir.Function:
         reading, kind = name.startswith("read"), name[-1]

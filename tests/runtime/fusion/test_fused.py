@@ -159,6 +159,7 @@ def test_an_attribute_that_becomes_a_tensor_is_seen() -> None:
         (lambda o: o.x.copy_(o.x.flip(0)), "flip"),
         (lambda o: o.x.copy_(o.x - o.x[3]), "written"),
         (lambda o: o.x + torch.rand(N, 1), "generator"),
+        (lambda o: o.wide[:, 1:].copy_(o.wide[:, :-1].clone()), "a loop writes"),
     ],
 )
 def test_what_cannot_be_compiled_runs_in_torch(

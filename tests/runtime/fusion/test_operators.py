@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from legged_ppo.runtime.fusion import fused as fused_module
 from legged_ppo.runtime.fusion.fused import Fused
+from legged_ppo.runtime.fusion.kernel import Threads
+from legged_ppo.runtime.lanes.target import Target, host
 
 N = 37
 """No multiple of any width."""
@@ -161,6 +165,19 @@ def test_any_number_of_robots(robots: int) -> None:
     assert fused.compiled
 
 
+@pytest.mark.parametrize("robots", [1000, 1601])
+def test_threads_change_no_bit(robots: int) -> None:
+    values = SimpleNamespace(x=torch.randn(robots, 3), wide=torch.randn(robots, 200))
+
+    def function() -> tuple[Tensor, Tensor]:
+        return values.x.sin().sum(1), values.wide * values.x[:, :1]
+
+    alone = Fused(function, lambda: [values], robots)()
+    divided = Fused(function, lambda: [values], robots, Threads(3))()
+    for one, other in zip(alone, divided, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_nan_of_a_robot_changes_no_other_robot() -> None:
     values = numbers()
     values.a = torch.randn(N, 5)
@@ -190,3 +207,41 @@ def test_an_index_out_of_bounds_reads_inside_the_table() -> None:
     found = fused()
     assert torch.equal(found[:2], values.table[[6, 0]])
     assert found.isfinite().all()
+
+
+class Wide(Target):
+    """16 lanes on any CPU: in several registers."""
+
+    lanes = 16  # type: ignore[assignment]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names x86's CPUs")
+@pytest.mark.parametrize(
+    ("kind", "cpu", "features"),
+    [
+        (Target, "x86-64", ""),
+        (Target, "x86-64-v3", "+avx,+avx2,+fma"),
+        (Wide, "x86-64-v3", "+avx,+avx2,+fma"),
+    ],
+)
+def test_every_width_gives_the_same_numbers(
+    kind: type[Target], cpu: str, features: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = numbers(4)
+    values.many = torch.randn(N, 150)
+
+    def function() -> tuple[Tensor, ...]:
+        turned = torch.remainder(values.x, 1.3).exp().sin()
+        looked = torch.nn.functional.embedding(values.j, values.table)
+        wide = torch.where(values.many > 0.3, values.many * turned[:, :1], 0.5)
+        return turned, looked.sum(1), wide, wide.sum(1), values.p & (values.i > 0), values.i * 2
+
+    native = Fused(function, lambda: [values], N)()
+    target = kind(cpu, features, host().triple)
+    monkeypatch.setattr(fused_module, "host", lambda: target)
+    fused = Fused(function, lambda: [values], N)
+    found = fused()
+    assert fused.compiled
+    for one, other, expected in zip(found, native, function(), strict=True):
+        assert torch.equal(one, other)
+        torch.testing.assert_close(one, expected)

@@ -1,0 +1,59 @@
+"""The parts of a control step that become kernels where the simulator computes on a CPU's SIMD lanes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import MethodType
+from typing import Any, TypeVar, cast
+
+from legged_ppo.runtime import distributed
+from legged_ppo.runtime.fusion.fused import Fused
+from legged_ppo.runtime.fusion.kernel import Threads
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def fusable(method: Method) -> Method:
+    """A method that runs as the kernel of its name in its object's `kernels`, if there is one: see `Fused`.
+
+    It returns new tensors and writes what lasts into owned ones, and none of its branches depends on a tensor's
+    values.
+    """
+
+    @functools.wraps(method)
+    def run(self: Any, *arguments: Any) -> Any:
+        kernel = self.kernels.get(method.__name__)
+        return method(self, *arguments) if kernel is None else kernel(*arguments)
+
+    return cast(Method, run)
+
+
+def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
+    """Kernels of an environment's fusable methods, compiled at their first calls.
+
+    None unless the simulator asks for them.
+
+    Args:
+        env: a `LocomotionEnv`.
+        refused: names of methods that call what an extension defines.
+    """
+    if not getattr(env.simulator, "fuses_task", False) or type(env).__name__ != "LocomotionEnv":
+        return {}
+
+    def owners() -> list[object]:
+        where, state = env.placement, env.simulator.state
+        parts = [env.commands, env.clock, env.scandots, env.survey, where, where.heights]
+        parts += [env.statistics, env.observations, env.randomization, env.extension_groups]
+        return [env, state, *parts]
+
+    threads = Threads(env.config.sim.threads or distributed.threads())
+    methods = {
+        name: method
+        for name, method in vars(type(env)).items()
+        if hasattr(method, "__wrapped__") and name not in refused
+    }
+    return {
+        name: Fused(MethodType(method.__wrapped__, env), owners, env.num_envs, threads)
+        for name, method in methods.items()
+    }

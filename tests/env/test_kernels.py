@@ -1,0 +1,219 @@
+"""The compiled control step: the numbers of torch's, and everything that may change between steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from rollouts import actions, assert_same_results, rollout
+from torch.testing import assert_close
+
+from legged_ppo.config.schema import Config
+from legged_ppo.env.factory import make_locomotion_env
+from legged_ppo.env.locomotion import LocomotionEnv
+
+N = 21
+"""No multiple of any width."""
+
+
+def scandots_late(config: Config) -> None:
+    sight = config.task.observations.scandots
+    sight.x, sight.y = [0.1 * i for i in range(-3, 9)], [-0.3, -0.1, 0.0, 0.1, 0.2, 0.3]
+    sight.latency_s, sight.period_s = [0.0, 0.05], [0.03, 0.1]
+
+
+def no_options(config: Config) -> None:
+    task = config.task
+    task.observations.noise, task.commands.heading = False, False
+    task.randomization.push_interval_s, task.randomization.latency_s = 0.0, []
+    task.gait.frequency, task.gait.offsets = 0.0, []
+    for name in ("gait_phase", "swing_height"):
+        setattr(task.rewards, name, 0.0)
+    task.rewards.only_positive = True
+
+
+def flat_commands(config: Config) -> None:
+    config.task.commands.flat_velocity = [0.3, 0.8]
+    config.task.gait.frequency, config.task.gait.offsets = 2.0, [0.0, 0.5, 0.5, 0.0]
+
+
+def depth(config: Config) -> None:
+    sight = config.task.observations.depth
+    sight.enabled, sight.rows, sight.columns = True, 6, 8
+
+
+RECIPES = [lambda config: None, scandots_late, no_options, flat_commands, depth]
+
+
+def build(config: Config, num_envs: int = N, fused: bool = True) -> LocomotionEnv:
+    config.sim.engine, config.sim.threads = "simd", 1
+    env = make_locomotion_env(config, num_envs, seed=3)
+    assert env.kernels
+    if not fused:
+        env.kernels = {}
+    return env
+
+
+def flat(value: Any, name: str = "") -> dict[str, torch.Tensor]:
+    """The tensors of nested dictionaries by path."""
+    if isinstance(value, torch.Tensor):
+        return {name: value}
+    return {k: v for key, item in value.items() for k, v in flat(item, f"{name}.{key}").items()}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_step_is_that_of_torch_up_to_rounding(
+    busy: Config, recipe: Callable[[Config], None]
+) -> None:
+    recipe(busy)
+    fused, plain = build(busy), build(busy, fused=False)
+    fused.reset(), plain.reset()
+    ended = torch.zeros(N, dtype=torch.bool)
+    for step in range(45):
+        plain.load_state_dict(fused.state_dict())
+        a, b = (env.step(actions(env, step)) for env in (fused, plain))
+        ended |= b.terminated | b.truncated
+        for name in ("reward", "terminated", "truncated", "obs", "final_obs", "info"):
+            assert_close(getattr(a, name), getattr(b, name), rtol=2e-4, atol=2e-4)
+        states = flat(fused.state_dict()), flat(plain.state_dict())
+        assert_close(*states, rtol=2e-4, atol=2e-4)
+    assert ended.all(), "every robot was reset"
+    assert all(kernel.compiled for kernel in fused.kernels.values())
+
+
+def test_a_loaded_state_continues_bit_for_bit(busy: Config) -> None:
+    scandots_late(busy)
+    env, other = build(busy), build(busy)
+    env.reset()
+    rollout(env, range(15))
+    state = env.state_dict()
+    expected = rollout(env, range(15, 45))
+    other.load_state_dict(state)
+    assert_same_results(rollout(other, range(15, 45)), expected)
+
+
+def test_results_do_not_change_with_later_steps(busy: Config) -> None:
+    env = build(busy)
+    env.reset()
+    (result,) = rollout(env, range(1))
+    kept = {name: group.clone() for name, group in result.obs.items()}
+    reward = result.reward.clone()
+    rollout(env, range(1, 30))
+    assert torch.equal(result.reward, reward)
+    for name, group in result.obs.items():
+        assert torch.equal(group, kept[name]), name
+
+
+def test_robots_do_not_depend_on_a_neighbours_nan(busy: Config) -> None:
+    busy.task.episode_length_s = 20.0
+    env, other = build(busy), build(busy)
+    env.reset(), other.reset()
+    rollout(env, range(3)), rollout(other, range(3))
+    bad = actions(env, 3)
+    bad[5, 2] = torch.nan
+    a, b = env.step(bad), other.step(actions(other, 3))
+    others = torch.arange(N) != 5
+    assert a.terminated[5]
+    assert a.reward.isfinite().all()
+    assert torch.equal(a.reward[others], b.reward[others])
+    for name, group in a.final_obs.items():  # type: ignore[union-attr]
+        assert group.isfinite().all()
+        assert torch.equal(group[others], b.final_obs[name][others]), name  # type: ignore[index]
+
+
+def test_the_progress_of_the_training_is_not_compiled_in(busy: Config) -> None:
+    busy.task.commands.initial_scale, busy.task.commands.heading = 0.1, False
+    busy.task.commands.standing_fraction, busy.task.commands.min_speed = 0.0, 0.0
+    env = build(busy)
+    speeds = []
+    for progress in (0.0, 1.0):
+        env.set_progress(progress)
+        env.reset()
+        speeds.append(env.commands.command[:, 0].abs().max())
+    assert env.kernels["_restart"].compiled == 1
+    assert speeds[1] > 3 * speeds[0]
+
+
+def test_fixed_and_planned_commands_are_followed(busy: Config) -> None:
+    env = build(busy)
+    env.reset()
+    rollout(env, range(3))
+    env.commands.fix([0.4, 0.1, 0.2])
+    results = rollout(env, range(3, 40))
+    assert torch.stack([r.truncated for r in results]).any()
+    for result in results:
+        assert_close(result.obs["commands"][:, :3], torch.tensor([[0.4, 0.1, 0.2]]).expand(N, 3))
+    env.commands.fix(None)
+    env.commands.plan(2)
+    env.reset()
+    first = env.commands.command[:, :2].clone()
+    env.reset()
+    env.reset()
+    assert torch.equal(env.commands.command[:, :2], first), "the plan repeats after two"
+
+
+def test_a_robot_on_another_tile_reads_the_ground_there(busy: Config) -> None:
+    env, plain = build(busy), build(busy, fused=False)
+    for each in (env, plain):
+        each.reset()
+        rollout(each, range(2))
+        each.place(1, 1)
+        each.reset()
+        rollout(each, range(1))
+    assert_close(env.survey.clearance, plain.survey.clearance)
+    assert env.survey.clearance.std(dim=1).max() > 0.001, "the ground is rough"
+
+
+MODULE = """
+    import torch
+    from legged_ppo.env.extension_groups import ObservationGroup
+    from legged_ppo.env.locomotion import LocomotionEnv
+
+    calls = []
+
+    def counted(x):
+        calls.append(1)
+        return x.command[:, 0] * 0 + len(calls)
+
+    class Mine(LocomotionEnv):
+        pass
+
+    REWARDS = {"counted": counted}
+    OBSERVATIONS = {"fast": ObservationGroup(lambda x: x.command * 2, 3)}
+    COMMANDS = {"left": lambda unit, config: torch.ones_like(unit[:, :3])}
+    ENVIRONMENTS = {"mine": Mine}
+"""
+
+
+@pytest.fixture
+def extension(write_module: Callable[[str, str], Path]) -> str:
+    write_module("kernel_terms", MODULE)
+    return "kernel_terms"
+
+
+def test_terms_of_extensions_are_called_at_every_step(busy: Config, extension: str) -> None:
+    busy.extensions = [extension]
+    busy.task.rewards.extra = {"counted": 1.0}
+    busy.task.observations.groups = ["fast"]
+    busy.task.commands.sampler = "left"
+    env, plain = build(busy), build(busy, fused=False)
+    env.reset(), plain.reset()
+    column = env.episode_metrics.index("Episode/rew_counted")
+    values = []
+    for step in range(3):
+        result, expected = (e.step(actions(e, step)) for e in (env, plain))
+        values.append(env.statistics.totals[0, column].item())
+        assert_close(result.obs["fast"], result.obs["commands"][:, :3] * 2)
+        assert_close(result.obs, expected.obs, rtol=1e-3, atol=1e-3)
+    assert set(env.kernels).isdisjoint({"_judge", "_restart"})
+    assert values[2] - values[1] > values[1] - values[0] > 0, "calls are counted"
+
+
+def test_subclasses_and_the_reference_engine_run_in_torch(busy: Config, extension: str) -> None:
+    busy.extensions, busy.environment, busy.sim.engine = [extension], "mine", "simd"
+    assert not make_locomotion_env(busy, 2, seed=0).kernels
+    busy.environment, busy.sim.engine = "", "mujoco_c"
+    assert not make_locomotion_env(busy, 2, seed=0).kernels
