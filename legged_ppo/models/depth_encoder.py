@@ -11,7 +11,8 @@ from torch import nn
 
 from legged_ppo.errors import ConfigError
 from legged_ppo.interface import Observations, SignedPermutation
-from legged_ppo.models.mlp import ACTIVATIONS, mlp
+from legged_ppo.models.activations import ACTIVATIONS
+from legged_ppo.models.mlp import mlp
 from legged_ppo.models.parameter_reflections import (
     INVARIANT,
     ParameterReflections,
