@@ -26,7 +26,6 @@ from legged_ppo.robots.front import camera_mount
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.device import any_without_sync, finite_rows, rows_without_sync
-from legged_ppo.runtime.fusion.fused import Fused
 from legged_ppo.runtime.owned_state import OwnedState
 from legged_ppo.sensors.depth_camera import BasePose, DepthCamera
 from legged_ppo.sensors.height_scan import Scandots
@@ -123,7 +122,12 @@ class LocomotionEnv(OwnedState, Environment):
         fuses = getattr(self.simulator, "fuses_task", False) and type(self) is LocomotionEnv
 
         def part(method: Callable[..., Any], builtin: bool = True) -> Callable[..., Any]:
-            return Fused(method, self._owners, self.num_envs) if fuses and builtin else method
+            if not fuses or not builtin:
+                return method
+            # Here, because other simulators need no LLVM.
+            from legged_ppo.runtime.fusion.fused import Fused
+
+            return Fused(method, self._owners, self.num_envs)
 
         self._command = part(self._take_command)
         self._measure = part(self._measure_state)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from legged_ppo.models import gru as gru_module
-from legged_ppo.models.compiled_gru import CompiledGRU, compiled_gru
-from legged_ppo.models.gru import GRU
+from legged_ppo.models.compiled_gru import CompiledGRU
+from legged_ppo.models.gru import GRU, compiled_gru
 from legged_ppo.runtime.lanes.target import host
 
 INPUTS, HIDDEN = 5, 48
