@@ -41,6 +41,7 @@ from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.models import gru, linear
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runs.run_directory import RunDirectory
+from legged_ppo.runtime.lanes.use import operators_only
 from legged_ppo.sim import indexing
 from legged_ppo.sim.warp.engine import MujocoWarp
 from legged_ppo.training.trainer import Trainer
@@ -120,7 +121,7 @@ def as_on_gpu() -> Iterator[None]:
     def supported() -> list[str]:
         return ["cpu", "cuda"]
 
-    with contextlib.ExitStack() as patches:
+    with operators_only(), contextlib.ExitStack() as patches:
 
         def put(of: object, name: str, value: object) -> None:
             patches.enter_context(mock.patch.object(of, name, value))

@@ -76,3 +76,37 @@ def test_the_learner_loads_no_mujoco() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert result.stdout.strip() == "[]", result.stderr
+
+
+WITHOUT_LLVM = """
+import sys
+sys.modules["llvmlite"] = None  # an import of it raises
+import torch
+import legged_ppo.sim.warp.engine, legged_ppo.training.run
+from legged_ppo.config.loading import load_config
+from legged_ppo.env.factory import make_locomotion_env
+from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.sensors.depth_rendering import DepthRenderer, TorchMarch, pixel_directions
+
+config = load_config(
+    "configs/phase1_fast.yaml",
+    ["terrain=flat", "terrain.num_levels=2", "sim.engine=mujoco_c", "policy.activation=elu"],
+)
+env = make_locomotion_env(config, num_envs=2, seed=0)
+env.step(torch.zeros(2, env.num_actions))
+other = torch.device("meta")
+torch.is_autocast_enabled = lambda *_: False  # which knows no such device
+policy = ActorCritic(env.obs_dims, env.num_actions, config.policy).to(other)
+obs = {name: torch.zeros(3, 2, size, device=other) for name, size in env.obs_dims.items()}
+state, starts = policy.initial_state(2, other), torch.zeros(3, 2, dtype=torch.bool, device=other)
+distribution, value, _ = policy.sequence(policy.normalize(obs), state, starts)
+(distribution.mode.sum() + value.sum()).backward()
+camera = DepthRenderer(env.terrain, pixel_directions(2, 3, 90.0), 2.0, other)
+print(type(camera._march) is TorchMarch)
+"""
+
+
+def test_training_on_another_device_than_the_cpu_needs_no_llvmlite() -> None:
+    command = [sys.executable, "-c", WITHOUT_LLVM]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.strip() == "True", result.stderr

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import MethodType
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from legged_ppo.runtime import distributed
-from legged_ppo.runtime.fusion.fused import Fused
-from legged_ppo.runtime.fusion.kernel import Threads
+
+if TYPE_CHECKING:
+    from legged_ppo.runtime.fusion.fused import Fused
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -38,8 +39,11 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
         env: a `LocomotionEnv`.
         refused: names of methods that call what an extension defines.
     """
-    if not getattr(env.simulator, "fuses_task", False) or type(env).__name__ != "LocomotionEnv":
+    if not getattr(env.simulator, "fuses_task", False):
         return {}
+    # Here, because other simulators need no LLVM.
+    from legged_ppo.runtime.fusion.fused import Fused
+    from legged_ppo.runtime.fusion.kernel import Threads
 
     def owners() -> list[object]:
         where, state = env.placement, env.simulator.state

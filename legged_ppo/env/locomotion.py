@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -27,12 +27,14 @@ from legged_ppo.robots.front import camera_mount
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.device import any_without_sync, finite_rows, rows_without_sync
-from legged_ppo.runtime.fusion.fused import Fused
 from legged_ppo.runtime.owned_state import OwnedState
 from legged_ppo.sensors.depth_camera import BasePose, DepthCamera
 from legged_ppo.sensors.height_scan import Scandots
 from legged_ppo.sim.simulator import KeepsBodies, Simulator
 from legged_ppo.terrain.grid import Terrain
+
+if TYPE_CHECKING:
+    from legged_ppo.runtime.fusion.fused import Fused
 
 _DUTY_TIME = 1.0
 """Time constant [s] of the running average of each foot's contact."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-
 import torch
 
 from legged_ppo.models.gru_kernels import (
@@ -14,7 +12,6 @@ from legged_ppo.models.gru_kernels import (
     block_width,
     gru_object,
 )
-from legged_ppo.models.linear import is_recorded
 from legged_ppo.runtime.lanes.functions import KernelFunctions
 from legged_ppo.runtime.lanes.target import host
 
@@ -98,17 +95,3 @@ class CompiledGRU:
 
     def _run(self, name: str, tables: tuple[torch.Tensor, ...], steps: int, batch: int) -> None:
         self._functions.run(name, tables, batch, (steps,), block_sizes(self._lanes)[0])
-
-
-def compiled_gru(inputs: torch.Tensor, hidden: int) -> CompiledGRU | None:
-    """The compiled recurrence for these inputs; None where there is none: on a GPU, in another precision than
-    float32, for an unusual number of hidden units, while torch records a program for others."""
-    if inputs.device.type != "cpu" or inputs.dtype != torch.float32 or is_recorded():
-        return None
-    return _compiled(hidden)
-
-
-@functools.cache
-def _compiled(hidden: int) -> CompiledGRU | None:
-    lanes = host().lanes
-    return None if hidden % lanes else CompiledGRU(hidden, lanes)

@@ -14,15 +14,19 @@ pass; only `[B, H] x [H, 3H]` remains inside the time loop. On a CPU that loop i
 
 from __future__ import annotations
 
+import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from legged_ppo.models.compiled_gru import compiled_gru
 from legged_ppo.models.linear import add_product_, product, transposed
+from legged_ppo.runtime.lanes.use import compiles_for
+
+if TYPE_CHECKING:
+    from legged_ppo.models.compiled_gru import CompiledGRU
 
 
 class GRULayer(torch.autograd.Function):
@@ -225,6 +229,22 @@ def _run(
         state = torch.lerp(_tanh_(n), h, z)
         outputs.append(state)
     return torch.stack(outputs)
+
+
+def compiled_gru(inputs: torch.Tensor, hidden: int) -> CompiledGRU | None:
+    """The compiled recurrence for these inputs; None where there is none: on a GPU, in another precision than
+    float32, for a number of hidden units that does not fill registers, while torch records a program."""
+    return _compiled(hidden) if compiles_for(inputs) else None
+
+
+@functools.cache
+def _compiled(hidden: int) -> CompiledGRU | None:
+    # Here, because other devices need no LLVM.
+    from legged_ppo.models.compiled_gru import CompiledGRU
+    from legged_ppo.runtime.lanes.target import host
+
+    lanes = host().lanes
+    return None if hidden % lanes else CompiledGRU(hidden, lanes)
 
 
 def _projected(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 from legged_ppo.runtime.cpu import has_avx512, is_amd
+from legged_ppo.runtime.lanes.use import is_recorded
 
 _CALL_COST = 2**20
 """Multiplications below which the call overhead of oneDNN outweighs its speed"""
@@ -85,11 +86,6 @@ def _by_onednn(x: torch.Tensor, weight: torch.Tensor) -> bool:
         and x.shape[0] * weight.numel() >= _CALL_COST
         and not is_recorded()
     )
-
-
-def is_recorded() -> bool:
-    """Whether torch records a program for others, which lack this operator."""
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 PREFER_ONEDNN = (

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
-from legged_ppo.sensors.compiled_march import CompiledMarch
 from legged_ppo.sensors.ray_march import MOST_STEPS, TorchMachine, advance, ray_of, start
 from legged_ppo.terrain.grid import Terrain
 from legged_ppo.terrain.surface import build_surface
+
+if TYPE_CHECKING:
+    from legged_ppo.sensors.compiled_march import CompiledMarch
 
 
 def pixel_directions(rows: int, columns: int, horizontal_fov_deg: float) -> torch.Tensor:
@@ -68,11 +71,7 @@ class DepthRenderer:
         self._cells, scale = surface.cells, 1.0 / surface.cell_size
         planes = torch.from_numpy(surface.planes).to(device)
         directions = directions.to(device)
-        self._march = (
-            CompiledMarch(planes, self._cells, directions, far, threads)
-            if device.type == "cpu"
-            else TorchMarch(planes, self._cells, directions, far)
-        )
+        self._march = _march(planes, self._cells, directions, far, threads)
         self._scale = torch.tensor([scale, scale, 1.0], device=device)
         levels = terrain.num_levels
         tiles = torch.arange(len(planes), device=device)
@@ -92,3 +91,15 @@ class DepthRenderer:
         local = (position[:, :2] - self._corners[tile]) * self._scale[:2]
         origin = torch.cat([local.remainder(self._cells), position[:, 2:]], dim=1)
         return self._march(origin, rotation * self._scale[:, None], tile)
+
+
+def _march(
+    planes: torch.Tensor, cells: int, directions: torch.Tensor, far: float, threads: int
+) -> CompiledMarch | TorchMarch:
+    """The faster one on the planes' device."""
+    if planes.device.type != "cpu":
+        return TorchMarch(planes, cells, directions, far)
+    # Here, because other devices need no LLVM.
+    from legged_ppo.sensors.compiled_march import CompiledMarch
+
+    return CompiledMarch(planes, cells, directions, far, threads)

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 from legged_ppo.models import gru as gru_module
-from legged_ppo.models.compiled_gru import CompiledGRU, compiled_gru
-from legged_ppo.models.gru import GRU
+from legged_ppo.models.compiled_gru import CompiledGRU
+from legged_ppo.models.gru import GRU, compiled_gru
 from legged_ppo.runtime.lanes.target import host
+from legged_ppo.runtime.lanes.use import operators_only
 
 INPUTS, HIDDEN = 5, 48
 WIDTHS = [lanes for lanes in (4, 8, 16) if lanes <= host().lanes]
@@ -46,10 +47,9 @@ def results(
 
 
 def by_operators(
-    patch: pytest.MonkeyPatch, gru: GRU, inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    gru: GRU, inputs: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 ) -> tuple[torch.Tensor, ...]:
-    with patch.context() as p:
-        p.setattr(gru_module, "compiled_gru", lambda *_: None)
+    with operators_only():
         return results(gru, inputs)
 
 
@@ -61,14 +61,14 @@ def test_outputs_and_gradients_equal_those_of_torchs_operators(
     monkeypatch: pytest.MonkeyPatch, lanes: int, steps: int, batch: int, hidden: int
 ) -> None:
     gru, inputs = make_gru(hidden), make_inputs(steps, batch, hidden)
-    expected = by_operators(monkeypatch, gru, inputs)
+    expected = by_operators(gru, inputs)
     monkeypatch.setattr(gru_module, "compiled_gru", lambda *_: CompiledGRU(hidden, lanes))
     torch.testing.assert_close(results(gru, inputs), expected, rtol=2e-5, atol=2e-5)
 
 
-def test_layers_follow_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_follow_each_other() -> None:
     gru, inputs = make_gru(layers=2), make_inputs(6, 11, layers=2)
-    expected = by_operators(monkeypatch, gru, inputs)
+    expected = by_operators(gru, inputs)
     torch.testing.assert_close(results(gru, inputs), expected, rtol=2e-5, atol=2e-5)
 
 

@@ -12,6 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 from waiting import waits_for_device
 
+from legged_ppo.runtime.lanes.use import operators_only
+
 
 class EmulatedRecorder:
     """`Recorder` of operators with the tensors that they read and write. As if nothing had been computed
@@ -117,5 +119,6 @@ def whole(tensor: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.fixture
-def recorder() -> EmulatedRecorder:
-    return EmulatedRecorder()
+def recorder() -> Iterator[EmulatedRecorder]:
+    with operators_only():
+        yield EmulatedRecorder()
