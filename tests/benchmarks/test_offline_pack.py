@@ -79,6 +79,27 @@ def test_a_pack_is_unpacked_once_into_a_project_and_its_packages(
     assert not (there / "site/warp/bin/warp-clang.so").exists()
 
 
+def test_a_pack_without_project_serves_the_checkout_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = tmp_path / "warp_lang-1.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("warp/bin/warp.so", b"whole")
+    monkeypatch.setattr(offline_pack, "download", lambda *_: [wheel])
+    pack, checkout = tmp_path / "pack", tmp_path / "checkout"
+    checkout.mkdir()
+    options = ["--preset", "0", "--skip-project", "--skip-cache", "--whole-library"]
+    assert offline_pack.main([str(pack), *options]) == 0
+    command = ["bash", "-euc", '. "$0"/setup.sh; echo "$PWD $PYTHONPATH"', str(pack)]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    end = subprocess.run(
+        command, cwd=checkout, env=environment, capture_output=True, text=True, check=True
+    )
+    (target,) = tmp_path.glob("legged_ppo_*")
+    assert end.stdout == f"{checkout} {checkout}:{target}/site\n"
+    assert (target / "site/warp/bin/warp.so").read_bytes() == b"whole"
+
+
 def made_cache(shape: list[str], folder: Path) -> None:
     assert "--arch=90" in shape
     (folder / "module").mkdir(parents=True)
