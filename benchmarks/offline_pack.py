@@ -193,6 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--skip-cache", action="store_true", help="the GPU machine compiles kernels"
     )
+    parser.add_argument("--skip-project", action="store_true", help="the checkout is copied itself")
     parser.add_argument("--terrains", default="full,flat")
     parser.add_argument("--envs", default="2,4096,8192", help="numbers of robots")
     parser.add_argument("--constraints", default="160", help="numbers of constraint rows")
@@ -215,8 +216,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             shape = [f"--{key}={getattr(arguments, key)}" for key in keys]
             compile_cache(shape, Path(scratch, "cache"))
             pack_cache(Path(scratch, "cache"), cache, preset)
-        say("project")
-        pack_project(folder / "project.tar.xz", preset)
+        project = folder / "project.tar.xz"
+        project.unlink(missing_ok=True)
+        if not arguments.skip_project:
+            say("project")
+            pack_project(project, preset)
         say("library")
         arch = None if arguments.whole_library else arguments.arch
         pack_library(wheels, folder / "warp.so.xz", arch, preset)

@@ -63,20 +63,44 @@ def test_a_pack_is_unpacked_once_into_a_project_and_its_packages(
         echo "$PWD"
         python3 -c 'import warp, beside; print(warp.x + beside.y)'
         ls "$WARP_CACHE_PATH"/*
+        echo kept >"$WARP_CACHE_PATH"/module/module.meta
         . "$0"/setup.sh
+        cat "$WARP_CACHE_PATH"/module/module.meta
     """
     environment = os.environ | {"PACK_TARGET": str(tmp_path / "there")}
     environment["PYTHONPATH"] = ""
     command = ["bash", "-euc", shell, str(pack)]
     end = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     there = tmp_path / "there"
-    assert end.stdout.split() == [str(there / "project"), "11", "module.cubin", "module.meta"]
+    listed = ["module.cubin", "module.meta"]
+    assert end.stdout.split() == [str(there / "project"), "11", *listed, "kept"]
     committed = ["git", "-C", str(ROOT), "ls-files"]
     names = subprocess.run(committed, capture_output=True, text=True, check=True).stdout.split()
     assert (there / "project" / names[-1]).is_file()
     assert (there / "site/warp/bin/warp.so").read_bytes() == expected
     assert [path.name for path in (there / "site/warp").iterdir()].count("tests") == 0
     assert not (there / "site/warp/bin/warp-clang.so").exists()
+
+
+def test_a_pack_without_project_serves_the_checkout_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel = tmp_path / "warp_lang-1.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("warp/bin/warp.so", b"whole")
+    monkeypatch.setattr(offline_pack, "download", lambda *_: [wheel])
+    pack, checkout = tmp_path / "pack", tmp_path / "checkout"
+    checkout.mkdir()
+    options = ["--preset", "0", "--skip-project", "--skip-cache", "--whole-library"]
+    assert offline_pack.main([str(pack), *options]) == 0
+    command = ["bash", "-euc", '. "$0"/setup.sh; echo "$PWD $PYTHONPATH"', str(pack)]
+    environment = os.environ | {"TMPDIR": str(tmp_path)}
+    end = subprocess.run(
+        command, cwd=checkout, env=environment, capture_output=True, text=True, check=True
+    )
+    (target,) = tmp_path.glob("legged_ppo_*")
+    assert end.stdout == f"{checkout} {checkout}:{target}/site\n"
+    assert (target / "site/warp/bin/warp.so").read_bytes() == b"whole"
 
 
 def made_cache(shape: list[str], folder: Path) -> None:
