@@ -69,7 +69,7 @@ def _functions() -> tuple[KernelFunctions, int]:
         return str(m.module)
 
     code = cached_object(("elu", lanes), [Path(__file__)], emit, target)
-    return KernelFunctions(code, target, {_FORWARD: 0, _BACKWARD: 0}), lanes
+    return KernelFunctions(code, target, (_FORWARD, _BACKWARD)), lanes
 
 
 def _emit(m: Kernel, name: str, count: int, function: Any) -> None:

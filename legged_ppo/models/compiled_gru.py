@@ -27,8 +27,8 @@ class CompiledGRU:
     def __init__(self, hidden: int, lanes: int) -> None:
         target = host()
         self._hidden, self._lanes = hidden, lanes
-        numbers = dict.fromkeys((FORWARD, RECORD, BACKWARD), 1)
-        self._functions = KernelFunctions(gru_object(hidden, lanes, target), target, numbers)
+        code = gru_object(hidden, lanes, target)
+        self._functions = KernelFunctions(code, target, (FORWARD, RECORD, BACKWARD))
 
     def outputs(
         self,

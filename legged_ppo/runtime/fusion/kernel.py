@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +13,7 @@ from legged_ppo.runtime.fusion.emission import Output, emit
 from legged_ppo.runtime.fusion.graph import Node, UnfusableError, in_order
 from legged_ppo.runtime.lanes.object_code import cached_object, load_object
 from legged_ppo.runtime.lanes.target import Target
+from legged_ppo.runtime.lanes.team import run_each
 
 _FEWEST = 32
 """Groups of robots for which a thread is worth its waking."""
@@ -24,19 +24,12 @@ class Threads:
 
     def __init__(self, count: int) -> None:
         self._count = count
-        self._pool = ThreadPoolExecutor(count - 1) if count > 1 else None
 
     def run(self, function: Callable[..., None], address: int, groups: int, last: int) -> None:
         """Call a kernel's function for all groups."""
         parts = max(1, min(self._count, groups // _FEWEST))
         bounds = [groups * i // parts for i in range(parts + 1)]
-        waiting = []
-        for first, end in pairwise(bounds[1:]):
-            assert self._pool is not None
-            waiting.append(self._pool.submit(function, address, first, end, last))
-        function(address, 0, bounds[1], last)
-        for each in waiting:
-            each.result()
+        run_each(function, [(address, first, end, last) for first, end in pairwise(bounds)])
 
 
 class Kernel:

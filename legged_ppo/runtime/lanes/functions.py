@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import functools
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 
 import torch
 
 from legged_ppo.runtime.lanes.object_code import load_object
 from legged_ppo.runtime.lanes.target import Target
+from legged_ppo.runtime.lanes.team import FUNCTION, run_by
 
 _PARTS = 2
 """Parts of the work that each thread takes, if another process does not delay it."""
@@ -22,16 +20,13 @@ class KernelFunctions:
 
     Args:
         code: object code for this CPU.
-        numbers: int32 arguments of each, by name, besides the number of rows and what divides them.
     """
 
-    def __init__(self, code: bytes, target: Target, numbers: dict[str, int]) -> None:
+    def __init__(self, code: bytes, target: Target, names: Iterable[str]) -> None:
         self._engine = load_object(code, target)
-        self._functions = {}
-        for name, count in numbers.items():
-            integers = [ctypes.c_int] * (count + 2)
-            kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *integers, ctypes.c_void_p)
-            self._functions[name] = kind(self._engine.get_function_address(name))
+        self._functions = {
+            name: FUNCTION(self._engine.get_function_address(name)) for name in names
+        }
 
     def run(
         self,
@@ -55,25 +50,7 @@ class KernelFunctions:
         threads = min(torch.get_num_threads(), threads or rows)
         parts = threads * _PARTS if threads > 1 else 1
         share = -(-rows // (parts * block)) * block
-        arguments = (
-            ctypes.addressof(pointers),
-            *numbers,
-            rows,
-            share,
-            ctypes.addressof(following),
-        )
-        function = self._functions[name]
-        helpers = min(threads, -(-rows // share)) - 1
-        waiting = [_pool(threads).submit(function, *arguments) for _ in range(helpers)]
-        function(*arguments)
-        for each in waiting:
-            each.result()
-
-
-@functools.cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads - 1)
-
-
-# A forked process has no threads but its own.
-os.register_at_fork(after_in_child=_pool.cache_clear)
+        addresses = ctypes.addressof(pointers), ctypes.addressof(following)
+        slots = (ctypes.c_int64 * (len(numbers) + 4))(*addresses, *numbers, rows, share)
+        threads = min(threads, -(-rows // share))
+        run_by(threads, self._functions[name], ctypes.addressof(slots))

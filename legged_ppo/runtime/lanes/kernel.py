@@ -10,6 +10,7 @@ import llvmlite.ir as ir
 from legged_ppo.runtime.lanes.values import F32, I32, POINTER, Emitter, IndexValue, MaskValue, Value
 
 Index = IndexValue | int
+_I64 = ir.IntType(64)
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
 _ROUND = 1.5 * 2.0**23
@@ -37,21 +38,23 @@ class Kernel(Emitter):
         numbers: int,
         body: Callable[[Sequence[Floats], Sequence[IndexValue], IndexValue, IndexValue], None],
     ) -> None:
-        """Add a function of (table of pointers, numbers ..., rows, rows a part, next part).
+        """Add a function of a pointer to 64 bits each of: a table of pointers to float32, a pointer to the next
+        part, the numbers, the rows, and the rows of a part.
 
         Args:
-            pointers: entries of the table, to float32.
-            numbers: count of int32 arguments before `rows`.
+            pointers: entries of the table.
+            numbers: count of further integers.
             body: emits the work on the rows from its third argument to before its fourth; its second are the
                 numbers and the count of all rows.
         """
-        kind = ir.FunctionType(ir.VoidType(), [POINTER, *[I32] * (numbers + 2), POINTER])
-        function = ir.Function(self.module, kind, name)
-        table, *arguments, following = function.args
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [POINTER]), name)
         builder = self.builder = ir.IRBuilder(function.append_basic_block())
-        own = [Floats(self, self.load_pointer(table, i)) for i in range(pointers)]
-        *integers, share = (IndexValue(self, argument) for argument in arguments)
+        (slots,) = function.args
+        table, following = (self.load_pointer(slots, i) for i in range(2))
+        integers = [self._slot(slots, 2 + i) for i in range(numbers + 2)]
+        share = integers.pop()
         rows = integers[-1]
+        own = [Floats(self, self.load_pointer(table, i)) for i in range(pointers)]
         take, run, end = (function.append_basic_block() for _ in range(3))
         builder.branch(take)
         builder.position_at_end(take)
@@ -63,6 +66,11 @@ class Kernel(Emitter):
         builder.branch(take)
         builder.position_at_end(end)
         builder.ret_void()
+
+    def _slot(self, slots: Any, number: int) -> IndexValue:
+        place = self.builder.gep(slots, [I32(number)], source_etype=_I64)
+        whole = self.builder.load(place, typ=_I64, align=8)
+        return IndexValue(self, self.builder.trunc(whole, I32))
 
     def loop(self, stop: Index, start: Index = 0, step: int = 1) -> Iterator[IndexValue]:
         """One pass of the caller's loop emits the body for all indices."""

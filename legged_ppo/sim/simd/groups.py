@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 
+from legged_ppo.runtime.lanes.team import run_each
 from legged_ppo.sim.simd.ground import Ground
 from legged_ppo.sim.simd.layout import Layout
 from legged_ppo.sim.simd.readings import Readings
@@ -84,7 +84,6 @@ class Workers:
 
     def __init__(self, threads: int, work_floats: int, ground: Ground) -> None:
         self._scratch = [aligned((work_floats,)) for _ in range(threads)]
-        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
         self._addresses, self._arrays = ground.packed()
 
     def run(
@@ -101,11 +100,6 @@ class Workers:
             readings.address,
         )
         ground = self._addresses.ctypes.data
-        waiting = []
-        for scratch in self._scratch[1:count]:
-            assert self._pool is not None
-            waiting.append(self._pool.submit(function, *state, scratch.ctypes.data, ground))
-        function(*state, self._scratch[0].ctypes.data, ground)
-        for each in waiting:
-            each.result()
+        scratches = self._scratch[:count]
+        run_each(function, [(*state, scratch.ctypes.data, ground) for scratch in scratches])
         return readings

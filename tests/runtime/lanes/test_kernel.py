@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 
+from legged_ppo.runtime.lanes.functions import KernelFunctions
 from legged_ppo.runtime.lanes.kernel import Floats, Kernel
-from legged_ppo.runtime.lanes.object_code import compile_object, load_object
+from legged_ppo.runtime.lanes.object_code import compile_object
 from legged_ppo.runtime.lanes.target import host
 from legged_ppo.runtime.lanes.values import IndexValue, Value
 
@@ -34,13 +34,9 @@ def applied(function: Elementwise, x: torch.Tensor, lanes: int) -> torch.Tensor:
             result.store(row * lanes, function(m, source.vector(row * lanes)))
 
     m.function("apply", 2, 0, body)
-    engine = load_object(compile_object(str(m.module), target), target)
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_int] * 2, ctypes.c_void_p)
-    result, following = torch.empty_like(x), ctypes.c_int(0)
-    pointers = (ctypes.c_void_p * 2)(x.data_ptr(), result.data_ptr())
-    rows = len(x) // lanes
-    address = engine.get_function_address("apply")
-    kind(address)(ctypes.addressof(pointers), rows, 3, ctypes.addressof(following))
+    code = compile_object(str(m.module), target)
+    result = torch.empty_like(x)
+    KernelFunctions(code, target, ["apply"]).run("apply", [x, result], len(x) // lanes)
     return result
 
 
