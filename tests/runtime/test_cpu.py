@@ -66,8 +66,9 @@ def cpu_seconds(way: str, **environment: str) -> float:
 @pytest.mark.skipif(sys.platform != "linux", reason="GNU OpenMP's variables")
 def test_threads_that_wait_sleep_unless_the_environment_says_otherwise() -> None:
     spinning = cpu_seconds("default")
-    assert cpu_seconds("sleep") < 0.7 * spinning
-    assert cpu_seconds("sleep", OMP_WAIT_POLICY="active") > 0.7 * spinning
+    sleeping = cpu_seconds("sleep")
+    assert sleeping < 0.7 * spinning
+    assert cpu_seconds("sleep", OMP_WAIT_POLICY="active") > 1.2 * sleeping
 
 
 def test_busy_cores_are_the_share_of_time_that_was_not_idle(
