@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import is_dataclass
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -45,11 +46,16 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
     from legged_ppo.runtime.fusion.fused import Fused
     from legged_ppo.runtime.fusion.kernel import Threads
 
+    task = env.config.task
+    # Callbacks may change the numbers of a recipe while a training runs.
+    settings = [task, *(value for value in vars(task).values() if is_dataclass(value))]
+    settings.append(env.robot.config)
+
     def owners() -> list[object]:
         where, state = env.placement, env.simulator.state
         parts = [env.commands, env.clock, env.scandots, env.survey, where, where.heights]
         parts += [env.statistics, env.observations, env.randomization, env.extension_groups]
-        return [env, state, *parts]
+        return [env, state, *parts, *settings]
 
     threads = Threads(env.config.sim.threads or distributed.threads())
     methods = {

@@ -78,8 +78,7 @@ def row_disagreements(card: dict[str, Any], measured: dict[str, Any]) -> list[st
         of_card, of_measured = (
             _standard_error(row[interval_name(name)]) for row in (card, measured)
         )
-        # Of few episodes in which nothing happened, the card's deviation says more; where the card's say nothing,
-        # as where no robot fell, theirs does.
+        # The larger deviation of the two: no robot of the card may have fallen, or none of the measured ones.
         expected_of_measured = of_card * math.sqrt(card["episodes"] / episodes)
         error = math.hypot(of_card, max(expected_of_measured, of_measured))
         if abs(measured[name] - card[name]) > _DEVIATIONS * error:

@@ -46,7 +46,7 @@ class _ELU(torch.autograd.Function):
 
 
 def _forward(x: torch.Tensor) -> torch.Tensor:
-    return _run(_FORWARD, (x, torch.empty(x.shape)))
+    return _run(_FORWARD, (x, x.new_empty(x.shape)))
 
 
 def _run(name: str, tables: tuple[torch.Tensor, ...]) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The recurrence of `models/gru.py` compiled for this CPU: a third of the time of one operator after another."""
+"""The recurrence of `models/gru.py` compiled for this CPU."""
 
 from __future__ import annotations
 
@@ -71,15 +71,15 @@ class CompiledGRU:
         self,
         grad_outputs: torch.Tensor,
         keep: torch.Tensor,
-        weight_hh: torch.Tensor,
+        rolled: torch.Tensor,
         previous: torch.Tensor,
         n: torch.Tensor,
         gates: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradients [T, B, 4, H] of W_hn h + b_hn, of the pre-activations of r and z, and of W_in x + b_in, and
-        the gradient of the state [B, H], from that of the outputs."""
+        the gradient of the state [B, H], from that of the outputs. `rolled` is the weight [3H, H] with the rows
+        of n before those of r and z; the other arguments are `record`'s and its results."""
         steps, batch, hidden = previous.shape
-        rolled = torch.cat([weight_hh[2 * hidden :], weight_hh[: 2 * hidden]])  # rows n, r, z
         width = block_width(hidden, self._lanes)
         weights = rolled.view(3 * hidden, -1, width).transpose(0, 1).contiguous()
         grads = previous.new_empty(steps, batch, 4, hidden)

@@ -59,7 +59,8 @@ class GRULayer(torch.autograd.Function):
         inputs, keep, weight_ih, weight_hh, previous, n, gates = ctx.saved_tensors
         steps, batch, hidden = previous.shape
         differentiate = _gradients if ctx.compiled is None else ctx.compiled.gradients
-        grads, d_state = differentiate(grad_outputs, keep, weight_hh, previous, n, gates)
+        rolled = torch.cat([weight_hh[2 * hidden :], weight_hh[: 2 * hidden]])  # rows n, r, z
+        grads, d_state = differentiate(grad_outputs, keep, rolled, previous, n, gates)
         flat = grads.view(steps * batch, 4 * hidden)
         d_inputs = None
         if ctx.needs_input_grad[0]:
@@ -99,7 +100,7 @@ def _record(
 def _gradients(
     grad_outputs: torch.Tensor,
     keep: torch.Tensor,
-    weight_hh: torch.Tensor,
+    rolled: torch.Tensor,
     previous: torch.Tensor,
     n: torch.Tensor,
     gates: torch.Tensor,
@@ -109,7 +110,6 @@ def _gradients(
     r, z, recurrent_n = gates.split(hidden, dim=-1)
     factors = _gradient_factors(previous, n, r, z, recurrent_n)
     grads = torch.empty_like(factors)
-    rolled = torch.cat([weight_hh[2 * hidden :], weight_hh[: 2 * hidden]])  # rows n, r, z
     d_state = grad_outputs.new_zeros(batch, hidden)
     for t in range(steps - 1, -1, -1):
         dh = grad_outputs[t] + d_state

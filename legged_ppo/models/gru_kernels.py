@@ -15,10 +15,10 @@ from pathlib import Path
 
 import llvmlite.ir as ir
 
-from legged_ppo.runtime.lanes.kernel import Accumulator, Floats, Kernel
+from legged_ppo.runtime.lanes.kernel import Floats, Kernel
 from legged_ppo.runtime.lanes.object_code import cached_object
 from legged_ppo.runtime.lanes.target import Target
-from legged_ppo.runtime.lanes.values import IndexValue, Value
+from legged_ppo.runtime.lanes.values import IndexValue, StackVariable, Value
 
 FORWARD, RECORD, BACKWARD = "gru_forward", "gru_record", "gru_backward"
 """Names of the functions: without and with what the backward pass reads."""
@@ -57,7 +57,7 @@ def _emit_forward(m: Kernel, hidden: int, record: bool) -> None:
     def body(
         tables: Sequence[Floats], numbers: Sequence[IndexValue], first: IndexValue, last: IndexValue
     ) -> None:
-        projected, state, keep, weights, bias, outputs, previous = tables[:7]
+        _, state, keep, _, _, outputs, previous = tables[:7]
         steps, batch = numbers
         for t in m.loop(steps):
             step = t * batch
@@ -66,27 +66,9 @@ def _emit_forward(m: Kernel, hidden: int, record: bool) -> None:
             for unit in m.loop(hidden, step=m.lanes):
                 for row, size in m.blocks(first, last, block_sizes(m.lanes)):
                     rows = [row + i for i in range(size)]
-                    entered = [(entering + r) * hidden for r in rows]
                     at = [(step + r) * hidden for r in rows]
-                    start = [projected.vector(3 * a + unit) for a in at]
-                    sums = [
-                        [
-                            Accumulator(m, s),
-                            Accumulator(m, projected.vector(3 * a + unit + hidden)),
-                            Accumulator(m, bias.vector(unit)),
-                        ]
-                        for s, a in zip(start, at, strict=True)
-                    ]
-                    _multiply(m, weights, unit * (3 * hidden), hidden, previous, entered, sums)
-                    for a, e, (sum_r, sum_z, sum_n) in zip(at, entered, sums, strict=True):
-                        r, z, hn = m.sigmoid(sum_r.value), m.sigmoid(sum_z.value), sum_n.value
-                        n = m.tanh(r * hn + projected.vector(3 * a + unit + 2 * hidden))
-                        outputs.store(a + unit, n + z * (previous.vector(e + unit) - n))
-                        if record:
-                            candidates, gates = tables[7:]
-                            candidates.store(a + unit, n)
-                            for i, gate in enumerate((r, z, hn)):
-                                gates.store(3 * a + unit + i * hidden, gate)
+                    entered = [(entering + r) * hidden for r in rows]
+                    _advance(m, hidden, tables, unit, at, entered)
 
     m.function(RECORD if record else FORWARD, 9 if record else 7, 1, body)
 
@@ -110,6 +92,37 @@ def _enter(
         for unit in m.loop(hidden, step=m.lanes):
             value = before.vector((IndexValue(m, skipped) + row) * hidden + unit)
             previous.store((entering + row) * hidden + unit, value * kept)
+
+
+def _advance(
+    m: Kernel,
+    hidden: int,
+    tables: Sequence[Floats],
+    unit: IndexValue,
+    at: Sequence[IndexValue],
+    entered: Sequence[IndexValue],
+) -> None:
+    """One step of a block of sequences, for one vector of units: their outputs are `at` these places, the states
+    that enter at those of `entered`."""
+    projected, _, _, weights, bias, outputs, previous = tables[:7]
+    sums = [
+        [
+            m.variable(projected.vector(3 * a + unit)),
+            m.variable(projected.vector(3 * a + unit + hidden)),
+            m.variable(bias.vector(unit)),
+        ]
+        for a in at
+    ]
+    _multiply(m, weights, unit * (3 * hidden), hidden, previous, entered, sums)
+    for a, e, (sum_r, sum_z, sum_n) in zip(at, entered, sums, strict=True):
+        r, z, hn = m.sigmoid(sum_r.value), m.sigmoid(sum_z.value), sum_n.value
+        n = m.tanh(r * hn + projected.vector(3 * a + unit + 2 * hidden))
+        outputs.store(a + unit, n + z * (previous.vector(e + unit) - n))
+        if len(tables) > 7:  # it records
+            candidates, gates = tables[7:]
+            candidates.store(a + unit, n)
+            for i, gate in enumerate((r, z, hn)):
+                gates.store(3 * a + unit + i * hidden, gate)
 
 
 def _emit_backward(m: Kernel, hidden: int) -> None:
@@ -138,7 +151,7 @@ def _emit_backward(m: Kernel, hidden: int) -> None:
                     places = [
                         [r * hidden + unit + i for i in range(0, width, m.lanes)] for r in rows
                     ]
-                    sums = [[Accumulator(m, carried.vector(p)) for p in some] for some in places]
+                    sums = [[m.variable(carried.vector(p)) for p in some] for some in places]
                     at = [(step + r) * (4 * hidden) for r in rows]
                     _multiply(m, weights, unit * (3 * hidden), 3 * hidden, gradients, at, sums)
                     for r, some, own in zip(rows, places, sums, strict=True):
@@ -180,7 +193,7 @@ def _multiply(
     length: int,
     vectors: Floats,
     at: Sequence[IndexValue],
-    sums: Sequence[Sequence[Accumulator]],
+    sums: Sequence[Sequence[StackVariable]],
 ) -> None:
     """Add to each vector's sums its product with the weights from `start` on, [length, sums, lanes]."""
     width = len(sums[0])
@@ -190,4 +203,4 @@ def _multiply(
         for a, own in zip(at, sums, strict=True):
             number = vectors.number(a + k)
             for total, column in zip(own, columns, strict=True):
-                total.add(number, column)
+                total.value = number * column + total.value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import llvmlite.ir as ir
@@ -11,6 +10,7 @@ import torch
 
 from legged_ppo.runtime.lanes.object_code import compile_object, load_object
 from legged_ppo.runtime.lanes.target import host
+from legged_ppo.runtime.lanes.team import run_each
 from legged_ppo.runtime.lanes.values import I32, POINTER, IndexValue, Value, VectorMemory
 from legged_ppo.sensors.ray_march import MOST_STEPS, Position, Ray, advance, ray_of, start
 from legged_ppo.sim.simd.llvm_machine import LlvmMachine
@@ -46,7 +46,6 @@ class CompiledMarch:
         )
         self._function = kind(self._engine.get_function_address("march"))
         self._threads = threads
-        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
 
     def __call__(
         self, origin: torch.Tensor, rotation: torch.Tensor, tile: torch.Tensor
@@ -73,13 +72,7 @@ class CompiledMarch:
             depths.data_ptr(),
             self._groups,
         )
-        waiting = []
-        for _ in range(min(self._threads, count) - 1):
-            assert self._pool is not None
-            waiting.append(self._pool.submit(self._function, *arguments))
-        self._function(*arguments)
-        for each in waiting:
-            each.result()
+        run_each(self._function, [arguments] * min(self._threads, count))
         return depths[:, : self._pixels]
 
 

@@ -137,6 +137,22 @@ def test_the_progress_of_the_training_is_not_compiled_in(busy: Config) -> None:
     assert speeds[1] > 3 * speeds[0]
 
 
+def test_a_change_of_the_recipes_numbers_counts_from_the_next_step_on(busy: Config) -> None:
+    """A callback may schedule them."""
+    env = build(busy)
+    env.reset()
+    rollout(env, range(2))
+    config = env.config.task
+    for sigma in (0.05, 5.0):
+        config.rewards.tracking_sigma = sigma
+        config.max_tilt = 0.01 * sigma
+        plain = build(busy, fused=False)
+        plain.load_state_dict(env.state_dict())
+        a, b = (each.step(actions(each, 2)) for each in (env, plain))
+        assert torch.equal(a.terminated, b.terminated)
+        assert_close(a.reward, b.reward, rtol=2e-4, atol=2e-4)
+
+
 def test_fixed_and_planned_commands_are_followed(busy: Config) -> None:
     env = build(busy)
     env.reset()

@@ -16,6 +16,7 @@ from legged_ppo.evaluation.model_card import (
     measure_row,
     row_disagreements,
 )
+from legged_ppo.evaluation.statistics import interval_name
 from legged_ppo.evaluation.trained_policy import load_policy
 from legged_ppo.reports.model_card import card_markdown
 from legged_ppo.runs.pretrained import pretrained_card, pretrained_names
@@ -69,6 +70,15 @@ def test_chance_alone_is_no_disagreement_and_a_card_that_promises_too_much_is() 
         assert (row_disagreements(row, measured) == []) is agrees
     slower = copy.deepcopy(row) | {"lin_vel_error": row["lin_vel_error"] + 0.5}
     assert row_disagreements(row, slower)[0].startswith("lin_vel_error")
+
+
+def test_one_fall_where_no_robot_of_the_card_fell_is_chance_and_a_shorter_life_is_not() -> None:
+    upright = {"time_to_fall_s": 20.0, interval_name("time_to_fall_s"): [20.0, 20.0]}
+    row = ROWS[0][1] | upright
+    one_fall = row | {"time_to_fall_s": 19.0, interval_name("time_to_fall_s"): [17.0, 21.0]}
+    assert row_disagreements(row, one_fall) == []
+    many_falls = row | {"time_to_fall_s": 12.0, interval_name("time_to_fall_s"): [10.0, 14.0]}
+    assert row_disagreements(row, many_falls)[0].startswith("time_to_fall_s")
 
 
 @pytest.mark.parametrize("name", pretrained_names())

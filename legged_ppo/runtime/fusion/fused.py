@@ -29,10 +29,10 @@ Place = tuple[int, str]
 class Fused:
     """A function of tensors that reads, writes and assigns tensors of some objects.
 
-    It must do the same operators whenever the numbers, strings and Nones among the objects' attributes are
-    equal. Draws from generators stay as they are, before everything else and in the same order. What cannot be
-    compiled runs as it is. Numbers differ from the function's own by rounding, where sums and elementary
-    functions are concerned.
+    It must do the same operators whenever the numbers, strings and Nones among the objects' attributes, and
+    lists of such, are equal. Draws from generators stay as they are, before everything else and in the same
+    order. What cannot be compiled runs as it is. Numbers differ from the function's own by rounding, where sums
+    and elementary functions are concerned.
 
     Args:
         function: returns a tensor, None, or a tuple or dictionary of such.
@@ -93,10 +93,10 @@ class _Compiled:
             (i, name)
             for i, owner in enumerate(owners)
             for name, value in vars(owner).items()
-            if isinstance(value, _PLAIN)
+            if _is_plain(value)
         ]
         self._plain = _Attributes(plain)
-        self._values = self._plain.of(owners)
+        self._values = [list(v) if isinstance(v, list) else v for v in self._plain.of(owners)]
         places = _tensor_places(owners)
         present = [vars(owners[i])[name] for i, name in places]
         given = [*arguments, *present]
@@ -155,6 +155,13 @@ class _Attributes:
             except KeyError:
                 values.append(None)
         return values
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether it can be compared with what it was: a number, a string, None, or a list or tuple of such."""
+    if isinstance(value, (list, tuple)):
+        return all(isinstance(item, _PLAIN) for item in value)
+    return isinstance(value, _PLAIN)
 
 
 def _tensor_places(owners: Sequence[object]) -> list[Place]:

@@ -72,22 +72,6 @@ class Kernel(Emitter):
         whole = self.builder.load(place, typ=_I64, align=8)
         return IndexValue(self, self.builder.trunc(whole, I32))
 
-    def loop(self, stop: Index, start: Index = 0, step: int = 1) -> Iterator[IndexValue]:
-        """One pass of the caller's loop emits the body for all indices."""
-        builder = self.builder
-        head, body, end = (builder.function.append_basic_block() for _ in range(3))
-        before = builder.block
-        builder.branch(head)
-        builder.position_at_end(head)
-        index = builder.phi(I32)
-        index.add_incoming(self.integer(start), before)
-        builder.cbranch(builder.icmp_signed("<", index, self.integer(stop)), body, end)
-        builder.position_at_end(body)
-        yield IndexValue(self, index)
-        index.add_incoming(builder.add(index, I32(step)), builder.block)
-        builder.branch(head)
-        builder.position_at_end(end)
-
     def blocks(
         self, start: IndexValue, stop: IndexValue, sizes: Sequence[int]
     ) -> Iterator[tuple[IndexValue, int]]:
@@ -125,8 +109,8 @@ class Kernel(Emitter):
         polynomial: Any = _EXPONENTIAL[0]
         for coefficient in _EXPONENTIAL[1:]:
             polynomial = polynomial * rest + coefficient
-        shifted = builder.shl(builder.bitcast(rounded.code, self.int_type), self._ints(23))
-        power = builder.bitcast(builder.add(shifted, self._ints(127 << 23)), self.float_type)
+        shifted = builder.shl(builder.bitcast(rounded.code, self.int_type), self.ints(23))
+        power = builder.bitcast(builder.add(shifted, self.ints(127 << 23)), self.float_type)
         return (polynomial * (rest * rest) + (rest + 1.0)) * Value(self, power)
 
     def sigmoid(self, x: Value) -> Value:
@@ -136,9 +120,6 @@ class Kernel(Emitter):
     def tanh(self, x: Value) -> Value:
         """To 1e-7, not relative to small x."""
         return 1.0 - 2.0 / (self.exp(x * 2.0) + 1.0)
-
-    def _ints(self, value: int) -> Any:
-        return ir.Constant(self.int_type, [value] * self.lanes)
 
 
 class Floats:
@@ -164,25 +145,3 @@ class Floats:
     def store(self, index: Index, value: Value) -> None:
         """Write a vector from an index on."""
         self._m.builder.store(value.code, self._at(index), align=4)
-
-
-class Accumulator:
-    """A sum in a register."""
-
-    def __init__(self, m: Kernel, value: Value) -> None:
-        self._m = m
-        with m.builder.goto_entry_block():
-            self._place = m.builder.alloca(m.float_type)
-            self._place.align = m.alignment
-        m.builder.store(value.code, self._place, align=m.alignment)
-
-    @property
-    def value(self) -> Value:
-        """The sum."""
-        load = self._m.builder.load(self._place, typ=self._m.float_type, align=self._m.alignment)
-        return Value(self._m, load)
-
-    def add(self, a: Value, b: Value) -> None:
-        """Add a b."""
-        total = a * b + self.value
-        self._m.builder.store(total.code, self._place, align=self._m.alignment)

@@ -19,16 +19,15 @@ from legged_ppo.runtime.lanes.object_code import cached_object, load_object
 from legged_ppo.runtime.lanes.target import host
 from legged_ppo.runtime.lanes.values import POINTER
 
-Function = Any
-"""A function of one pointer, by `FUNCTION`."""
 FUNCTION = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+"""A function of one pointer."""
 _LIBRARIES = ("libgomp", "libomp", "libiomp5")
 _I64 = ir.IntType(64)
 _forked = False
 
 
-def run_by(threads: int, function: Function, argument: int) -> None:
-    """Call a function with the same argument in several threads, and wait for all."""
+def run_by(threads: int, function: Any, argument: int) -> None:
+    """Call a `FUNCTION` with the same argument in several threads, or fewer, and wait for all."""
     team = None if threads == 1 or _forked else _openmp()
     if team is not None:
         team(function, argument, threads, 0)
@@ -102,7 +101,8 @@ def _openmp() -> Any:
         maps = Path("/proc/self/maps").read_text()
     except OSError:
         return None
-    for path in sorted({line.split(maxsplit=5)[-1] for line in maps.splitlines()}):
+    paths = {line.split(maxsplit=5)[-1] for line in maps.splitlines()}
+    for path in sorted(paths, key=lambda path: ("torch" not in path, path)):
         if Path(path).name.startswith(_LIBRARIES):
             found = getattr(ctypes.CDLL(path), "GOMP_parallel", None)
             if found is not None:

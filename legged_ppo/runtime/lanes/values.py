@@ -8,7 +8,7 @@ robot's bits do not depend on its neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import llvmlite.ir as ir
@@ -28,6 +28,8 @@ class Emitter:
         self.int_type = ir.VectorType(I32, lanes)
         self.mask_type = ir.VectorType(I1, lanes)
         self.builder = ir.IRBuilder()
+        self.exits: list[ir.Block] = []
+        """Where the loops around the present place end, from the outermost on"""
         self._tables: dict[tuple, ir.GlobalVariable] = {}
 
     def vector(self, value: Any) -> Any:
@@ -46,6 +48,34 @@ class Emitter:
         first = self.builder.insert_element(undefined, scalar, I32(0))
         zeros = ir.Constant(self.int_type, [0] * self.lanes)
         return Value(self, self.builder.shuffle_vector(first, undefined, zeros))
+
+    def ints(self, value: int) -> Any:
+        """IR of an integer in all lanes."""
+        return ir.Constant(self.int_type, [value] * self.lanes)
+
+    def loop(
+        self, stop: IndexValue | int, start: IndexValue | int = 0, step: int = 1
+    ) -> Iterator[IndexValue]:
+        """One pass of the caller's loop emits the body for all indices."""
+        builder = self.builder
+        head, body, end = (builder.function.append_basic_block() for _ in range(3))
+        before = builder.block
+        builder.branch(head)
+        builder.position_at_end(head)
+        index = builder.phi(I32)
+        index.add_incoming(self.integer(start), before)
+        builder.cbranch(builder.icmp_signed("<", index, self.integer(stop)), body, end)
+        builder.position_at_end(body)
+        self.exits.append(end)
+        yield IndexValue(self, index)
+        self.exits.pop()
+        index.add_incoming(builder.add(index, I32(step)), builder.block)
+        builder.branch(head)
+        builder.position_at_end(end)
+
+    def variable(self, value: Any) -> StackVariable:
+        """A number or mask that code changes, with its first value."""
+        return StackVariable(self, value)
 
     def load_pointer(self, table: Any, index: int) -> Any:
         """An entry of a table of pointers."""
@@ -335,7 +365,7 @@ class StackVariable:
         self.value = value
 
     @property
-    def value(self) -> Value | MaskValue:
+    def value(self) -> Any:
         code = self._m.builder.load(self._place, typ=self._type, align=self._m.alignment)
         return MaskValue(self._m, code) if self._mask else Value(self._m, code)
 

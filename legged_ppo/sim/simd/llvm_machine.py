@@ -22,7 +22,6 @@ from legged_ppo.runtime.lanes.values import (
     IndexValue,
     IntegerMemory,
     MaskValue,
-    StackVariable,
     Value,
     VectorMemory,
 )
@@ -41,7 +40,6 @@ class LlvmMachine(Emitter):
 
     def __init__(self, lanes: int, triple: str) -> None:
         super().__init__(lanes, triple)
-        self._exits: list[ir.Block] = []
         self._phases: dict[str, ir.Function] = {}
 
     # Numbers
@@ -85,9 +83,9 @@ class LlvmMachine(Emitter):
         high = 4.166664568298827e-2 + z * (-1.388731625493765e-3 + z * 2.443315711809948e-5)
         cosine = 1.0 - 0.5 * z + z * z * high
         quadrant = self.builder.fptosi(k.code, self.int_type)
-        odd = self.builder.and_(quadrant, self._ints(1))
-        swap = MaskValue(self, self.builder.icmp_signed("!=", odd, self._ints(0)))
-        next_quadrant = self.builder.add(quadrant, self._ints(1))
+        odd = self.builder.and_(quadrant, self.ints(1))
+        swap = MaskValue(self, self.builder.icmp_signed("!=", odd, self.ints(0)))
+        next_quadrant = self.builder.add(quadrant, self.ints(1))
         return (
             self._signed(self.select(swap, cosine, sine), quadrant),
             self._signed(self.select(swap, sine, cosine), next_quadrant),
@@ -96,13 +94,10 @@ class LlvmMachine(Emitter):
     def broadcast(self, index: IndexValue | int) -> Value:
         return self.splat(self.builder.sitofp(self.integer(index), F32))
 
-    def _ints(self, value: int) -> Any:
-        return ir.Constant(self.int_type, [value] * self.lanes)
-
     def _signed(self, a: Value, quadrant: Any) -> Value:
         """Minus `a` in the third and fourth quadrant."""
         builder = self.builder
-        sign = builder.shl(builder.and_(quadrant, self._ints(2)), self._ints(30))
+        sign = builder.shl(builder.and_(quadrant, self.ints(2)), self.ints(30))
         bits = builder.xor(builder.bitcast(a.code, self.int_type), sign)
         return Value(self, builder.bitcast(bits, self.float_type))
 
@@ -167,9 +162,6 @@ class LlvmMachine(Emitter):
         mask = ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
         return self.builder.shuffle_vector(a, b, mask)
 
-    def variable(self, value: Any) -> StackVariable:
-        return StackVariable(self, value)
-
     def constants(self, values: Sequence[float]) -> ConstantTable:
         return ConstantTable(self, list(values))
 
@@ -189,27 +181,9 @@ class LlvmMachine(Emitter):
     def less(self, a: IndexValue | int, b: IndexValue | int) -> Condition:
         return Condition(self.builder.icmp_signed("<", self.integer(a), self.integer(b)))
 
-    def loop(self, count: IndexValue | int) -> Iterator[IndexValue]:
-        builder = self.builder
-        head, body, end = (builder.function.append_basic_block() for _ in range(3))
-        before = builder.block
-        builder.branch(head)
-        builder.position_at_end(head)
-        index = builder.phi(I32)
-        index.add_incoming(I32(0), before)
-        inside = builder.icmp_signed("<", index, self.integer(count))
-        builder.cbranch(inside, body, end)
-        builder.position_at_end(body)
-        self._exits.append(end)
-        yield IndexValue(self, index)
-        self._exits.pop()
-        index.add_incoming(builder.add(index, I32(1)), builder.block)
-        builder.branch(head)
-        builder.position_at_end(end)
-
     def leave(self, condition: Condition) -> bool:
         onward = self.builder.function.append_basic_block()
-        self.builder.cbranch(condition.code, self._exits[-1], onward)
+        self.builder.cbranch(condition.code, self.exits[-1], onward)
         self.builder.position_at_end(onward)
         return False
 
@@ -228,17 +202,17 @@ class LlvmMachine(Emitter):
         """A phase is a function of its own, emitted at its first call."""
         name = phase.__name__
         if name not in self._phases:
-            outer = self.builder, self._exits
+            outer = self.builder, self.exits
             kind = ir.FunctionType(ir.VoidType(), [POINTER] * 3)
             function = self._phases[name] = ir.Function(self.module, kind, name)
             function.linkage = "internal"
             function.attributes.add("noinline")
             for argument in function.args:
                 argument.add_attribute("noalias")
-            self.builder, self._exits = ir.IRBuilder(function.append_basic_block()), []
+            self.builder, self.exits = ir.IRBuilder(function.append_basic_block()), []
             phase(self, self.workspace(w.robot, *function.args))
             self.builder.ret_void()
-            self.builder, self._exits = outer
+            self.builder, self.exits = outer
         self.builder.call(self._phases[name], w.pointers)
 
     def workspace(self, robot: Robot, state: Any, work: Any, ground: Any) -> Workspace:
