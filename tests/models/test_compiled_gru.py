@@ -10,6 +10,7 @@ import torch
 from legged_ppo.models import gru as gru_module
 from legged_ppo.models.compiled_gru import CompiledGRU
 from legged_ppo.models.gru import GRU, compiled_gru
+from legged_ppo.runtime.lanes import team
 from legged_ppo.runtime.lanes.target import host
 from legged_ppo.runtime.lanes.use import operators_only
 
@@ -151,7 +152,12 @@ def _act(results: multiprocessing.Queue, projected: torch.Tensor, keep: torch.Te
     results.put(compiled.outputs(projected, state, keep, weight, bias)[0, 0, 0].item())
 
 
-def test_a_forked_process_has_threads_of_its_own() -> None:
+@pytest.mark.parametrize("openmp", [True, False])
+def test_a_forked_process_has_threads_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, openmp: bool
+) -> None:
+    if not openmp:
+        monkeypatch.setattr(team, "_openmp", lambda: None)
     projected, keep = torch.ones(2, 64, 3 * HIDDEN), torch.ones(2, 64, 1)
     context = multiprocessing.get_context("fork")
     found = context.Queue()
