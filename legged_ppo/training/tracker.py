@@ -226,6 +226,6 @@ def _end_wandb_service(wandb: Any) -> None:
             named, _, rest = stat.read_text().rpartition(")")
             if named.endswith("(wandb-core") and int(rest.split()[1]) == os.getpid():
                 os.kill(int(stat.parent.name), signal.SIGKILL)
-    # The connection is broken; this alone removes wandb's exit handler.
-    with contextlib.suppress(Exception):
+    # This alone removes wandb's exit handler. The connection is broken: it raises, or exits with the killed code.
+    with contextlib.suppress(Exception, SystemExit):
         wandb.teardown()

@@ -208,6 +208,20 @@ print("trained")
     assert "Traceback" not in result.stderr
 
 
+def test_the_code_of_the_killed_service_is_not_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """wandb's teardown exits with it where the service had taken its last message before it was stopped."""
+    wandb.teardown()  # of the tests before, so that nothing is killed here
+    asked = []
+
+    def teardown() -> None:
+        asked.append("teardown")
+        sys.exit(-signal.SIGKILL)
+
+    monkeypatch.setattr(wandb, "teardown", teardown)
+    tracker._end_wandb_service(wandb)
+    assert asked == ["teardown"]
+
+
 def test_trackio_has_the_same_and_its_policy_plays(
     tmp_path: Path, run_python: Callable[..., str]
 ) -> None:
