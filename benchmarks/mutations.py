@@ -134,8 +134,8 @@ _ALGORITHMS = [
 _MODELS = [
     Mutation(
         "models/gru.py",
-        "d_state = add_product_(dh.mul_(z[t]), products, rolled.t()).mul_(keep[t])",
-        "d_state = add_product_(dh.mul_(z[t]), products, rolled.t())",
+        "d_state = dh.mul_(z[t]).addmm_(products, rolled).mul_(keep[t])",
+        "d_state = dh.mul_(z[t]).addmm_(products, rolled)",
         "models/test_gru.py",
     ),
     Mutation("models/gru.py", "h = state * keep[t]", "h = state", "models/test_gru.py"),

@@ -53,7 +53,8 @@ def _run(name: str, tables: tuple[torch.Tensor, ...]) -> torch.Tensor:
     """The last of the tables, filled."""
     functions, lanes = _functions()
     result = tables[-1]
-    functions.run(name, tables, result.numel() // lanes, threads=1 + result.numel() // _ONE_THREAD)
+    flat = [table.contiguous() for table in tables]
+    functions.run(name, flat, result.numel() // lanes, threads=1 + result.numel() // _ONE_THREAD)
     return result
 
 

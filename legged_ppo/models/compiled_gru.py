@@ -94,4 +94,5 @@ class CompiledGRU:
         return blocks.permute(1, 3, 0, 2).contiguous()
 
     def _run(self, name: str, tables: tuple[torch.Tensor, ...], steps: int, batch: int) -> None:
-        self._functions.run(name, tables, batch, (steps,), block_sizes(self._lanes)[0])
+        rows = [table.contiguous() for table in tables]
+        self._functions.run(name, rows, batch, (steps,), block_sizes(self._lanes)[0])

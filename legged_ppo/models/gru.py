@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from legged_ppo.models.linear import add_product_, product, transposed
+from legged_ppo.models.linear import product, weight_gradient
 from legged_ppo.runtime.lanes.use import compiles_for
 
 if TYPE_CHECKING:
@@ -65,11 +65,10 @@ class GRULayer(torch.autograd.Function):
         d_inputs = None
         if ctx.needs_input_grad[0]:
             d_inputs = product(flat[:, hidden:], weight_ih.t()).view_as(inputs)
-        rows = transposed(flat)
-        d_rolled = product(rows[: 3 * hidden], previous.view(-1, hidden).t())
+        d_rolled = weight_gradient(flat[:, : 3 * hidden], previous.view(-1, hidden))
         d_weight_hh = torch.cat([d_rolled[hidden:], d_rolled[:hidden]])
-        d_weight_ih = product(rows[hidden:], inputs.reshape(steps * batch, -1).t())
-        d_bias_n, d_bias = rows.sum(1).split([hidden, 3 * hidden])
+        d_weight_ih = weight_gradient(flat[:, hidden:], inputs.reshape(steps * batch, -1))
+        d_bias_n, d_bias = flat.sum(0).split([hidden, 3 * hidden])
         return d_inputs, d_state, None, d_weight_ih, d_weight_hh, d_bias, d_bias_n
 
 
@@ -89,7 +88,7 @@ def _record(
     gates[..., 2 * hidden :] = bias_n
     for t in range(steps):
         h = torch.mul(state, keep[t], out=previous[t])
-        add_product_(gates[t], h, weight_hh)
+        gates[t].addmm_(h, weight_hh.t())
         gates[t, :, : 2 * hidden].sigmoid_()
         r, z, hn = gates[t].split(hidden, dim=1)
         n = torch.addcmul(projected[t, :, 2 * hidden :], r, hn, out=candidates[t])
@@ -115,7 +114,7 @@ def _gradients(
         dh = grad_outputs[t] + d_state
         torch.mul(factors[t], dh.unsqueeze(1), out=grads[t])
         products = grads[t].view(batch, 4 * hidden)[:, : 3 * hidden]
-        d_state = add_product_(dh.mul_(z[t]), products, rolled.t()).mul_(keep[t])
+        d_state = dh.mul_(z[t]).addmm_(products, rolled).mul_(keep[t])
     return grads, d_state
 
 

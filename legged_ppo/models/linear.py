@@ -1,8 +1,7 @@
-"""Matrix products of the networks, each by the faster of the libraries that PyTorch ships.
+"""Matrix products of the networks and of their gradients.
 
-On CPUs PyTorch computes float32 products with MKL, which uses only AVX2 on AMD processors. oneDNN, in the same
-package, uses AVX-512 where available and takes half the time (`benchmarks/products.py`). Therefore oneDNN
-computes the larger products on AMD processors with AVX-512; all others use PyTorch's default.
+On a CPU the large ones are compiled code (`compiled_product.py`), all others PyTorch's. `benchmarks/products.py`
+compares them.
 """
 
 from __future__ import annotations
@@ -13,47 +12,40 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from legged_ppo.runtime.cpu import has_avx512, is_amd
-from legged_ppo.runtime.lanes.use import is_recorded
+from legged_ppo.runtime.lanes.use import compiles_for
 
-_CALL_COST = 2**20
-"""Multiplications below which the call overhead of oneDNN outweighs its speed"""
+_CALL_COST = 2**22
+"""Multiplications below which PyTorch's product, which is called at less cost, is as fast"""
 
 
 def product(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """x [M, K] weight^T [K, N] + bias [N], outside autograd; rows of x are contiguous."""
-    if _by_onednn(x, weight):
-        return product_by_onednn(x, weight, bias)
-    return nn.functional.linear(x, weight, bias)
+    """x [M, K] weight^T [K, N] + bias [N], outside autograd."""
+    if not _is_compiled(x, len(weight)):
+        return nn.functional.linear(x, weight, bias)
+    # Here, because other devices need no LLVM.
+    from legged_ppo.models.compiled_product import compiled_product
+
+    return compiled_product(x, weight, bias)
 
 
-def product_by_onednn(
-    x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None
-) -> torch.Tensor:
-    """`product` by the oneDNN operator that torch.compile uses for linear layers; it has no public name."""
-    result: torch.Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
-    return result
+def weight_gradient(gradients: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """gradients^T [N, M] x [M, K], outside autograd."""
+    if not _is_compiled(x, gradients.shape[1]) or gradients.stride(-1) != 1:
+        return nn.functional.linear(gradients.t(), x.t())
+    from legged_ppo.models.compiled_product import compiled_weight_gradient
 
-
-def add_product_(total: torch.Tensor, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """total [M, N] += x [M, K] weight^T [K, N], in place, outside autograd."""
-    return total.add_(product(x, weight)) if _by_onednn(x, weight) else total.addmm_(x, weight.t())
-
-
-def transposed(x: torch.Tensor) -> torch.Tensor:
-    """x^T in the memory layout that `product` requires of its first argument; x is contiguous."""
-    return x.t().contiguous() if PREFER_ONEDNN and x.device.type == "cpu" else x.t()
+    return compiled_weight_gradient(gradients, x)
 
 
 class Linear(nn.Linear):
-    """`torch.nn.Linear` with `product` in the forward and backward pass."""
+    """`torch.nn.Linear` with these products in the forward and backward pass."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """[..., K] to [..., N]."""
         rows = x.reshape(-1, x.shape[-1])
-        if torch.is_autocast_enabled(x.device.type) or not _by_onednn(rows, self.weight):
+        if torch.is_autocast_enabled(x.device.type) or not _is_compiled(rows, self.out_features):
             return super().forward(x)
         y: torch.Tensor = _Linear.apply(rows, self.weight, self.bias)
         return y.view(*x.shape[:-1], -1)
@@ -71,26 +63,11 @@ class _Linear(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        grad = grad.contiguous()
         d_x = product(grad, weight.t()) if ctx.needs_input_grad[0] else None
         d_bias = grad.sum(0) if ctx.needs_input_grad[2] else None
-        return d_x, product(transposed(grad), x.t()), d_bias
+        return d_x, weight_gradient(grad, x), d_bias
 
 
-def _by_onednn(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    return (
-        PREFER_ONEDNN
-        and x.device.type == "cpu"
-        and x.dtype == torch.float32
-        and x.stride(-1) == 1
-        and x.shape[0] * weight.numel() >= _CALL_COST
-        and not is_recorded()
-    )
-
-
-PREFER_ONEDNN = (
-    torch.backends.mkldnn.is_available()
-    and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-    and is_amd()
-    and has_avx512()
-)
+def _is_compiled(x: torch.Tensor, columns: int) -> bool:
+    """Whether compiled code multiplies x [M, K] by a table of so many columns."""
+    return x.numel() * columns >= _CALL_COST and x.stride(-1) == 1 and compiles_for(x)

@@ -42,16 +42,6 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def is_amd() -> bool:
-    """Whether the CPU is from AMD."""
-    return "AuthenticAMD" in _words()
-
-
-def has_avx512() -> bool:
-    """Whether the CPU has vector instructions for 16 float32 numbers."""
-    return "avx512f" in _words()
-
-
 def multiplies_bfloat16() -> bool:
     """Whether the CPU has instructions for bfloat16 products; without them they are slower than float32's."""
     return not _BFLOAT16.isdisjoint(_words())

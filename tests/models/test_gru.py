@@ -13,7 +13,7 @@ from legged_ppo.models.gru import GRU, GRULayer
 T, B, INPUTS, HIDDEN = 9, 5, 4, 6
 pytestmark = [
     pytest.mark.usefixtures("products"),
-    pytest.mark.parametrize("products", ["pytorch", "onednn"], indirect=True),
+    pytest.mark.parametrize("products", ["pytorch", "compiled"], indirect=True),
 ]
 assert_close = partial(torch.testing.assert_close, rtol=1e-5, atol=1e-5)
 

@@ -40,12 +40,11 @@ class KernelFunctions:
         """Run a function over all rows.
 
         Args:
-            tables: float32 on the CPU; those that it writes are contiguous.
+            tables: float32 on the CPU, as the function expects them in memory.
             block: rows that are best worked on together.
             threads: the most that are worth their start; None takes torch's number.
         """
-        kept = [table.contiguous() for table in tables]
-        pointers = (ctypes.c_void_p * len(kept))(*[table.data_ptr() for table in kept])
+        pointers = (ctypes.c_void_p * len(tables))(*[table.data_ptr() for table in tables])
         following = ctypes.c_int(0)
         threads = min(torch.get_num_threads(), threads or rows)
         parts = threads * _PARTS if threads > 1 else 1

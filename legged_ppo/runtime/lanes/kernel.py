@@ -94,6 +94,15 @@ class Kernel(Emitter):
         """a - 1"""
         return IndexValue(self, self.builder.sub(a.code, I32(1)))
 
+    def first_lanes(self, count: IndexValue) -> MaskValue:
+        """A mask of the first lanes; of all where there are fewer."""
+        limit = self.builder.insert_element(
+            ir.Constant(self.int_type, ir.Undefined), count.code, I32(0)
+        )
+        zeros, order = self.ints(0), ir.Constant(self.int_type, list(range(self.lanes)))
+        limits = self.builder.shuffle_vector(limit, limit, zeros)
+        return MaskValue(self, self.builder.icmp_signed("<", order, limits))
+
     def select(self, mask: MaskValue, a: Value, b: Value) -> Value:
         """a where the mask holds, else b."""
         return Value(self, self.builder.select(mask.code, a.code, b.code))
@@ -132,16 +141,26 @@ class Floats:
         place = [self._m.integer(index)]
         return self._m.builder.gep(self.pointer, place, source_etype=F32)
 
-    def vector(self, index: Index) -> Value:
-        """The numbers from an index on, one a lane."""
-        return Value(
-            self._m, self._m.builder.load(self._at(index), typ=self._m.float_type, align=4)
-        )
+    def vector(self, index: Index, mask: MaskValue | None = None) -> Value:
+        """The numbers from an index on, one a lane; 0 and not read in lanes that a mask leaves out."""
+        m = self._m
+        if mask is None:
+            return Value(m, m.builder.load(self._at(index), typ=m.float_type, align=4))
+        kind = ir.FunctionType(m.float_type, [POINTER, I32, m.mask_type, m.float_type])
+        function = m.intrinsic(f"llvm.masked.load.v{m.lanes}f32.p0", kind)
+        zero = ir.Constant(m.float_type, [0.0] * m.lanes)
+        return Value(m, m.builder.call(function, [self._at(index), I32(4), mask.code, zero]))
 
     def number(self, index: Index) -> Value:
         """One number, in all lanes."""
         return self._m.splat(self._m.builder.load(self._at(index), typ=F32, align=4))
 
-    def store(self, index: Index, value: Value) -> None:
-        """Write a vector from an index on."""
-        self._m.builder.store(value.code, self._at(index), align=4)
+    def store(self, index: Index, value: Value, mask: MaskValue | None = None) -> None:
+        """Write a vector from an index on, or those of its lanes that a mask names."""
+        m = self._m
+        if mask is None:
+            m.builder.store(value.code, self._at(index), align=4)
+            return
+        kind = ir.FunctionType(ir.VoidType(), [m.float_type, POINTER, I32, m.mask_type])
+        function = m.intrinsic(f"llvm.masked.store.v{m.lanes}f32.p0", kind)
+        m.builder.call(function, [value.code, self._at(index), I32(4), mask.code])
