@@ -20,14 +20,16 @@ class CompiledGRU:
     """The recurrence of a layer of H hidden units.
 
     Args:
-        hidden: a multiple of `lanes`.
+        hidden: a multiple of `parts` times `lanes`.
         lanes: float32 numbers in a register.
+        parts: P, 2 for a layer that commutes with the mirror, with states, outputs and weights in even and odd
+            parts; see `gru_kernels.py`.
     """
 
-    def __init__(self, hidden: int, lanes: int) -> None:
+    def __init__(self, hidden: int, lanes: int, parts: int = 1) -> None:
         target = host()
-        self._hidden, self._lanes = hidden, lanes
-        code = gru_object(hidden, lanes, target)
+        self._hidden, self._lanes, self._parts = hidden, lanes, parts
+        code = gru_object(hidden, parts, lanes, target)
         self._functions = KernelFunctions(code, target, (FORWARD, RECORD, BACKWARD))
 
     def outputs(
@@ -41,8 +43,8 @@ class CompiledGRU:
         """Outputs [T, B, H].
 
         Args:
-            projected: [T, B, 3H], W_i x + b.
-            state: [B, H]; keep: [T, B, 1]; weight_hh: [3H, H]; bias_n: [H]; see `GRULayer`.
+            projected: [T, B, 3H], W_i x + b; in parts [T, B, P, 3H / P].
+            state: [B, H]; keep: [T, B, 1]; weight_hh: [P, 3H / P, H / P]; bias_n: [H / P]; see `GRULayer`.
         """
         steps, batch, _ = projected.shape
         outputs = projected.new_empty(steps, batch, self._hidden)
@@ -59,7 +61,7 @@ class CompiledGRU:
         bias_n: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
         """`outputs`, and what `gradients` reads: the state that enters each step [T, B, H], n [T, B, H], and
-        r, z and W_hn h + b_hn side by side [T, B, 3H]."""
+        r, z and W_hn h + b_hn beside each other [T, B, 3H]."""
         steps, batch, _ = projected.shape
         outputs, previous, n = projected.new_empty(3, steps, batch, self._hidden)
         gates = torch.empty_like(projected)
@@ -77,22 +79,24 @@ class CompiledGRU:
         gates: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradients [T, B, 4, H] of W_hn h + b_hn, of the pre-activations of r and z, and of W_in x + b_in, and
-        the gradient of the state [B, H], from that of the outputs. `rolled` is the weight [3H, H] with the rows
-        of n before those of r and z; the other arguments are `record`'s and its results."""
+        the gradient of the state [B, H], from that of the outputs. `rolled` is the weight with the rows of n before
+        those of r and z; the other arguments are `record`'s and its results. In parts: [T, B, P, 4, H / P]."""
         steps, batch, hidden = previous.shape
-        width = block_width(hidden, self._lanes)
-        weights = rolled.view(3 * hidden, -1, width).transpose(0, 1).contiguous()
-        grads = previous.new_empty(steps, batch, 4, hidden)
+        units = hidden // self._parts
+        width = block_width(units, self._lanes)
+        weights = rolled.reshape(self._parts, 3 * units, -1, width).transpose(1, 2)
+        grads = previous.new_empty(steps, batch, self._parts * 4, units)
         d_state = previous.new_zeros(batch, hidden)
         tables = (grad_outputs, keep, weights, previous, n, gates, grads, d_state)
         self._run(BACKWARD, tables, steps, batch)
         return grads, d_state
 
     def _by_gate(self, weight_hh: torch.Tensor) -> torch.Tensor:
-        """[H / lanes, H, 3, lanes]: beside each other what is multiplied by one number of the state."""
-        blocks = weight_hh.view(3, -1, self._lanes, self._hidden)
-        return blocks.permute(1, 3, 0, 2).contiguous()
+        """[H / P / lanes, P, H / P, 3, lanes]: beside each other what is multiplied by one number of the state."""
+        units = self._hidden // self._parts
+        blocks = weight_hh.reshape(self._parts, 3, -1, self._lanes, units)
+        return blocks.permute(2, 0, 4, 1, 3)
 
     def _run(self, name: str, tables: tuple[torch.Tensor, ...], steps: int, batch: int) -> None:
         rows = [table.contiguous() for table in tables]
-        self._functions.run(name, rows, batch, (steps,), block_sizes(self._lanes)[0])
+        self._functions.run(name, rows, batch, (steps,), block_sizes(self._lanes, self._parts)[0])

@@ -131,6 +131,21 @@ class Kernel(Emitter):
         return 1.0 - 2.0 / (self.exp(x * 2.0) + 1.0)
 
 
+def mixed(parts: Sequence[Value]) -> list[Value]:
+    """The sides a and b of what has the even part (a + b) / 2 and the odd part (a - b) / 2; also the gradients of the
+    parts from those of the sides. What has one part stays as it is."""
+    if len(parts) == 1:
+        return list(parts)
+    first, second = parts
+    return [first + second, first - second]
+
+
+def halved(sides: Sequence[Value]) -> list[Value]:
+    """The even and odd part of two sides, the inverse of `mixed`; also the gradients of the sides from those of the
+    parts."""
+    return [each * 0.5 for each in mixed(sides)] if len(sides) == 2 else list(sides)
+
+
 class Floats:
     """Numbers at a pointer, addressed one by one."""
 
