@@ -191,7 +191,9 @@ class Distillation:
             if self.decoder is None:
                 return distance(mean, batch.actions), mean.new_zeros(())
             heights = self.decoder(features).float()
-        return distance(mean, batch.actions), functional.mse_loss(heights, batch.obs[SCANDOTS])
+        seen = batch.obs[SCANDOTS]
+        assert isinstance(seen, torch.Tensor)
+        return distance(mean, batch.actions), functional.mse_loss(heights, seen)
 
     def _optimize(self, batch: Minibatch) -> torch.Tensor:
         """One optimizer step; both losses, gradient norm and whether it was skipped [4]."""
@@ -201,8 +203,9 @@ class Distillation:
         with matmul_precision(self._precision):
             loss.backward()
         symmetry = self._equivariance
-        project = None if symmetry is None else symmetry.project_gradients
-        norm, skip = self._guarded.step(loss.detach().reshape(1).clone(), project)
+        if symmetry is not None:
+            symmetry.project_gradients()
+        norm, skip = self._guarded.step(loss.detach().reshape(1).clone())
         if symmetry is not None:
             symmetry.project()  # vector and scalar instructions round differently
         return torch.stack([action.detach(), reconstruction.detach(), norm, skip])

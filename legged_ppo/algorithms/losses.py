@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch.autograd.function import once_differentiable
 
 from legged_ppo.algorithms.rollout_buffer import Minibatch
 from legged_ppo.interface import SignedPermutation
@@ -41,20 +43,64 @@ def ppo_losses(
 
     Every step of the minibatch [L, B] is valid and counts once; there is no padding.
     """
-    log_ratio = distribution.log_prob(batch.actions) - batch.log_probs
-    ratio = log_ratio.exp()
-    clipped = ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
-    surrogate = -torch.minimum(batch.advantages * ratio, batch.advantages * clipped).mean()
-    value_loss = clipped_value_loss(values, batch.values, batch.returns, value_clip_range)
     entropy = distribution.entropy().mean()
+    clip = clip_range, value_clip_range
+    surrogate, value_loss, kl, clip_fraction = _Objective.apply(
+        distribution.log_prob(batch.actions), values, batch, clip
+    )
     total = surrogate + value_coef * value_loss - entropy_coef * entropy
     with torch.no_grad():
-        # Unbiased, never negative estimate of KL(old || new): http://joschu.net/blog/kl-approx.html
-        kl = (ratio - 1.0 - log_ratio).mean()
-        clip_fraction = ((ratio - 1.0).abs() > clip_range).float().mean()
         std = distribution.std.mean()
         metrics = torch.stack([surrogate, value_loss, entropy, kl, clip_fraction, std])
     return Losses(total, metrics)
+
+
+class _Objective(torch.autograd.Function):
+    """Surrogate and value loss with their derivatives written out: a quarter of the operators of autograd's,
+    each of which costs more to call than to compute on a minibatch."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        log_probs: torch.Tensor,
+        values: torch.Tensor,
+        batch: Minibatch,
+        clip: tuple[float, float | None],
+    ) -> tuple[torch.Tensor, ...]:
+        """Surrogate, value loss, approximate KL divergence and share of clipped ratios."""
+        clip_range, value_clip_range = clip
+        log_ratio = log_probs - batch.log_probs
+        ratio = log_ratio.exp()
+        gain = batch.advantages * ratio
+        clipped = batch.advantages * ratio.clamp(1.0 - clip_range, 1.0 + clip_range)
+        smaller = torch.minimum(gain, clipped)
+        error = values - batch.returns
+        value_loss, slope = error.square(), error
+        if value_clip_range is not None:
+            change = values - batch.values
+            limited = change.clamp(-value_clip_range, value_clip_range)
+            near = batch.values + limited - batch.returns
+            squared = near.square()
+            # Beyond its range the value that is clipped has no slope.
+            slope = torch.where(squared > value_loss, near.where(limited == change, 0.0), slope)
+            value_loss = torch.maximum(value_loss, squared)
+        ctx.save_for_backward(gain.where(gain == smaller, 0.0), slope)
+        # Unbiased, never negative estimate of KL(old || new): http://joschu.net/blog/kl-approx.html
+        kl = (ratio - 1.0 - log_ratio).mean()
+        clip_fraction = ((ratio - 1.0).abs() > clip_range).float().mean()
+        found = -smaller.mean(), value_loss.mean(), kl, clip_fraction
+        ctx.mark_non_differentiable(*found[2:])
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(
+        ctx: Any, d_surrogate: torch.Tensor, d_value_loss: torch.Tensor, *_: torch.Tensor
+    ) -> tuple[torch.Tensor | None, ...]:
+        """Gradients of `log_probs` and `values`."""
+        gain, slope = ctx.saved_tensors
+        count = gain.numel()
+        return gain * (d_surrogate / -count), slope * (d_value_loss * (2.0 / count)), None, None
 
 
 def mirror_loss(
@@ -69,21 +115,6 @@ def mirror_loss(
         reflect: reflection of actions.
     """
     return (mirrored_mean - reflect(mean).detach()).square().mean()
-
-
-def clipped_value_loss(
-    values: torch.Tensor,
-    old_values: torch.Tensor,
-    returns: torch.Tensor,
-    clip_range: float | None,
-) -> torch.Tensor:
-    """Mean squared error; with a clip range, the maximum of it and the error of the value clipped around the
-    old one."""
-    loss = (values - returns).square()
-    if clip_range is not None:
-        near = old_values + (values - old_values).clamp(-clip_range, clip_range)
-        loss = torch.maximum(loss, (near - returns).square())
-    return loss.mean()
 
 
 def explained_variance(values: torch.Tensor, returns: torch.Tensor) -> torch.Tensor:

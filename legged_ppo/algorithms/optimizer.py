@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -59,14 +59,11 @@ class GuardedAdamW(OwnedState):
         self.learning_rate = torch.full_like(self.skip, learning_rate, dtype=torch.float64)
         """scalar float64 on the device, where an adaptive rule computes it without synchronisation"""
 
-    def step(
-        self, loss: torch.Tensor, project: Callable[[], None] | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(self, loss: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """One step with the gradients that the parameters hold.
 
         Args:
             loss: [1], of these gradients; averaged over the ranks with them, so that all skip the same steps.
-            project: changes the gradients before they are clipped.
 
         Returns:
             norm of the gradient before the clip, and `skip`.
@@ -74,8 +71,6 @@ class GuardedAdamW(OwnedState):
         if distributed.world_size() > 1:
             gradients = [p.grad for p in self.parameters if p.grad is not None]
             outside_graph(partial(distributed.average_, [*gradients, loss]))
-        if project is not None:
-            project()
         norm = nn.utils.clip_grad_norm_(self.parameters, self._max_grad_norm)
         for group in self.adamw.param_groups:
             group["lr"] = self.learning_rate.to(_RATE_TYPE[self.skip.device.type], copy=True)

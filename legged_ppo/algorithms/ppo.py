@@ -99,6 +99,8 @@ class PPO(OwnedState):
         self._entropy_coef.fill_(entropy_coef)
         desired_kl = annealed(c.desired_kl, c.desired_kl_final, progress)
 
+        if self._equivariance is not None:
+            buffer.inputs = self._equivariance.inputs(buffer.obs)
         per_epoch = self.minibatches_per_epoch(buffer)
         totals = torch.zeros(len(self._metrics), device=buffer.device)
         minibatches, stopped = 0, 0.0
@@ -115,6 +117,7 @@ class PPO(OwnedState):
                 stopped = 1.0
                 break
         if self._equivariance is not None:
+            buffer.inputs = None
             self._equivariance.project()  # vector and scalar instructions round differently
         metrics: dict[str, torch.Tensor | float] = dict(
             zip(self._metrics, (totals / minibatches).unbind(), strict=True)
@@ -195,6 +198,8 @@ class PPO(OwnedState):
         asymmetry = torch.zeros(0 if self._mirror is None else 1, device=buffer.device)
         loss_sum = torch.zeros(1, device=buffer.device)
         self.optimizer.zero_grad(set_to_none=True)
+        if self._equivariance is not None:
+            self._equivariance.begin_step()
         for part in torch.tensor_split(chunk_ids, min(c.gradient_accumulation, len(chunk_ids))):
             share = len(part) / len(chunk_ids)
             distribution, losses = self._evaluate_losses(buffer.gather(part))
@@ -211,9 +216,9 @@ class PPO(OwnedState):
                 (total * share).backward()
             loss_sum += total.detach() * share
             metrics += losses.metrics * share
-        symmetry = self._equivariance
-        project = None if symmetry is None else symmetry.project_gradients
-        norm, skip = self._guarded.step(loss_sum, project)
+        if self._equivariance is not None:
+            self._equivariance.project_gradients()
+        norm, skip = self._guarded.step(loss_sum)
         return torch.cat([metrics, torch.stack([norm, skip]), asymmetry])
 
     def _evaluate_losses(self, batch: Minibatch) -> tuple[ActionDistribution, Losses]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from legged_ppo.interface import Observations
+from legged_ppo.models.halves import Features, Halves, Inputs
 from legged_ppo.runtime.owned_state import OwnedState
 
 
@@ -15,8 +16,8 @@ from legged_ppo.runtime.owned_state import OwnedState
 class Minibatch:
     """B chunks of L steps, time-major; `state` is that at each chunk's first step."""
 
-    obs: Observations
-    """[L, B, width] each, normalised"""
+    obs: Inputs
+    """[L, B, width] each, normalised, or what the buffer's `inputs` have of them"""
     state: torch.Tensor
     """[layers, B, hidden]"""
     starts: torch.Tensor
@@ -69,6 +70,8 @@ class RolloutBuffer(OwnedState):
             return torch.zeros(rollout_length, num_envs, *shape, dtype=dtype, device=device)
 
         self.obs: Observations = {}
+        self.inputs: Inputs | None = None
+        """What minibatches have in place of `obs`, such as their even and odd parts; None: the same."""
         self.states: torch.Tensor | None = None  # [chunks, layers, N, hidden]
         self.starts = zeros(dtype=torch.bool)
         self.actions = zeros(num_actions)
@@ -128,9 +131,10 @@ class RolloutBuffer(OwnedState):
     def gather(self, chunk_ids: torch.Tensor) -> Minibatch:
         """The chunks with these ids [B], `chunk * num_envs + environment`."""
         assert self.states is not None
+        inputs = self.obs if self.inputs is None else self.inputs
         states = self.states.transpose(1, 2).flatten(0, 1)  # [chunks * N, layers, hidden]
         return Minibatch(
-            obs={name: self._chunks(group, chunk_ids) for name, group in self.obs.items()},
+            obs={name: self._features(group, chunk_ids) for name, group in inputs.items()},
             state=states[chunk_ids].transpose(0, 1).contiguous(),
             starts=self._chunks(self.starts, chunk_ids),
             actions=self._chunks(self.actions, chunk_ids),
@@ -139,6 +143,11 @@ class RolloutBuffer(OwnedState):
             advantages=self._chunks(self.advantages, chunk_ids),
             returns=self._chunks(self.returns, chunk_ids),
         )
+
+    def _features(self, group: Features, chunk_ids: torch.Tensor) -> Features:
+        if isinstance(group, Halves):
+            return Halves(self._chunks(group.parts, chunk_ids), group.even)
+        return self._chunks(group, chunk_ids)
 
     def _chunks(self, values: torch.Tensor, chunk_ids: torch.Tensor) -> torch.Tensor:
         """[T, N, ...] to [L, B, ...]."""

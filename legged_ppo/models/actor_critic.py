@@ -13,6 +13,7 @@ from legged_ppo.config.schema import PolicyConfig
 from legged_ppo.interface import Observations, Symmetry
 from legged_ppo.models.depth_encoder import DEPTH, FrameMemory
 from legged_ppo.models.distributions import ActionDistribution, make_head
+from legged_ppo.models.halves import Inputs
 from legged_ppo.models.linear import Linear
 from legged_ppo.models.mlp import mlp
 from legged_ppo.models.normalization import RunningNormalizer
@@ -157,12 +158,13 @@ class ActorCritic(nn.Module):
         return distribution, value, after
 
     def sequence(
-        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
+        self, obs: Inputs, state: torch.Tensor, starts: torch.Tensor
     ) -> tuple[ActionDistribution, torch.Tensor, torch.Tensor]:
-        """`step` over T steps: obs [T, N, width], starts [T, N]; distribution over [T, N, A], value [T, N]."""
+        """`step` over T steps: obs [T, N, width] or their even and odd parts, starts [T, N]; distribution over
+        [T, N, A], value [T, N]."""
         features, critic_features, after = self.trunk(obs, state, starts)
         distribution = self.head(self.actor(features))
-        value = self.value(self.critic(critic_features)).squeeze(-1).float()
+        value = self.value.of(self.critic(critic_features)).squeeze(-1).float()
         return distribution, value, after
 
 

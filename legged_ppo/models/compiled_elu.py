@@ -11,50 +11,55 @@ import torch
 from torch.autograd.function import once_differentiable
 
 from legged_ppo.runtime.lanes.functions import KernelFunctions
-from legged_ppo.runtime.lanes.kernel import Floats, Kernel
+from legged_ppo.runtime.lanes.kernel import Floats, Kernel, halved, mixed
 from legged_ppo.runtime.lanes.object_code import cached_object
 from legged_ppo.runtime.lanes.target import host
 from legged_ppo.runtime.lanes.values import IndexValue, Value
 
-_FORWARD, _BACKWARD = "elu_forward", "elu_backward"
+_FORWARD, _BACKWARD = "forward", "backward"
 _ONE_THREAD = 2**16
 """Numbers below which the start of a second thread costs more than it saves."""
 
 
-def compiled_elu(x: torch.Tensor) -> torch.Tensor | None:
-    """ELU of float32 numbers on the CPU, of any shape; None if they do not fill whole registers."""
-    if x.numel() % _functions()[1]:
+def compiled_elu(x: torch.Tensor, parts: int = 1) -> torch.Tensor | None:
+    """ELU of float32 numbers on the CPU, of any shape; None if they do not fill whole registers.
+
+    Args:
+        parts: 2 if each row [..., 2 U] has the even parts of U pairs and then the odd ones (`models/halves.py`).
+    """
+    numbers = x.numel() if parts == 1 else x.shape[-1] // parts
+    if numbers % _functions()[1]:
         return None
     if not torch.is_grad_enabled():
-        return _forward(x)
-    y: torch.Tensor = _ELU.apply(x)
+        return _run(_FORWARD, parts, x, x.new_empty(x.shape))
+    y: torch.Tensor = _ELU.apply(x, parts)
     return y
 
 
 class _ELU(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
-        y = _forward(x)
+    def forward(ctx: Any, x: torch.Tensor, parts: int) -> torch.Tensor:
+        y = _run(_FORWARD, parts, x, x.new_empty(x.shape))
         ctx.save_for_backward(y)
+        ctx.parts = parts
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (y,) = ctx.saved_tensors
-        return _run(_BACKWARD, (grad, y, torch.empty_like(y)))
+        return _run(_BACKWARD, ctx.parts, grad, y, torch.empty_like(y)), None
 
 
-def _forward(x: torch.Tensor) -> torch.Tensor:
-    return _run(_FORWARD, (x, x.new_empty(x.shape)))
-
-
-def _run(name: str, tables: tuple[torch.Tensor, ...]) -> torch.Tensor:
+def _run(name: str, parts: int, *tables: torch.Tensor) -> torch.Tensor:
     """The last of the tables, filled."""
     functions, lanes = _functions()
     result = tables[-1]
+    units = lanes if parts == 1 else result.shape[-1] // parts
+    rows = result.numel() // (units * parts)
     flat = [table.contiguous() for table in tables]
-    functions.run(name, flat, result.numel() // lanes, threads=1 + result.numel() // _ONE_THREAD)
+    threads = 1 + result.numel() // _ONE_THREAD
+    functions.run(name + str(parts), flat, rows, (units,), threads=threads)
     return result
 
 
@@ -62,34 +67,40 @@ def _run(name: str, tables: tuple[torch.Tensor, ...]) -> torch.Tensor:
 def _functions() -> tuple[KernelFunctions, int]:
     target = host()
     lanes = target.lanes
+    names = [name + str(parts) for parts in (1, 2) for name in (_FORWARD, _BACKWARD)]
 
     def emit() -> str:
         m = Kernel(lanes, target.triple)
-        for name, count, function in ((_FORWARD, 1, _elu), (_BACKWARD, 2, _slope)):
-            _emit(m, name, count, function)
+        for parts in (1, 2):
+            _emit(m, _FORWARD, parts, 1, _forward)
+            _emit(m, _BACKWARD, parts, 2, _backward)
         return str(m.module)
 
     code = cached_object(("elu", lanes), [Path(__file__)], emit, target)
-    return KernelFunctions(code, target, (_FORWARD, _BACKWARD)), lanes
+    return KernelFunctions(code, target, names), lanes
 
 
-def _emit(m: Kernel, name: str, count: int, function: Any) -> None:
-    """A function of `count` tables and of the one that it fills."""
+def _emit(m: Kernel, name: str, parts: int, count: int, function: Any) -> None:
+    """A function of `count` tables and of the one that it fills, each [rows, parts, units], and of the units."""
 
     def body(
         tables: Sequence[Floats], numbers: Sequence[IndexValue], first: IndexValue, last: IndexValue
     ) -> None:
+        units, _ = numbers
         for row in m.loop(last, first):
-            place = row * m.lanes
-            values = [table.vector(place) for table in tables[:count]]
-            tables[count].store(place, function(m, *values))
+            for unit in m.loop(units, step=m.lanes):
+                places = [(row * parts + part) * units + unit for part in range(parts)]
+                values = [[table.vector(place) for place in places] for table in tables[:count]]
+                for place, value in zip(places, function(m, *values), strict=True):
+                    tables[count].store(place, value)
 
-    m.function(name, count + 1, 0, body)
-
-
-def _elu(m: Kernel, x: Value) -> Value:
-    return m.select(x > 0.0, x, m.exp(x) - 1.0)
+    m.function(name + str(parts), count + 1, 1, body)
 
 
-def _slope(m: Kernel, grad: Value, y: Value) -> Value:
-    return m.select(y > 0.0, grad, grad * (y + 1.0))
+def _forward(m: Kernel, x: list[Value]) -> list[Value]:
+    return halved([m.select(side > 0.0, side, m.exp(side) - 1.0) for side in mixed(x)])
+
+
+def _backward(m: Kernel, grad: list[Value], y: list[Value]) -> list[Value]:
+    sides = zip(halved(grad), mixed(y), strict=True)
+    return mixed([m.select(value > 0.0, g, g * (value + 1.0)) for g, value in sides])

@@ -79,8 +79,9 @@ class CompiledGRU:
         gates: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradients [T, B, 4, H] of W_hn h + b_hn, of the pre-activations of r and z, and of W_in x + b_in, and
-        the gradient of the state [B, H], from that of the outputs. `rolled` is the weight with the rows of n before
-        those of r and z; the other arguments are `record`'s and its results. In parts: [T, B, P, 4, H / P]."""
+        the gradient of the state [B, H], from that of the outputs. `rolled` is the weight with the rows of n
+        before those of r and z; the other arguments are `record`'s and its results. In parts: [T, B, P, 4, H /
+        P]."""
         steps, batch, hidden = previous.shape
         units = hidden // self._parts
         width = block_width(units, self._lanes)
@@ -92,7 +93,8 @@ class CompiledGRU:
         return grads, d_state
 
     def _by_gate(self, weight_hh: torch.Tensor) -> torch.Tensor:
-        """[H / P / lanes, P, H / P, 3, lanes]: beside each other what is multiplied by one number of the state."""
+        """[H / P / lanes, P, H / P, 3, lanes]: beside each other what is multiplied by one number of the
+        state."""
         units = self._hidden // self._parts
         blocks = weight_hh.reshape(self._parts, 3, -1, self._lanes, units)
         return blocks.permute(2, 0, 4, 1, 3)

@@ -12,6 +12,7 @@ from torch import nn
 
 from legged_ppo.config.schema import PolicyConfig
 from legged_ppo.interface import SignedPermutation
+from legged_ppo.models.halves import Features
 from legged_ppo.models.linear import Linear
 from legged_ppo.models.parameter_reflections import ParameterReflections
 
@@ -172,7 +173,7 @@ class ActionHead(nn.Module, ABC):
     """The distribution of actions from features."""
 
     @abstractmethod
-    def forward(self, features: torch.Tensor) -> ActionDistribution:
+    def forward(self, features: Features) -> ActionDistribution:
         """The distribution for features [..., width]."""
 
     @abstractmethod
@@ -206,9 +207,9 @@ class GaussianHead(ActionHead):
         if self._learned:
             found.add(self.raw_log_std, _unsigned(actions))
 
-    def forward(self, features: torch.Tensor) -> Gaussian:
+    def forward(self, features: Features) -> Gaussian:
         """The distribution for features [..., width]."""
-        mean = self.mean(features).float()
+        mean = self.mean.of(features).float()
         if self._learned:
             return Gaussian(mean, bounded_log_std(self.raw_log_std, self._bounds))
         return Gaussian(mean, self.fixed_log_std)
@@ -231,10 +232,10 @@ class StateGaussianHead(ActionHead):
         found.linear(self.mean, inputs, actions)
         found.linear(self.raw_log_std, inputs, _unsigned(actions))
 
-    def forward(self, features: torch.Tensor) -> Gaussian:
+    def forward(self, features: Features) -> Gaussian:
         """The distribution for features [..., width]."""
-        raw = self.raw_log_std(features).float()
-        return Gaussian(self.mean(features).float(), bounded_log_std(raw, self._bounds))
+        raw = self.raw_log_std.of(features).float()
+        return Gaussian(self.mean.of(features).float(), bounded_log_std(raw, self._bounds))
 
 
 class BetaHead(ActionHead):
@@ -259,11 +260,11 @@ class BetaHead(ActionHead):
         outputs = SignedPermutation(order, torch.ones(len(order)))
         found.linear(self.parameters_layer, inputs, outputs)
 
-    def forward(self, features: torch.Tensor) -> ScaledBeta:
+    def forward(self, features: Features) -> ScaledBeta:
         """The distribution for features [..., width]."""
-        alpha, beta = (1.0 + nn.functional.softplus(self.parameters_layer(features).float())).chunk(
-            2, -1
-        )
+        alpha, beta = (
+            1.0 + nn.functional.softplus(self.parameters_layer.of(features).float())
+        ).chunk(2, -1)
         return ScaledBeta(alpha, beta, self._bound)
 
 
@@ -279,9 +280,9 @@ class CategoricalHead(ActionHead):
     ) -> None:
         """See `ActionHead`: choices have no reflection."""
 
-    def forward(self, features: torch.Tensor) -> Categorical:
+    def forward(self, features: Features) -> Categorical:
         """The distribution for features [..., width]."""
-        return Categorical(self.logits(features).float())
+        return Categorical(self.logits.of(features).float())
 
 
 def make_head(width: int, num_actions: int, config: PolicyConfig) -> ActionHead:

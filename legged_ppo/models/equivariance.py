@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from legged_ppo.errors import ConfigError
-from legged_ppo.interface import SignedPermutation, Symmetry
+from legged_ppo.interface import Observations, SignedPermutation, Symmetry
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.halves import Halves
+from legged_ppo.runtime.lanes.use import compiles_for
+
+if TYPE_CHECKING:
+    from legged_ppo.models.halved_network import HalvedNetwork
 
 _NEGLIGIBLE = 1e-4
 """Singular values below this share of the largest belong to directions that the symmetry excludes."""
@@ -31,9 +38,32 @@ class Equivariance:
         device = symmetry.actions.sign.device
         self._parameters, self._blocks = found.parameters, found.blocks
         self._reflection = SignedPermutation.joined(found.reflections).to(device)
+        self._halved: HalvedNetwork | None = None
+        if device.type == "cpu":
+            # Here, because other devices need no LLVM.
+            from legged_ppo.models.halved_network import halved_network
+
+            self._halved = halved_network(policy, symmetry, found)
+        if self._halved is not None:
+            own = {id(p) for p in self._halved.parameters}
+            pairs = zip(found.parameters, found.reflections, strict=True)
+            self._others = [(p, reflection) for p, reflection in pairs if id(p) not in own]
         if policy.normalizer is not None:
             columns = [symmetry.observations[name] for name in policy.columns]
             policy.normalizer.reflection = SignedPermutation.joined(columns).to(device)
+
+    def inputs(self, obs: Observations) -> dict[str, Halves] | None:
+        """The even and odd parts of normalised observations, which `ActorCritic.sequence` takes in their place
+        within a step, with half the products; None where no compiled code multiplies them."""
+        if self._halved is None or not compiles_for(next(iter(obs.values()))):
+            return None
+        return self._halved.inputs(obs)
+
+    def begin_step(self) -> None:
+        """Call before the forward passes of an optimizer step, and `project_gradients` after the backward
+        passes."""
+        if self._halved is not None:
+            self._halved.refresh()
 
     @torch.no_grad()
     def initialize(self) -> None:
@@ -51,20 +81,28 @@ class Equivariance:
     @torch.no_grad()
     def project(self) -> None:
         """Replace the parameters by the closest equivariant ones."""
-        self._average([p.data for p in self._parameters])
+        _average([p.data for p in self._parameters], self._reflection)
 
     @torch.no_grad()
     def project_gradients(self) -> None:
         """Average every gradient with its reflection, in place; parameters without one stay without."""
+        if self._halved is not None and self._halved.gradients():
+            # Those of its layers are averaged already; a standard deviation is left.
+            for parameter, reflection in self._others:
+                if parameter.grad is not None:
+                    _average([parameter.grad], reflection)
+            return
         pairs = ((p, p.grad) for p in self._parameters)
-        self._average([torch.zeros_like(p) if grad is None else grad for p, grad in pairs])
+        gradients = [torch.zeros_like(p) if grad is None else grad for p, grad in pairs]
+        _average(gradients, self._reflection)
 
-    def _average(self, tensors: list[torch.Tensor]) -> None:
-        """Replace one tensor for each parameter by its mean with its reflection, in place."""
-        sizes = [t.numel() for t in tensors]
-        flat = torch.cat([t.flatten() for t in tensors])
-        parts = (flat + self._reflection(flat)).mul_(0.5).split(sizes)
-        torch._foreach_copy_(tensors, [p.view_as(t) for p, t in zip(parts, tensors, strict=True)])
+
+def _average(tensors: list[torch.Tensor], reflection: SignedPermutation) -> None:
+    """Replace tensors by their means with their reflections, in place."""
+    sizes = [t.numel() for t in tensors]
+    flat = torch.cat([t.flatten() for t in tensors])
+    parts = (flat + reflection(flat)).mul_(0.5).split(sizes)
+    torch._foreach_copy_(tensors, [p.view_as(t) for p, t in zip(parts, tensors, strict=True)])
 
 
 def _levelled(weight: torch.Tensor) -> torch.Tensor:

@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from legged_ppo.models.halves import Features, HalvedLinear, Halves
 from legged_ppo.models.linear import product, weight_gradient
 from legged_ppo.runtime.lanes.use import compiles_for
 
@@ -139,7 +140,12 @@ class GRU(nn.Module):
     """A stack of GRU layers as a pure function of input, state and episode starts.
 
     The parameters have the names and the layout of `torch.nn.GRU`, so weights load in both directions.
+
+    Attributes:
+        halved: each layer's input and recurrent weights between parts, where it takes features in parts.
     """
+
+    halved: list[tuple[HalvedLinear, HalvedLinear]] | None = None
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1) -> None:
         super().__init__()
@@ -166,13 +172,21 @@ class GRU(nn.Module):
             else:
                 nn.init.zeros_(parameter)
 
+    @overload
     def forward(
         self, inputs: torch.Tensor, state: torch.Tensor, starts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor]: ...
+    @overload
+    def forward(
+        self, inputs: Halves, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[Halves, torch.Tensor]: ...
+    def forward(
+        self, inputs: Features, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[Features, torch.Tensor]:
         """Run T steps.
 
         Args:
-            inputs: [T, B, I].
+            inputs: [T, B, I]; of features in parts, the outputs are parts too.
             state: [layers, B, H], before the first step.
             starts: [T, B] bool, true where the input is the first of an episode; the state is
                 zeroed there before the step.
@@ -181,6 +195,8 @@ class GRU(nn.Module):
             outputs [T, B, H] and the state [layers, B, H] after the last step.
         """
         keep = (~starts).unsqueeze(-1)
+        if isinstance(inputs, Halves):
+            return self._of_parts(inputs, state, keep)
         dtype, device = inputs.dtype, inputs.device.type
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
@@ -194,6 +210,22 @@ class GRU(nn.Module):
             inputs = layer_(*(x.to(dtype) for x in arguments))
             after.append(inputs[-1].float())
         return inputs, torch.stack(after)
+
+    def _of_parts(
+        self, inputs: Halves, state: torch.Tensor, keep: torch.Tensor
+    ) -> tuple[Halves, torch.Tensor]:
+        # Here, because other devices need no LLVM.
+        from legged_ppo.models.halved_layers import HalvedGRU
+
+        assert self.halved is not None
+        parts, after = inputs.parts, []
+        keep = keep.to(parts.dtype)
+        for (ih, hh), before in zip(self.halved, state, strict=True):
+            memory = hh.inputs
+            weights = (ih.across, ih.back, ih.bias, hh.across, hh.back, hh.bias)
+            parts = HalvedGRU.apply(parts, memory.split(before).parts, keep, *weights, ih.shapes)
+            after.append(memory.whole(Halves(parts[-1], memory.even)))
+        return Halves(parts, memory.even), torch.stack(after)
 
     def parameters_of(self, layer: int) -> list[nn.Parameter]:
         """weight_ih, weight_hh, bias_ih and bias_hh of a layer."""

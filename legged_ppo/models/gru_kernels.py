@@ -52,9 +52,9 @@ def block_width(units: int, lanes: int) -> int:
 
 
 def _emit_forward(m: Kernel, hidden: int, parts: int, record: bool) -> None:
-    """The function of (projected [T, B, P, 3, H / P], state [B, H], keep [T, B], weights [H / P / lanes, P, H / P, 3,
-    lanes], bias_n [H / P], outputs [T, B, H], previous), and where it records candidates [T, B, P, H / P] and gates
-    [T, B, P, 3, H / P].
+    """The function of (projected [T, B, P, 3, H / P], state [B, H], keep [T, B], weights [H / P / lanes, P, H /
+    P, 3, lanes], bias_n [H / P], outputs [T, B, H], previous), and where it records candidates [T, B, P, H / P]
+    and gates [T, B, P, 3, H / P].
 
     `previous`, the state that enters each step, is [T, B, H] where it is recorded, else [B, H].
     """
@@ -107,15 +107,18 @@ def _advance(
     at: Sequence[IndexValue],
     entered: Sequence[IndexValue],
 ) -> None:
-    """One step of a block of sequences, for one vector of units of each part: their outputs are `at` these places,
-    the states that enter at those of `entered`."""
+    """One step of a block of sequences, for one vector of units of each part: their outputs are `at` these
+    places, the states that enter at those of `entered`."""
     projected, _, _, weights, bias, outputs, previous = tables[:7]
     hidden, parts = sizes
     units = hidden // parts
     sums = []
     for part in range(parts):
         own = [
-            [m.variable(projected.vector(3 * a + (3 * part + gate) * units + unit)) for gate in (0, 1)]
+            [
+                m.variable(projected.vector(3 * a + (3 * part + gate) * units + unit))
+                for gate in (0, 1)
+            ]
             + [m.variable(bias.vector(unit) if part == 0 else m.splat(F32(0.0)))]
             for a in at
         ]
@@ -144,9 +147,9 @@ def _advance(
 
 
 def _emit_backward(m: Kernel, hidden: int, parts: int) -> None:
-    """The function of (gradients of the outputs [T, B, H], keep [T, B], weights [P, H / P / width, 3 H / P, width]
-    whose rows are those of n, r and z, previous [T, B, H], candidates [T, B, P, H / P], gates [T, B, P, 3, H / P],
-    gradients [T, B, P, 4, H / P], gradient of the state [B, H], zeros before).
+    """The function of (gradients of the outputs [T, B, H], keep [T, B], weights [P, H / P / width, 3 H / P,
+    width] whose rows are those of n, r and z, previous [T, B, H], candidates [T, B, P, H / P], gates [T, B, P,
+    3, H / P], gradients [T, B, P, 4, H / P], gradient of the state [B, H], zeros before).
 
     Its gradients are those of W_hn h + b_hn, of the pre-activations of r and z, and of W_in x + b_in.
     """
@@ -181,7 +184,8 @@ def _carry(
     part: int,
     unit: IndexValue,
 ) -> None:
-    """Add to the state's gradient what passes the weights, for a few vectors of a part's units of some sequences."""
+    """Add to the state's gradient what passes the weights, for a few vectors of a part's units of some
+    sequences."""
     _, keep, weights, *_, gradients, carried = tables
     hidden, parts = sizes
     units = hidden // parts
@@ -205,8 +209,8 @@ def _differentiate(
     row: IndexValue,
     unit: IndexValue,
 ) -> None:
-    """Gradients of one vector of units of each part, from those of their outputs; `carried` becomes the part of the
-    state's gradient that does not pass the weights."""
+    """Gradients of one vector of units of each part, from those of their outputs; `carried` becomes the part of
+    the state's gradient that does not pass the weights."""
     outer, _, _, previous, candidates, gates, gradients, carried = tables
     hidden, parts = sizes
     units = hidden // parts

@@ -6,12 +6,13 @@ compares them.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from legged_ppo.models.halves import Features, HalvedLinear, Halves
 from legged_ppo.runtime.lanes.use import compiles_for
 
 _CALL_COST = 2**22
@@ -40,15 +41,46 @@ def weight_gradient(gradients: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 
 class Linear(nn.Linear):
-    """`torch.nn.Linear` with these products in the forward and backward pass."""
+    """`torch.nn.Linear` with these products in the forward and backward pass.
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """[..., K] to [..., N]."""
+    Attributes:
+        halved: the layer between even and odd parts, where it takes features in parts.
+    """
+
+    halved: HalvedLinear | None = None
+
+    @overload
+    def forward(self, x: torch.Tensor) -> torch.Tensor: ...
+    @overload
+    def forward(self, x: Halves) -> Halves: ...
+    def forward(self, x: Features) -> Features:
+        """[..., K] to [..., N]; of features in parts, parts of the outputs."""
+        if isinstance(x, Halves):
+            return self._of_parts(x)
         rows = x.reshape(-1, x.shape[-1])
         if torch.is_autocast_enabled(x.device.type) or not _is_compiled(rows, self.out_features):
             return super().forward(x)
         y: torch.Tensor = _Linear.apply(rows, self.weight, self.bias)
         return y.view(*x.shape[:-1], -1)
+
+    def of(self, x: Features) -> torch.Tensor:
+        """The outputs [..., N] themselves, of features in parts too."""
+        y = self(x)
+        if not isinstance(y, Halves):
+            return y
+        assert self.halved is not None
+        return self.halved.outputs.whole(y)
+
+    def _of_parts(self, x: Halves) -> Halves:
+        # Here, because other devices need no LLVM.
+        from legged_ppo.models.halved_layers import HalvedProduct
+
+        assert self.halved is not None
+        parts, layer = x.parts, self.halved
+        y = HalvedProduct.apply(
+            parts.flatten(0, -2), layer.across, layer.back, layer.bias, layer.shapes
+        )
+        return Halves(y.view(*parts.shape[:-1], -1), layer.outputs.even)
 
 
 class _Linear(torch.autograd.Function):

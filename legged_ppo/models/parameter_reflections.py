@@ -13,6 +13,7 @@ from torch import nn
 from legged_ppo.errors import ConfigError
 from legged_ppo.interface import SignedPermutation
 from legged_ppo.models.gru import GRU
+from legged_ppo.models.linear import Linear
 
 INVARIANT = SignedPermutation.of_signs(1.0)
 """A number that the mirror does not change, such as a value."""
@@ -27,11 +28,13 @@ class ParameterReflections:
         """Of the flattened parameters."""
         self.blocks: list[int] = []
         """Number of rows of each weight matrix's blocks, which are initialised one by one."""
+        self.layers: list[tuple[Linear | GRU, SignedPermutation, SignedPermutation]] = []
+        """Those that can take features in even and odd parts, with the reflections of their inputs and
+        outputs."""
 
-    def linear(
-        self, layer: nn.Linear, inputs: SignedPermutation, outputs: SignedPermutation
-    ) -> None:
+    def linear(self, layer: Linear, inputs: SignedPermutation, outputs: SignedPermutation) -> None:
         """Add a layer between vectors with these reflections."""
+        self.layers.append((layer, inputs, outputs))
         self._weight(layer.weight, inputs, outputs, layer.out_features)
         if layer.bias is not None:
             self.add(layer.bias, outputs)
@@ -39,7 +42,7 @@ class ParameterReflections:
     def mlp(self, layers: nn.Sequential, inputs: SignedPermutation) -> SignedPermutation:
         """Add the linear layers of `mlp`; returns the reflection of its output."""
         for layer in layers:
-            if isinstance(layer, nn.Linear):
+            if isinstance(layer, Linear):
                 outputs = exchanged_halves(layer.out_features)
                 self.linear(layer, inputs, outputs)
                 inputs = outputs
@@ -48,6 +51,7 @@ class ParameterReflections:
     def gru(self, gru: GRU, inputs: SignedPermutation) -> SignedPermutation:
         """Add a GRU; returns the reflection of its state and output."""
         hidden = exchanged_halves(gru.hidden_size)
+        self.layers.append((gru, inputs, hidden))
         gates = SignedPermutation.joined([hidden] * 3)
         for layer in range(gru.num_layers):
             weight_ih, weight_hh, bias_ih, bias_hh = gru.parameters_of(layer)

@@ -41,71 +41,107 @@ def block_sizes(lanes: int) -> list[int]:
 
 
 def _emit_product(m: Kernel) -> None:
-    """The function of (x [M, K], weights [K, N], bias [N], y [M, N]) and of K, N and the stride of x's rows."""
+    """The function of (x [M, K], weights [K, N], bias [N], y [M, N]) and of K, N, the sizes K'' and N'' of a
+    second product, the strides of the rows of x and y, and the column of x where the second begins. Its weights
+    follow those of the first, its results those of the first in each row."""
 
     def body(
         tables: Sequence[Floats], numbers: Sequence[IndexValue], first: IndexValue, last: IndexValue
     ) -> None:
-        x, weights, bias, y = tables
-        length, width, x_stride, _ = numbers
-        for column, count in _panels(m, width):
-            masks = _masks(m, column, count, width)
-            for row, size in m.blocks(first, last, block_sizes(m.lanes)):
-                rows = [row + i for i in range(size)]
-                initial = [bias.vector(column + i * m.lanes, mask) for i, mask in enumerate(masks)]
-                sums = [[m.variable(value) for value in initial] for _ in rows]
-                at = [r * x_stride for r in rows]
-                for k in m.loop(length):
-                    place = k * width + column
-                    columns = [
-                        weights.vector(place + i * m.lanes, mask) for i, mask in enumerate(masks)
-                    ]
-                    for a, own in zip(at, sums, strict=True):
-                        number = x.number(a + k)
-                        for total, each in zip(own, columns, strict=True):
-                            total.value = number * each + total.value
-                for r, own in zip(rows, sums, strict=True):
-                    for i, (total, mask) in enumerate(zip(own, masks, strict=True)):
-                        y.store(r * width + column + i * m.lanes, total.value, mask)
+        length, width, more_length, more_width, x_stride, y_stride, skip, _ = numbers
+        rows, strides = (first, last), (x_stride, y_stride)
+        none = IndexValue(m, I32(0))
+        _multiply(m, tables, (length, width), rows, strides, (none, none, none))
+        places = (skip, length * width, width)
+        _multiply(m, tables, (more_length, more_width), rows, strides, places)
 
-    m.function(PRODUCT, 4, 3, body)
+    m.function(PRODUCT, 4, 7, body)
+
+
+def _multiply(
+    m: Kernel,
+    tables: Sequence[Floats],
+    sizes: tuple[IndexValue, IndexValue],
+    rows: tuple[IndexValue, IndexValue],
+    strides: tuple[IndexValue, IndexValue],
+    places: tuple[IndexValue, IndexValue, IndexValue],
+) -> None:
+    """A product of these rows, whose columns of x, weights and columns of y begin at `places`."""
+    x, weights, bias, y = tables
+    length, width = sizes
+    for column, count in _panels(m, width):
+        masks = _masks(m, column, count, width)
+        for row, size in m.blocks(*rows, block_sizes(m.lanes)):
+            at = [(row + i) * strides[0] + places[0] for i in range(size)]
+            initial = [
+                bias.vector(places[2] + column + i * m.lanes, mask) for i, mask in enumerate(masks)
+            ]
+            sums = [[m.variable(value) for value in initial] for _ in at]
+            for k in m.loop(length):
+                place = places[1] + k * width + column
+                columns = [weights.vector(place + i * m.lanes, k) for i, k in enumerate(masks)]
+                for a, own in zip(at, sums, strict=True):
+                    number = x.number(a + k)
+                    for total, each in zip(own, columns, strict=True):
+                        total.value = number * each + total.value
+            for i, own in enumerate(sums):
+                start = (row + i) * strides[1] + places[2] + column
+                for v, (total, mask) in enumerate(zip(own, masks, strict=True)):
+                    y.store(start + v * m.lanes, total.value, mask)
 
 
 def _emit_weight_gradient(m: Kernel) -> None:
-    """The function of (gradients [M, N], x [M, K], sums [N, K], to which gradients^T x is added) and of M, K and
-    the strides of the rows of gradients and x; its rows are those of the sums."""
+    """The function of (a [M, K], b [M, N], sums [K, N], to which a^T b is added) and of M, K, N, the sizes K''
+    and N'' of a second product, the strides of the rows of a and b, and the columns of a and b where the second
+    begins. Its sums follow those of the first. The rows are those of the sums, K + K''."""
 
     def body(
         tables: Sequence[Floats], numbers: Sequence[IndexValue], first: IndexValue, last: IndexValue
     ) -> None:
-        gradients, x, sums = tables
-        samples, width, g_stride, x_stride, _ = numbers
-        for begin in m.loop(samples, step=_PANEL):
-            end = m.smaller(begin + _PANEL, samples)
-            for column, count in _panels(m, width):
-                masks = _masks(m, column, count, width)
-                for row, size in m.blocks(first, last, block_sizes(m.lanes)):
-                    places = [
-                        [(row + r) * width + column + i * m.lanes for i in range(count)]
-                        for r in range(size)
-                    ]
-                    totals = [
-                        [m.variable(sums.vector(p, k)) for p, k in zip(own, masks, strict=True)]
-                        for own in places
-                    ]
-                    for sample in m.loop(end, begin):
-                        own = sample * x_stride + column
-                        values = [x.vector(own + i * m.lanes, k) for i, k in enumerate(masks)]
-                        at = sample * g_stride + row
-                        for r, some in enumerate(totals):
-                            number = gradients.number(at + r)
-                            for total, value in zip(some, values, strict=True):
-                                total.value = number * value + total.value
-                    for own_places, some in zip(places, totals, strict=True):
-                        for p, total, k in zip(own_places, some, masks, strict=True):
-                            sums.store(p, total.value, k)
+        samples, length, width, more_width, a_stride, b_stride, a_skip, b_skip, _ = numbers
+        none = IndexValue(m, I32(0))
+        strides = (a_stride, b_stride)
+        rows = (m.smaller(first, length), m.smaller(last, length))
+        _add_outer(m, tables, (samples, width), rows, strides, (none, none, none))
+        rows = (m.less(m.larger(first, length), length), m.less(m.larger(last, length), length))
+        places = (a_skip, b_skip, length * width)
+        _add_outer(m, tables, (samples, more_width), rows, strides, places)
 
-    m.function(WEIGHT_GRADIENT, 3, 4, body)
+    m.function(WEIGHT_GRADIENT, 3, 8, body)
+
+
+def _add_outer(
+    m: Kernel,
+    tables: Sequence[Floats],
+    sizes: tuple[IndexValue, IndexValue],
+    rows: tuple[IndexValue, IndexValue],
+    strides: tuple[IndexValue, IndexValue],
+    places: tuple[IndexValue, IndexValue, IndexValue],
+) -> None:
+    """These rows of a product, whose columns of a and b and whose sums begin at `places`."""
+    a, b, sums = tables
+    samples, width = sizes
+    for begin in m.loop(samples, step=_PANEL):
+        end = m.smaller(begin + _PANEL, samples)
+        for column, count in _panels(m, width):
+            masks = _masks(m, column, count, width)
+            for row, size in m.blocks(*rows, block_sizes(m.lanes)):
+                at = [places[2] + (row + r) * width + column for r in range(size)]
+                totals = [
+                    [m.variable(sums.vector(p + i * m.lanes, k)) for i, k in enumerate(masks)]
+                    for p in at
+                ]
+                for sample in m.loop(end, begin):
+                    own = sample * strides[1] + places[1] + column
+                    values = [b.vector(own + i * m.lanes, k) for i, k in enumerate(masks)]
+                    start = sample * strides[0] + places[0] + row
+                    for r, some in enumerate(totals):
+                        number = a.number(start + r)
+                        for total, value in zip(some, values, strict=True):
+                            total.value = number * value + total.value
+                for p, some in zip(at, totals, strict=True):
+                    for i, (total, k) in enumerate(zip(some, masks, strict=True)):
+                        sums.store(p + i * m.lanes, total.value, k)
 
 
 def _panels(m: Kernel, width: IndexValue) -> Iterator[tuple[IndexValue, int]]:

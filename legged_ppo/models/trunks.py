@@ -13,9 +13,10 @@ from torch import nn
 
 from legged_ppo.config.schema import PolicyConfig
 from legged_ppo.errors import ConfigError
-from legged_ppo.interface import Observations, SignedPermutation
+from legged_ppo.interface import SignedPermutation
 from legged_ppo.models.depth_encoder import DEPTH, DepthEncoder
 from legged_ppo.models.gru import GRU
+from legged_ppo.models.halves import Features, Inputs, joined
 from legged_ppo.models.image_encoder import ImageEncoder
 from legged_ppo.models.mlp import mlp
 from legged_ppo.models.parameter_reflections import ParameterReflections
@@ -40,20 +41,20 @@ class Trunk(Protocol):
     """Modules that only the critic reads."""
 
     def __call__(
-        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self, obs: Inputs, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[Features, Features, torch.Tensor]:
         """Features of actor and critic [T, N, width], and the state after the last step.
 
         Args:
-            obs: normalised groups, [T, N, width] each.
+            obs: normalised groups, [T, N, width] each, or their even and odd parts.
             state: [layers, N, hidden] before the first step.
             starts: [T, N] bool.
         """
         ...
 
     def act(
-        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, obs: Inputs, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[Features, torch.Tensor]:
         """The actor's features and its layers of the state alone; `obs` may lack the critic's groups."""
         ...
 
@@ -116,8 +117,8 @@ class MonolithicTrunk(nn.Module):
         self.critic_parts = [part for part in parts if part is not None]
 
     def forward(
-        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self, obs: Inputs, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[Features, Features, torch.Tensor]:
         """See `Trunk`."""
         inputs = self._inputs(obs, self._terrain_latent(obs))
         memory, after = self._actor_memory(inputs, state, starts)
@@ -129,11 +130,11 @@ class MonolithicTrunk(nn.Module):
             critic_memory, critic_after = self.critic_gru(seen, state[self.actor_layers :], starts)
             after = torch.cat([after, critic_after])
         critic_parts = [critic_memory, *(obs[name] for name in self._critic_groups)]
-        return self._features(memory, inputs), torch.cat(critic_parts, dim=-1), after
+        return self._features(memory, inputs), joined(critic_parts), after
 
     def act(
-        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, obs: Inputs, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[Features, torch.Tensor]:
         """See `Trunk`."""
         inputs = self._inputs(obs, self._terrain_latent(obs))
         memory, after = self._actor_memory(inputs, state, starts)
@@ -161,31 +162,31 @@ class MonolithicTrunk(nn.Module):
         actor = SignedPermutation.joined([memory, inputs]) if self.config.actor_skip else memory
         return actor, critic
 
-    def _terrain_latent(self, obs: Observations) -> torch.Tensor | None:
+    def _terrain_latent(self, obs: Inputs) -> Features | None:
         """[T, N, scandots_latent], what the actor knows of the ground; None of a blind one."""
         if self.depth_encoder is not None:
             return self.depth_encoder(obs[DEPTH])
         return None if self.scandots_encoder is None else self.scandots_encoder(obs[SCANDOTS])
 
-    def _inputs(self, obs: Observations, terrain: torch.Tensor | None) -> torch.Tensor:
+    def _inputs(self, obs: Inputs, terrain: Features | None) -> Features:
         """[T, N, width] of every group that the actor reads, with the latents of ground and images."""
         parts = [obs[name] for name in self._direct]
         if terrain is not None:
             parts.append(terrain)
         if self.image_encoder is not None:
             parts.append(self.image_encoder(obs[IMAGE]))
-        return torch.cat(parts, dim=-1)
+        return joined(parts)
 
     def _actor_memory(
-        self, inputs: torch.Tensor, state: torch.Tensor, starts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, inputs: Features, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[Features, torch.Tensor]:
         """The actor's GRU; without layers the inputs pass through."""
         if self.gru is None:
             return inputs, state
         return self.gru(inputs, state[: self.actor_layers], starts)
 
-    def _features(self, memory: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
-        return torch.cat([memory, inputs], dim=-1) if self.config.actor_skip else memory
+    def _features(self, memory: Features, inputs: Features) -> Features:
+        return joined([memory, inputs]) if self.config.actor_skip else memory
 
 
 class RMATrunk(nn.Module):
@@ -234,34 +235,34 @@ class RMATrunk(nn.Module):
         self.critic_parts = []
 
     def forward(
-        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        self, obs: Inputs, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[Features, Features, torch.Tensor]:
         """See `Trunk`."""
         features, after = self.act(obs, state, starts)
-        critic = torch.cat([features, *(obs[name] for name in self._critic_groups)], dim=-1)
+        critic = joined([features, *(obs[name] for name in self._critic_groups)])
         return features, critic, after
 
     def act(
-        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, obs: Inputs, state: torch.Tensor, starts: torch.Tensor
+    ) -> tuple[Features, torch.Tensor]:
         """See `Trunk`."""
         direct = [obs[name] for name in self._direct]
         if self.depth_encoder is not None and self.depth_gru is not None:
-            seen = torch.cat([self.depth_encoder(obs[DEPTH]), *direct], dim=-1)
+            seen = joined([self.depth_encoder(obs[DEPTH]), *direct])
             memory, after = self.depth_gru(seen, state[: self._layers], starts)
         else:
             assert self.gru is not None
             memory, after = self.gru(obs[SCANDOTS], state[: self._layers], starts)
         latents = [self.terrain_latent(memory)]
         if self.adaptation_gru is not None and self.adaptation_latent is not None:
-            felt = torch.cat(direct, dim=-1)
+            felt = joined(direct)
             memory, adapted = self.adaptation_gru(felt, state[self._layers :], starts)
             after = torch.cat([after, adapted])
             latents.append(self.adaptation_latent(memory))
         else:
             assert self.extrinsics_encoder is not None
             latents.append(self.extrinsics_encoder(obs[EXTRINSICS]))
-        return torch.cat([*direct, *latents], dim=-1), after
+        return joined([*direct, *latents]), after
 
     def reflect(
         self, found: ParameterReflections, groups: Mapping[str, SignedPermutation]

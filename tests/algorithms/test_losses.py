@@ -10,7 +10,6 @@ import torch
 
 from legged_ppo.algorithms.losses import (
     LOSS_METRICS,
-    clipped_value_loss,
     explained_variance,
     ppo_losses,
 )
@@ -107,11 +106,44 @@ def test_total_weighs_the_three_losses_and_metrics_are_their_means() -> None:
 def test_value_loss_is_the_worse_of_plain_and_clipped(
     value: float, target: float, clipped: float, unclipped: float
 ) -> None:
-    values, old, returns = torch.tensor([value]), torch.zeros(1), torch.tensor([target])
-    assert float(clipped_value_loss(values, old, returns, 0.2)) == pytest.approx(clipped, rel=1e-5)
-    assert float(clipped_value_loss(values, old, returns, None)) == pytest.approx(
-        unclipped, rel=1e-5
-    )
+    for clip_range, expected in ((0.2, clipped), (None, unclipped)):
+        batch = random_batch(1)
+        batch.values, batch.returns = torch.zeros(1, 1), torch.full((1, 1), target)
+        distribution = FixedDistribution(batch.log_probs)
+        values = torch.full((1, 1), value)
+        losses = ppo_losses(distribution, values, batch, 0.2, clip_range, 0.5, 0.0)  # type: ignore[arg-type]
+        found = dict(zip(LOSS_METRICS, losses.metrics.tolist(), strict=True))
+        assert found["Loss/value"] == pytest.approx(expected, rel=1e-5)
+
+
+def random_batch(count: int) -> Minibatch:
+    """Old values and returns, advantages and log-probabilities [1, count]."""
+    generator = torch.Generator().manual_seed(3)
+    numbers = torch.randn(4, 1, count, generator=generator)
+    zeros = torch.zeros(1, count)
+    return Minibatch({}, zeros[..., None], zeros.bool(), zeros[..., None], *numbers)
+
+
+@pytest.mark.parametrize("clip_range", [0.3, None])
+def test_gradients_are_those_that_autograd_finds(clip_range: float | None) -> None:
+    batch = random_batch(400)
+    generator = torch.Generator().manual_seed(4)
+    moves = 0.4 * torch.randn(2, 1, 400, generator=generator)
+    log_probs = (batch.log_probs + moves[0]).requires_grad_()
+    values = (batch.values + moves[1]).requires_grad_()
+    losses = ppo_losses(FixedDistribution(log_probs), values, batch, 0.2, clip_range, 0.5, 0.0)  # type: ignore[arg-type]
+    found = torch.autograd.grad(losses.total, [log_probs, values])
+    ratio = (log_probs - batch.log_probs).exp()
+    gains = torch.stack([batch.advantages * r for r in (ratio, ratio.clamp(0.8, 1.2))])
+    error = (values - batch.returns).square()
+    if clip_range is not None:
+        near = batch.values + (values - batch.values).clamp(-clip_range, clip_range)
+        error = torch.maximum(error, (near - batch.returns).square())
+    total = -gains.amin(0).mean() + 0.5 * error.mean()
+    torch.testing.assert_close(losses.total, total)
+    expected = torch.autograd.grad(total, [log_probs, values])
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7)
+    assert all(0 < int((gradient == 0).sum()) < 400 for gradient in found[:1])
 
 
 def test_explained_variance_is_one_if_perfect_zero_if_constant_negative_if_worse() -> None:

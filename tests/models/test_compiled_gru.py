@@ -67,6 +67,45 @@ def test_outputs_and_gradients_equal_those_of_torchs_operators(
     torch.testing.assert_close(results(gru, inputs), expected, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.parametrize("lanes", WIDTHS)
+@pytest.mark.parametrize(("steps", "batch", "units"), [(1, 1, 16), (7, 3, 48), (5, 37, 80)])
+def test_even_and_odd_parts_are_those_of_the_whole(
+    lanes: int, steps: int, batch: int, units: int
+) -> None:
+    torch.manual_seed(units)
+    hidden = 2 * units
+    whole, halved = CompiledGRU(hidden, lanes), CompiledGRU(hidden, lanes, parts=2)
+    even, odd = 0.2 * torch.randn(2, 3, units, units)
+    a, b = even + odd, even - odd
+    weight = torch.cat([torch.cat([a, b], 2), torch.cat([b, a], 2)], 1) / 2  # of each gate
+    bias = torch.randn(units)
+    projected, state = torch.randn(steps, batch, 3, hidden), torch.randn(batch, hidden)
+    keep = (torch.rand(steps, batch, 1) > 0.2).float()
+    outputs, *kept = whole.record(
+        projected.flatten(2), state, keep, weight.flatten(0, 1), bias.repeat(2)
+    )
+    parts = torch.cat([even.flatten(0, 1), odd.flatten(0, 1)]).view(2, 3 * units, units)
+    seen = torch.cat([each.flatten(2) for each in parts_of(projected).chunk(2, -1)], 2)
+    found, *halved_kept = halved.record(seen, parts_of(state), keep, parts, bias)
+    torch.testing.assert_close(found, parts_of(outputs), rtol=2e-5, atol=2e-5)
+    acted = halved.outputs(seen, parts_of(state), keep, parts, bias)
+    assert torch.equal(acted, found)
+    outer = torch.randn(steps, batch, hidden)  # d loss / d a is (d / d even + d / d odd) / 2
+    rolled = torch.cat([weight[2:], weight[:2]]).flatten(0, 1)
+    grads, d_state = whole.gradients(outer, keep, rolled, *kept)
+    turned = torch.cat([parts[:, 2 * units :], parts[:, : 2 * units]], 1)
+    both, d_parts = halved.gradients(2 * parts_of(outer), keep, turned, *halved_kept)
+    expected = 2 * torch.stack(parts_of(grads).chunk(2, -1), 2)
+    torch.testing.assert_close(both.view_as(expected), expected, rtol=2e-5, atol=2e-5)
+    torch.testing.assert_close(d_parts, 2 * parts_of(d_state), rtol=2e-5, atol=2e-5)
+
+
+def parts_of(x: torch.Tensor) -> torch.Tensor:
+    """The even parts of [..., 2 n], then the odd ones."""
+    first, second = x.chunk(2, -1)
+    return torch.cat([first + second, first - second], -1) / 2
+
+
 def test_layers_follow_each_other() -> None:
     gru, inputs = make_gru(layers=2), make_inputs(6, 11, layers=2)
     expected = by_operators(gru, inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -139,11 +140,68 @@ def test_a_projected_gradient_is_that_of_the_batch_and_its_mirrored_copy(
         ((distribution.log_prob(taken) + value) * weights).mean().backward()
         return [p.grad for p in policy.parameters() if p.grad is not None]
 
-    copy = [g.clone() for g in gradients(symmetry.reflect(obs), symmetry.actions(actions))]
+    mirrored = [g.clone() for g in gradients(symmetry.reflect(obs), symmetry.actions(actions))]
     projected = gradients(obs, actions)
-    expected = [(own + other) / 2 for own, other in zip(projected, copy, strict=True)]
+    expected = [(own + other) / 2 for own, other in zip(projected, mirrored, strict=True)]
     equivariance.project_gradients()
     torch.testing.assert_close(projected, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("changes", [each for each in POLICIES if "depth" not in each])
+@pytest.mark.parametrize("activation", ["elu", "tanh"])
+def test_even_and_odd_parts_give_the_same_outputs_and_gradients(
+    changes: dict[str, Any], activation: str
+) -> None:
+    """With hidden layers that fill registers and such that do not."""
+    wide = {"gru_hidden": 64, "actor_hidden": [32, 10], "activation": activation}
+    policy, equivariance, _ = make_policy(**wide | changes)
+    equivariance.initialize()
+    obs = policy.normalize(make_obs(policy))
+    starts = torch.rand(T, N, generator=torch.Generator().manual_seed(1)) < 0.3
+    state = torch.randn(policy.initial_state(N, starts.device).shape)
+
+    def everything(seen: Any) -> list[torch.Tensor]:
+        policy.zero_grad()
+        distribution, value, after = policy.sequence(seen, state, starts)
+        likely = distribution.log_prob(torch.linspace(-0.9, 0.8, ACTIONS).expand(T, N, ACTIONS))
+        loss = (value - 1.0).square().mean() - likely.mean() + after.square().mean()
+        loss.backward()
+        equivariance.project_gradients()
+        gradients = [p.grad for p in policy.parameters() if p.grad is not None]
+        return [distribution.mode.detach(), value.detach(), after.detach(), *gradients]
+
+    expected = everything(obs)
+    parts = equivariance.inputs(obs)
+    assert parts is not None
+    equivariance.begin_step()
+    torch.testing.assert_close(everything(parts), expected, rtol=1e-4, atol=2e-6)
+    copy.deepcopy(policy)
+
+
+def test_parts_are_for_large_enough_memories_without_images() -> None:
+    for changes in ({"gru_hidden": 6}, {"depth": DEPTH, "gru_hidden": 64}):
+        policy, equivariance, _ = make_policy(**changes)
+        obs = policy.normalize(make_obs(policy))
+        assert equivariance.inputs(obs) is None
+        equivariance.begin_step()
+        policy.sequence(obs, policy.initial_state(N, torch.device("cpu")), torch.zeros(T, N) > 0)
+
+
+def test_parts_of_an_actor_that_is_frozen_leave_it_as_it_is() -> None:
+    policy, equivariance, _ = make_policy(gru_hidden=64, critic_memory="own")
+    obs = equivariance.inputs(policy.normalize(make_obs(policy)))
+    assert obs is not None
+    policy.requires_grad_(False)
+    for parameter in policy.critic_parameters():
+        parameter.requires_grad_(True)
+    equivariance.begin_step()
+    state = policy.initial_state(N, torch.device("cpu"))
+    distribution, value, _ = policy.sequence(obs, state, torch.zeros(T, N) > 0)
+    (value.mean() + distribution.mode.mean()).backward()
+    equivariance.project_gradients()
+    with_gradient = {name for name, p in policy.named_parameters() if p.grad is not None}
+    critics = {id(p) for p in policy.critic_parameters()}
+    assert with_gradient == {name for name, p in policy.named_parameters() if id(p) in critics}
 
 
 def test_initial_weights_keep_their_norm_and_equal_singular_values() -> None:

@@ -44,6 +44,8 @@ class KernelFunctions:
             block: rows that are best worked on together.
             threads: the most that are worth their start; None takes torch's number.
         """
+        if rows == 0:
+            return
         pointers = (ctypes.c_void_p * len(tables))(*[table.data_ptr() for table in tables])
         following = ctypes.c_int(0)
         threads = min(torch.get_num_threads(), threads or rows)

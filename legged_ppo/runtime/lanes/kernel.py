@@ -90,6 +90,15 @@ class Kernel(Emitter):
         less = self.builder.icmp_signed("<", a.code, b.code)
         return IndexValue(self, self.builder.select(less, a.code, b.code))
 
+    def larger(self, a: IndexValue, b: IndexValue) -> IndexValue:
+        """The maximum of two indices."""
+        less = self.builder.icmp_signed("<", a.code, b.code)
+        return IndexValue(self, self.builder.select(less, b.code, a.code))
+
+    def less(self, a: IndexValue, b: IndexValue) -> IndexValue:
+        """a - b"""
+        return IndexValue(self, self.builder.sub(a.code, b.code))
+
     def before(self, a: IndexValue) -> IndexValue:
         """a - 1"""
         return IndexValue(self, self.builder.sub(a.code, I32(1)))
@@ -132,8 +141,8 @@ class Kernel(Emitter):
 
 
 def mixed(parts: Sequence[Value]) -> list[Value]:
-    """The sides a and b of what has the even part (a + b) / 2 and the odd part (a - b) / 2; also the gradients of the
-    parts from those of the sides. What has one part stays as it is."""
+    """The sides a and b of what has the even part (a + b) / 2 and the odd part (a - b) / 2; also the gradients
+    of the parts from those of the sides. What has one part stays as it is."""
     if len(parts) == 1:
         return list(parts)
     first, second = parts
@@ -141,8 +150,8 @@ def mixed(parts: Sequence[Value]) -> list[Value]:
 
 
 def halved(sides: Sequence[Value]) -> list[Value]:
-    """The even and odd part of two sides, the inverse of `mixed`; also the gradients of the sides from those of the
-    parts."""
+    """The even and odd part of two sides, the inverse of `mixed`; also the gradients of the sides from those of
+    the parts."""
     return [each * 0.5 for each in mixed(sides)] if len(sides) == 2 else list(sides)
 
 
@@ -165,6 +174,21 @@ class Floats:
         function = m.intrinsic(f"llvm.masked.load.v{m.lanes}f32.p0", kind)
         zero = ir.Constant(m.float_type, [0.0] * m.lanes)
         return Value(m, m.builder.call(function, [self._at(index), I32(4), mask.code, zero]))
+
+    def integers(self, index: Index) -> Any:
+        """IR of the integers of 32 bits that lie from an index on."""
+        return self._m.builder.load(self._at(index), typ=self._m.int_type, align=4)
+
+    def gathered(self, indices: Any) -> Value:
+        """The numbers at indices, one a lane; from `integers`."""
+        m = self._m
+        addresses = m.builder.gep(self.pointer, [indices], source_etype=F32)
+        addresses.type = ir.VectorType(POINTER, m.lanes)  # llvmlite derives a scalar's type
+        kind = ir.FunctionType(m.float_type, [addresses.type, I32, m.mask_type, m.float_type])
+        function = m.intrinsic(f"llvm.masked.gather.v{m.lanes}f32.v{m.lanes}p0", kind)
+        everywhere = ir.Constant(m.mask_type, [True] * m.lanes)
+        zero = ir.Constant(m.float_type, [0.0] * m.lanes)
+        return Value(m, m.builder.call(function, [addresses, I32(4), everywhere, zero]))
 
     def number(self, index: Index) -> Value:
         """One number, in all lanes."""

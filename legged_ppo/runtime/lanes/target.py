@@ -19,7 +19,7 @@ class Target:
     features: str
     triple: str
 
-    @property
+    @functools.cached_property
     def lanes(self) -> int:
         """float32 numbers in a register: 16 with AVX-512, 8 with AVX, 4 (SSE, NEON)."""
         on = set(self.features.split(","))
