@@ -72,8 +72,20 @@ _ALGORITHMS = [
     ),
     Mutation(
         "algorithms/losses.py",
-        "torch.maximum(loss, (near - returns).square())",
-        "torch.minimum(loss, (near - returns).square())",
+        "torch.maximum(value_loss, squared)",
+        "torch.minimum(value_loss, squared)",
+        "algorithms/test_losses.py",
+    ),
+    Mutation(
+        "algorithms/losses.py",
+        "near.where(limited == change, 0.0)",
+        "near",
+        "algorithms/test_losses.py",
+    ),
+    Mutation(
+        "algorithms/losses.py",
+        "gain.where(gain == smaller, 0.0)",
+        "gain",
         "algorithms/test_losses.py",
     ),
     Mutation(
@@ -132,6 +144,24 @@ _ALGORITHMS = [
     ),
 ]
 _MODELS = [
+    Mutation(
+        "models/halves.py",
+        "parity * sign[second] * (first != second)",
+        "parity * (first != second)",
+        "models/test_equivariance.py",
+    ),
+    Mutation(
+        "models/halved_network.py",
+        "factor * reflection.sign[mirrored]",
+        "factor",
+        "models/test_equivariance.py",
+    ),
+    Mutation(
+        "models/halved_network.py",
+        "if parameter.requires_grad else None",
+        "",
+        "models/test_equivariance.py",
+    ),
     Mutation(
         "models/gru.py",
         "d_state = dh.mul_(z[t]).addmm_(products, rolled).mul_(keep[t])",

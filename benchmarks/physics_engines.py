@@ -2,11 +2,13 @@
 
     python benchmarks/physics_engines.py --terrain flat --robots 512,4096 --threads 1
     python benchmarks/physics_engines.py --config configs/phase1_fast.yaml --terrain all --json FILE
+    python benchmarks/physics_engines.py --terrain all --robots 1024 --scaling 2
 
 Robots trot open loop, each at its own rate, spread over all levels of a terrain type. MuJoCo C walks them in;
 every round then starts both engines from that state and times some control steps of each, everything that the
 `Simulator` protocol does in a step included. A ratio is the median of the rounds' ratios, because a shared
-machine's speed drifts: `ratio` of wall times, `core_ratio` of the process's CPU times.
+machine's speed drifts: `ratio` of wall times, `core_ratio` of the process's CPU times. With --scaling the SIMD
+engine is compared with itself instead: one thread and so many.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import copy
 import json
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,21 +45,12 @@ def compare(
     spec: RobotSpec, terrain: Terrain, config: Config, robots: int, rounds: int
 ) -> dict[str, Any]:
     """Substeps per second of both engines, and the median ratio."""
-    c = MujocoC(spec, terrain, config.sim, robots, _tiles(terrain, robots))
-    simd = Simd(spec, terrain, config.sim, robots)
-    targets = list(_trot(spec, robots, WALK_IN + STEPS))
-    start = _walk_in(spec, terrain, c, targets)
-    seconds: dict[str, list[tuple[float, float]]] = {"mujoco_c": [], "simd": []}
-    for _ in range(rounds + 1):
-        for name, simulator in (("mujoco_c", c), ("simd", simd)):
-            simulator.reset(torch.ones(robots, dtype=torch.bool), *start)
-            simulator.step(targets[WALK_IN - 1])  # fills the warm starts
-            wall, cpu = time.perf_counter(), time.process_time()
-            for target in targets[WALK_IN:]:
-                simulator.step(target)
-            seconds[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    simulators: dict[str, Simulator] = {
+        "mujoco_c": MujocoC(spec, terrain, config.sim, robots, _tiles(terrain, robots)),
+        "simd": Simd(spec, terrain, config.sim, robots),
+    }
+    kept = _times(simulators, spec, terrain, rounds)
     substeps = robots * STEPS * config.sim.decimation
-    kept = {name: np.array(times[1:]) for name, times in seconds.items()}  # the first warms caches
     ratios = kept["mujoco_c"] / kept["simd"]
     return {
         **{f"{name}_substeps_per_s": substeps / np.median(t[:, 0]) for name, t in kept.items()},
@@ -65,6 +58,39 @@ def compare(
         "core_ratio": np.median(ratios[:, 1]),
         "core_ratio_range": [ratios[:, 1].min(), ratios[:, 1].max()],
     }
+
+
+def scaling(
+    spec: RobotSpec, terrain: Terrain, config: Config, robots: int, threads: int, rounds: int
+) -> dict[str, Any]:
+    """How many times as fast the SIMD engine is with so many threads as with one: median and range of the rounds."""
+    simulators: dict[str, Simulator] = {
+        str(count): Simd(spec, terrain, replace(config.sim, threads=count), robots)
+        for count in (1, threads)
+    }
+    kept = _times(simulators, spec, terrain, rounds)
+    ratios = kept["1"][:, 0] / kept[str(threads)][:, 0]
+    return {"times_one_thread": np.median(ratios), "range": [ratios.min(), ratios.max()]}
+
+
+def _times(
+    simulators: Mapping[str, Simulator], spec: RobotSpec, terrain: Terrain, rounds: int
+) -> dict[str, np.ndarray]:
+    """Wall and CPU seconds [rounds, 2] of some steps of each, in turn."""
+    first = next(iter(simulators.values()))
+    robots = first.num_envs
+    targets = list(_trot(spec, robots, WALK_IN + STEPS))
+    start = _walk_in(spec, terrain, first, targets)
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in simulators}
+    for _ in range(rounds + 1):
+        for name, simulator in simulators.items():
+            simulator.reset(torch.ones(robots, dtype=torch.bool), *start)
+            simulator.step(targets[WALK_IN - 1])  # fills the warm starts
+            wall, cpu = time.perf_counter(), time.process_time()
+            for target in targets[WALK_IN:]:
+                simulator.step(target)
+            seconds[name].append((time.perf_counter() - wall, time.process_time() - cpu))
+    return {name: np.array(times[1:]) for name, times in seconds.items()}  # the first warms caches
 
 
 def _tiles(terrain: Terrain, robots: int) -> np.ndarray:
@@ -133,6 +159,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--robots", default="512")
     parser.add_argument("--threads", default="1")
+    parser.add_argument("--scaling", type=int, help="threads to compare with one")
     parser.add_argument("--width", type=int, default=0, help="sim.simd_width")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
@@ -144,9 +171,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name in names:
         terrain = _column(config.terrain, name)
         for robots in map(int, args.robots.split(",")):
-            for threads in map(int, args.threads.split(",")):
+            for threads in [args.scaling] if args.scaling else map(int, args.threads.split(",")):
                 sim = replace(config.sim, threads=threads, simd_width=args.width)
-                result = compare(spec, terrain, replace(config, sim=sim), robots, args.rounds)
+                one = spec, terrain, replace(config, sim=sim), robots
+                rounds = args.rounds
+                result = scaling(*one, threads, rounds) if args.scaling else compare(*one, rounds)
                 rows.append({"terrain": name, "robots": robots, "threads": threads, **result})
                 print(json.dumps(rows[-1]), flush=True)
     if args.json is not None:

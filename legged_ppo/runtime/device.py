@@ -80,12 +80,16 @@ def all_finite(tensors: Iterable[torch.Tensor]) -> torch.Tensor:
     return torch.stack([tensor.isfinite().all() for tensor in tensors]).all()
 
 
-class SingleThread:
-    """One torch thread during rollouts on a CPU: the operators are too small to be divided, and idle
-    threads would occupy the cores that the physics needs."""
+_MANY = 512
+"""Environments from which on all threads compute a policy's step faster than one"""
 
-    def __init__(self, device: torch.device) -> None:
-        self._active = device.type == "cpu"
+
+class SingleThread:
+    """One torch thread during rollouts of few environments on a CPU: the operators are too small to be divided, and
+    idle threads would occupy the cores that the physics needs."""
+
+    def __init__(self, device: torch.device, num_envs: int) -> None:
+        self._active = device.type == "cpu" and num_envs < _MANY
         self._threads = torch.get_num_threads()
 
     def __enter__(self) -> None:

@@ -236,7 +236,7 @@ class Trainer:
         stopwatch.mark()
         env_progress, progress = self._progress()
         self.env.set_progress(env_progress)
-        with SingleThread(self.env.device):
+        with SingleThread(self.env.device, self.env.num_envs):
             next_value, sums = self.collect()
         stopwatch.mark()
         figures = self.learner.update(self.buffer, next_value, progress) | self.env.metrics()
