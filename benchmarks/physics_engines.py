@@ -63,7 +63,8 @@ def compare(
 def scaling(
     spec: RobotSpec, terrain: Terrain, config: Config, robots: int, threads: int, rounds: int
 ) -> dict[str, Any]:
-    """How many times as fast the SIMD engine is with so many threads as with one: median and range of the rounds."""
+    """How many times as fast the SIMD engine is with so many threads as with one: median and range of the
+    rounds."""
     simulators: dict[str, Simulator] = {
         str(count): Simd(spec, terrain, replace(config.sim, threads=count), robots)
         for count in (1, threads)
