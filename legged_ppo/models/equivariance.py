@@ -54,16 +54,22 @@ class Equivariance:
 
     def inputs(self, obs: Observations) -> dict[str, Halves] | None:
         """The even and odd parts of normalised observations, which `ActorCritic.sequence` takes in their place
-        within a step, with half the products; None where no compiled code multiplies them."""
-        if self._halved is None or not compiles_for(next(iter(obs.values()))):
+        within a step, with half the products; None where no compiled code multiplies them, as where autocast
+        chooses another precision than float32."""
+        if self._halved is None or torch.is_autocast_enabled("cpu"):
             return None
-        return self._halved.inputs(obs)
+        return self._halved.inputs(obs) if compiles_for(next(iter(obs.values()))) else None
 
     def begin_step(self) -> None:
-        """Call before the forward passes of an optimizer step, and `project_gradients` after the backward
-        passes."""
+        """Call before the forward passes of an optimizer step with `inputs`, and `project_gradients` after the
+        backward passes."""
         if self._halved is not None:
             self._halved.refresh()
+
+    def abandon_step(self) -> None:
+        """End a step without gradients, such as one that failed."""
+        if self._halved is not None:
+            self._halved.release()
 
     @torch.no_grad()
     def initialize(self) -> None:
