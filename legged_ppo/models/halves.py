@@ -115,9 +115,10 @@ def joined(parts: Sequence[Features]) -> Features: ...
 def joined(parts: Sequence[Features]) -> Features:
     """Features side by side."""
     tensors = [part for part in parts if isinstance(part, torch.Tensor)]
-    if tensors:
+    if len(tensors) == len(parts):
         return torch.cat(tensors, dim=-1)
     halves = [part for part in parts if isinstance(part, Halves)]
+    assert len(halves) == len(parts)
     if len(halves) == 1:
         return halves[0]
     even = [part.parts[..., : part.even] for part in halves]

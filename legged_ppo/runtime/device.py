@@ -85,8 +85,8 @@ _MANY = 512
 
 
 class SingleThread:
-    """One torch thread during rollouts of few environments on a CPU: the operators are too small to be divided, and
-    idle threads would occupy the cores that the physics needs."""
+    """One torch thread during rollouts of few environments on a CPU: the operators are too small to be divided,
+    and idle threads would occupy the cores that the physics needs."""
 
     def __init__(self, device: torch.device, num_envs: int) -> None:
         self._active = device.type == "cpu" and num_envs < _MANY
