@@ -76,7 +76,8 @@ class HalvedNetwork:
         weights = self._weights(torch.cat([p.detach().flatten() for p in self.parameters]))
         leaf, back = weights[: self._learned], weights[self._learned :]
         self._leaf = leaf.requires_grad_()
-        pieces = leaf.split(self._sizes[0])
+        owned = zip(leaf.split(self._sizes[0]), self.parameters, strict=True)
+        pieces = [piece if p.requires_grad else piece.detach() for piece, p in owned]
         tables = zip(pieces[::2], pieces[1::2], back.split(self._sizes[1]), strict=True)
         for layer, (across, bias, back_table) in zip(self._layers, tables, strict=True):
             layer.across, layer.bias, layer.back = across, bias, back_table
