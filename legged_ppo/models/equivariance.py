@@ -44,10 +44,10 @@ class Equivariance:
             from legged_ppo.models.halved_network import halved_network
 
             self._halved = halved_network(policy, symmetry, found)
-        if self._halved is not None:
-            own = {id(p) for p in self._halved.parameters}
-            pairs = zip(found.parameters, found.reflections, strict=True)
-            self._others = [(p, reflection) for p, reflection in pairs if id(p) not in own]
+        own = set() if self._halved is None else {id(p) for p in self._halved.parameters}
+        pairs = zip(found.parameters, found.reflections, strict=True)
+        self._others = [(p, reflection) for p, reflection in pairs if id(p) not in own]
+        """Parameters whose gradients are not computed in parts, such as a standard deviation's."""
         if policy.normalizer is not None:
             columns = [symmetry.observations[name] for name in policy.columns]
             policy.normalizer.reflection = SignedPermutation.joined(columns).to(device)
@@ -93,7 +93,7 @@ class Equivariance:
     def project_gradients(self) -> None:
         """Average every gradient with its reflection, in place; parameters without one stay without."""
         if self._halved is not None and self._halved.gradients():
-            # Those of its layers are averaged already; a standard deviation is left.
+            # Those of its layers are averaged already.
             for parameter, reflection in self._others:
                 if parameter.grad is not None:
                     _average([parameter.grad], reflection)
