@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -99,26 +100,22 @@ class PPO(OwnedState):
         self._entropy_coef.fill_(entropy_coef)
         desired_kl = annealed(c.desired_kl, c.desired_kl_final, progress)
 
-        if self._equivariance is not None:
-            buffer.inputs = self._equivariance.inputs(buffer.obs)
         per_epoch = self.minibatches_per_epoch(buffer)
         totals = torch.zeros(len(self._metrics), device=buffer.device)
         minibatches, stopped = 0, 0.0
         optimize = self.optimizer_step(buffer)
-        for _ in range(c.num_epochs):
-            epoch = torch.zeros_like(totals)
-            count = 0
-            for minibatch_ids in buffer.minibatch_ids(per_epoch, self._generator):
-                epoch += optimize(minibatch_ids)
-                count += 1
-            totals += epoch
-            minibatches += count
-            if self._after_epoch(epoch / count, desired_kl):
-                stopped = 1.0
-                break
-        if self._equivariance is not None:
-            buffer.inputs = None
-            self._equivariance.project()  # vector and scalar instructions round differently
+        with self._keeping_symmetry(buffer):
+            for _ in range(c.num_epochs):
+                epoch = torch.zeros_like(totals)
+                count = 0
+                for minibatch_ids in buffer.minibatch_ids(per_epoch, self._generator):
+                    epoch += optimize(minibatch_ids)
+                    count += 1
+                totals += epoch
+                minibatches += count
+                if self._after_epoch(epoch / count, desired_kl):
+                    stopped = 1.0
+                    break
         metrics: dict[str, torch.Tensor | float] = dict(
             zip(self._metrics, (totals / minibatches).unbind(), strict=True)
         )
@@ -198,7 +195,7 @@ class PPO(OwnedState):
         asymmetry = torch.zeros(0 if self._mirror is None else 1, device=buffer.device)
         loss_sum = torch.zeros(1, device=buffer.device)
         self.optimizer.zero_grad(set_to_none=True)
-        if self._equivariance is not None:
+        if self._equivariance is not None and buffer.inputs is not None:
             self._equivariance.begin_step()
         for part in torch.tensor_split(chunk_ids, min(c.gradient_accumulation, len(chunk_ids))):
             share = len(part) / len(chunk_ids)
@@ -220,6 +217,23 @@ class PPO(OwnedState):
             self._equivariance.project_gradients()
         norm, skip = self._guarded.step(loss_sum)
         return torch.cat([metrics, torch.stack([norm, skip]), asymmetry])
+
+    @contextlib.contextmanager
+    def _keeping_symmetry(self, buffer: RolloutBuffer) -> Iterator[None]:
+        """Scope of an update's optimizer steps, in which minibatches have even and odd parts where the policy
+        can compute with them; its parameters equal their reflections at the end."""
+        symmetry = self._equivariance
+        if symmetry is None:
+            yield
+            return
+        with network_precision(self.config.precision, buffer.device):
+            buffer.inputs = symmetry.inputs(buffer.obs)
+        try:
+            yield
+        finally:
+            buffer.inputs = None
+            symmetry.abandon_step()
+        symmetry.project()  # vector and scalar instructions round differently
 
     def _evaluate_losses(self, batch: Minibatch) -> tuple[ActionDistribution, Losses]:
         c = self.config

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch.autograd.function import once_differentiable
 
-from legged_ppo.runtime.lanes.functions import KernelFunctions
+from legged_ppo.runtime.lanes.functions import KernelFunctions, compiled_functions
 from legged_ppo.runtime.lanes.kernel import Floats, Kernel, halved, mixed
-from legged_ppo.runtime.lanes.object_code import cached_object
 from legged_ppo.runtime.lanes.target import host
 from legged_ppo.runtime.lanes.values import IndexValue, Value
 
@@ -65,22 +63,18 @@ def _run(name: str, parts: int, *tables: torch.Tensor) -> torch.Tensor:
 
 @functools.cache
 def _functions() -> tuple[KernelFunctions, int]:
-    target = host()
-    lanes = target.lanes
+    lanes = host().lanes
     names = [name + str(parts) for parts in (1, 2) for name in (_FORWARD, _BACKWARD)]
-
-    def emit() -> str:
-        m = Kernel(lanes, target.triple)
-        for parts in (1, 2):
-            _emit(m, _FORWARD, parts, 1, _forward)
-            _emit(m, _BACKWARD, parts, 2, _backward)
-        return str(m.module)
-
-    code = cached_object(("elu", lanes), [Path(__file__)], emit, target)
-    return KernelFunctions(code, target, names), lanes
+    return compiled_functions(_emit, names, __file__, lanes), lanes
 
 
-def _emit(m: Kernel, name: str, parts: int, count: int, function: Any) -> None:
+def _emit(m: Kernel) -> None:
+    for parts in (1, 2):
+        _emit_function(m, _FORWARD, parts, 1, _forward)
+        _emit_function(m, _BACKWARD, parts, 2, _backward)
+
+
+def _emit_function(m: Kernel, name: str, parts: int, count: int, function: Any) -> None:
     """A function of `count` tables and of the one that it fills, each [rows, parts, units], and of the units."""
 
     def body(

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 
-from legged_ppo.models.gru_kernels import (
-    BACKWARD,
-    FORWARD,
-    RECORD,
-    block_sizes,
-    block_width,
-    gru_object,
-)
-from legged_ppo.runtime.lanes.functions import KernelFunctions
-from legged_ppo.runtime.lanes.target import host
+from legged_ppo.models import gru_kernels
+from legged_ppo.models.gru_kernels import BACKWARD, FORWARD, RECORD, block_sizes, block_width
+from legged_ppo.runtime.lanes.functions import compiled_functions
 
 
 class CompiledGRU:
@@ -27,10 +22,10 @@ class CompiledGRU:
     """
 
     def __init__(self, hidden: int, lanes: int, parts: int = 1) -> None:
-        target = host()
         self._hidden, self._lanes, self._parts = hidden, lanes, parts
-        code = gru_object(hidden, parts, lanes, target)
-        self._functions = KernelFunctions(code, target, (FORWARD, RECORD, BACKWARD))
+        emit = functools.partial(gru_kernels.emit_gru, hidden=hidden, parts=parts)
+        names, source = (FORWARD, RECORD, BACKWARD), gru_kernels.__file__
+        self._functions = compiled_functions(emit, names, source, lanes, hidden, parts)
 
     def outputs(
         self,
@@ -43,7 +38,7 @@ class CompiledGRU:
         """Outputs [T, B, H].
 
         Args:
-            projected: [T, B, 3H], W_i x + b; in parts [T, B, P, 3H / P].
+            projected: [T, B, 3H], W_i x + b; in parts, those of the even one before those of the odd one.
             state: [B, H]; keep: [T, B, 1]; weight_hh: [P, 3H / P, H / P]; bias_n: [H / P]; see `GRULayer`.
         """
         steps, batch, _ = projected.shape

@@ -6,13 +6,9 @@ import functools
 
 import torch
 
-from legged_ppo.models.product_kernels import (
-    PRODUCT,
-    WEIGHT_GRADIENT,
-    block_sizes,
-    product_object,
-)
-from legged_ppo.runtime.lanes.functions import KernelFunctions
+from legged_ppo.models import product_kernels
+from legged_ppo.models.product_kernels import PRODUCT, WEIGHT_GRADIENT, block_sizes
+from legged_ppo.runtime.lanes.functions import KernelFunctions, compiled_functions
 from legged_ppo.runtime.lanes.target import host
 
 Shapes = tuple[int, int, int, int]
@@ -51,7 +47,7 @@ def product_of_parts(
     functions, block = _functions()
     length, width, _, more = shapes
     y = x.new_empty(len(x), width + more)
-    added = x.new_zeros(width + more) if bias is None else bias
+    added = x.new_zeros(width + more) if bias is None else bias.contiguous()
     numbers = (*shapes, x.stride(0), y.stride(0), length if odd is None else odd)
     functions.run(PRODUCT, (x, tables, added, y), len(x), numbers, block)
     return y
@@ -84,6 +80,6 @@ def _functions() -> tuple[KernelFunctions, int]:
 @functools.cache
 def functions_of(lanes: int) -> tuple[KernelFunctions, int]:
     """The functions for registers of so many numbers, and the rows that are best multiplied together."""
-    target = host()
-    code = product_object(lanes, target)
-    return KernelFunctions(code, target, (PRODUCT, WEIGHT_GRADIENT)), block_sizes(lanes)[0]
+    emit, names = product_kernels.emit_products, (PRODUCT, WEIGHT_GRADIENT)
+    functions = compiled_functions(emit, names, product_kernels.__file__, lanes)
+    return functions, block_sizes(lanes)[0]

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 
-from legged_ppo.runtime.lanes.functions import KernelFunctions
+from legged_ppo.runtime.lanes.functions import KernelFunctions, compiled_functions
 from legged_ppo.runtime.lanes.kernel import Floats, Kernel
-from legged_ppo.runtime.lanes.object_code import cached_object
 from legged_ppo.runtime.lanes.target import host
 from legged_ppo.runtime.lanes.values import IndexValue
 
@@ -45,27 +43,20 @@ class CompiledSums:
 
 @functools.cache
 def _functions() -> tuple[KernelFunctions, int]:
-    target = host()
-    lanes = target.lanes
-
-    def emit() -> str:
-        m = Kernel(lanes, target.triple)
-        m.function(_NAME, 6, 0, functools.partial(_emit, m))
-        return str(m.module)
-
-    code = cached_object((_NAME, lanes), [Path(__file__)], emit, target)
-    return KernelFunctions(code, target, (_NAME,)), lanes
+    lanes = host().lanes
+    return compiled_functions(_emit, (_NAME,), __file__, lanes), lanes
 
 
-def _emit(
-    m: Kernel,
-    tables: Sequence[Floats],
-    numbers: Sequence[IndexValue],
-    first: IndexValue,
-    last: IndexValue,
-) -> None:
-    x, *places, first_factors, second_factors, y = tables
-    for row in m.loop(last, first):
-        at = row * m.lanes
-        values = [x.gathered(each.integers(at)) for each in places]
-        y.store(at, values[0] * first_factors.vector(at) + values[1] * second_factors.vector(at))
+def _emit(m: Kernel) -> None:
+    """The function of (x, both places [n], both factors [n], y [n]), whose rows are of `lanes` sums each."""
+
+    def body(
+        tables: Sequence[Floats], _: Sequence[IndexValue], first: IndexValue, last: IndexValue
+    ) -> None:
+        x, *places, first_factors, second_factors, y = tables
+        for row in m.loop(last, first):
+            at = row * m.lanes
+            a, b = (x.gathered(each.integers(at)) for each in places)
+            y.store(at, a * first_factors.vector(at) + b * second_factors.vector(at))
+
+    m.function(_NAME, 6, 0, body)

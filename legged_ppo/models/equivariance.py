@@ -44,26 +44,32 @@ class Equivariance:
             from legged_ppo.models.halved_network import halved_network
 
             self._halved = halved_network(policy, symmetry, found)
-        if self._halved is not None:
-            own = {id(p) for p in self._halved.parameters}
-            pairs = zip(found.parameters, found.reflections, strict=True)
-            self._others = [(p, reflection) for p, reflection in pairs if id(p) not in own]
+        own = set() if self._halved is None else {id(p) for p in self._halved.parameters}
+        pairs = zip(found.parameters, found.reflections, strict=True)
+        self._others = [(p, reflection) for p, reflection in pairs if id(p) not in own]
+        """Parameters whose gradients are not computed in parts, such as a standard deviation's."""
         if policy.normalizer is not None:
             columns = [symmetry.observations[name] for name in policy.columns]
             policy.normalizer.reflection = SignedPermutation.joined(columns).to(device)
 
     def inputs(self, obs: Observations) -> dict[str, Halves] | None:
         """The even and odd parts of normalised observations, which `ActorCritic.sequence` takes in their place
-        within a step, with half the products; None where no compiled code multiplies them."""
-        if self._halved is None or not compiles_for(next(iter(obs.values()))):
+        within a step, with half the products; None where no compiled code multiplies them, as where autocast
+        chooses another precision than float32."""
+        if self._halved is None or torch.is_autocast_enabled("cpu"):
             return None
-        return self._halved.inputs(obs)
+        return self._halved.inputs(obs) if compiles_for(next(iter(obs.values()))) else None
 
     def begin_step(self) -> None:
-        """Call before the forward passes of an optimizer step, and `project_gradients` after the backward
-        passes."""
+        """Call before the forward passes of an optimizer step with `inputs`, and `project_gradients` after the
+        backward passes."""
         if self._halved is not None:
             self._halved.refresh()
+
+    def abandon_step(self) -> None:
+        """End a step without gradients, such as one that failed."""
+        if self._halved is not None:
+            self._halved.release()
 
     @torch.no_grad()
     def initialize(self) -> None:
@@ -87,7 +93,7 @@ class Equivariance:
     def project_gradients(self) -> None:
         """Average every gradient with its reflection, in place; parameters without one stay without."""
         if self._halved is not None and self._halved.gradients():
-            # Those of its layers are averaged already; a standard deviation is left.
+            # Those of its layers are averaged already.
             for parameter, reflection in self._others:
                 if parameter.grad is not None:
                     _average([parameter.grad], reflection)

@@ -14,30 +14,21 @@ are not linear, the parts are the units of either side. Otherwise P is 1.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import llvmlite.ir as ir
 
 from legged_ppo.runtime.lanes.kernel import Floats, Kernel, halved, mixed
-from legged_ppo.runtime.lanes.object_code import cached_object
-from legged_ppo.runtime.lanes.target import Target
 from legged_ppo.runtime.lanes.values import F32, IndexValue, StackVariable, Value
 
 FORWARD, RECORD, BACKWARD = "gru_forward", "gru_record", "gru_backward"
 """Names of the functions: without and with what the backward pass reads."""
 
 
-def gru_object(hidden: int, parts: int, lanes: int, target: Target) -> bytes:
-    """Object code of the three functions for `hidden` units in `parts` parts, a multiple of `lanes` each."""
-
-    def emit() -> str:
-        m = Kernel(lanes, target.triple)
-        _emit_forward(m, hidden, parts, record=False)
-        _emit_forward(m, hidden, parts, record=True)
-        _emit_backward(m, hidden, parts)
-        return str(m.module)
-
-    return cached_object(("gru", hidden, parts, lanes), [Path(__file__)], emit, target)
+def emit_gru(m: Kernel, hidden: int, parts: int) -> None:
+    """Add the three functions for `hidden` units in `parts` parts, a multiple of the lanes each."""
+    _emit_forward(m, hidden, parts, record=False)
+    _emit_forward(m, hidden, parts, record=True)
+    _emit_backward(m, hidden, parts)
 
 
 def block_sizes(lanes: int, parts: int) -> list[int]:
@@ -91,7 +82,7 @@ def _enter(
     builder = m.builder
     begin = builder.icmp_signed("==", t.code, ir.Constant(t.code.type, 0))
     before = Floats(m, builder.select(begin, state.pointer, outputs.pointer))
-    skipped = builder.select(begin, ir.Constant(t.code.type, 0), (m.before(t) * batch).code)
+    skipped = builder.select(begin, ir.Constant(t.code.type, 0), ((t - 1) * batch).code)
     for row in m.loop(rows[1], rows[0]):
         kept = keep.number(t * batch + row)
         for unit in m.loop(hidden, step=m.lanes):
@@ -161,7 +152,7 @@ def _emit_backward(m: Kernel, hidden: int, parts: int) -> None:
     ) -> None:
         steps, batch = numbers
         for done in m.loop(steps):
-            t = IndexValue(m, m.builder.sub(m.before(steps).code, done.code))
+            t = steps - 1 - done
             step = t * batch
             for row in m.loop(last, first):
                 for unit in m.loop(units, step=m.lanes):

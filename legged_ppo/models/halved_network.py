@@ -13,6 +13,7 @@ import torch
 from legged_ppo.interface import Observations, SignedPermutation, Symmetry
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.compiled_sums import CompiledSums
+from legged_ppo.models.gru import GRU
 from legged_ppo.models.halves import Columns, HalvedLinear, Halves, Space
 from legged_ppo.models.linear import Linear
 from legged_ppo.models.parameter_reflections import ParameterReflections
@@ -75,7 +76,8 @@ class HalvedNetwork:
         weights = self._weights(torch.cat([p.detach().flatten() for p in self.parameters]))
         leaf, back = weights[: self._learned], weights[self._learned :]
         self._leaf = leaf.requires_grad_()
-        pieces = leaf.split(self._sizes[0])
+        owned = zip(leaf.split(self._sizes[0]), self.parameters, strict=True)
+        pieces = [piece if p.requires_grad else piece.detach() for piece, p in owned]
         tables = zip(pieces[::2], pieces[1::2], back.split(self._sizes[1]), strict=True)
         for layer, (across, bias, back_table) in zip(self._layers, tables, strict=True):
             layer.across, layer.bias, layer.back = across, bias, back_table
@@ -85,11 +87,8 @@ class HalvedNetwork:
 
         They equal their reflections: they are those of the mean over a batch and its mirrored copy.
         """
-        leaf, self._leaf = self._leaf, None
-        for layer in self._layers:
-            layer.across = layer.bias = layer.back = (
-                None  # a policy with results of a graph cannot be copied
-            )
+        leaf = self._leaf
+        self.release()
         if leaf is None or leaf.grad is None:
             return False
         pieces = self._gradients(leaf.grad).split([p.numel() for p in self.parameters])
@@ -97,16 +96,26 @@ class HalvedNetwork:
             parameter.grad = piece.view_as(parameter) if parameter.requires_grad else None
         return True
 
+    def release(self) -> None:
+        """Let go of the tables: a policy with results of a graph cannot be copied."""
+        self._leaf = None
+        for layer in self._layers:
+            layer.across = layer.bias = layer.back = None
+
 
 def halved_network(
     policy: ActorCritic, symmetry: Symmetry, found: ParameterReflections
 ) -> HalvedNetwork | None:
-    """The network of a policy on the CPU; None if half of a GRU's units do not fill registers, or if it has
-    layers of another kind, such as convolutions.
+    """The network of a policy on the CPU; None if half of a GRU's units do not fill registers, or if it reads
+    images.
 
     Args:
         found: the reflections of the policy's parameters.
     """
+    memories = (module for module, *_ in found.layers if isinstance(module, GRU))
+    filled = all(gru.hidden_size % (2 * host().lanes) == 0 for gru in memories)
+    if not filled or not all(isinstance(size, int) for size in policy.obs_dims.values()):
+        return None
     reflections = {id(p): r for p, r in zip(found.parameters, found.reflections, strict=True)}
     layers: list[Layer] = []
     for module, *spaces in found.layers:
@@ -115,8 +124,6 @@ def halved_network(
             module.halved = HalvedLinear(inputs, outputs)
             layers.append((module.halved, module.weight, module.bias))
             continue
-        if module.hidden_size % (2 * host().lanes):
-            return None
         gates = Space(SignedPermutation.joined([spaces[1]] * 3))
         module.halved = []
         for layer in range(module.num_layers):
@@ -127,11 +134,9 @@ def halved_network(
             )
             module.halved.append(pair)
             layers += [(pair[0], weight_ih, bias_ih), (pair[1], weight_hh, bias_hh)]
-    own = [p for _, weight, bias in layers for p in (weight, bias)]
-    if any(p.dim() > 1 and all(p is not each for each in own) for p in found.parameters):
-        return None
     groups = {n: symmetry.observations[n] for n in policy.trunk.groups}
-    return HalvedNetwork(groups, layers, [reflections[id(p)] for p in own])
+    own = [reflections[id(p)] for _, weight, bias in layers for p in (weight, bias)]
+    return HalvedNetwork(groups, layers, own)
 
 
 class _Sums(NamedTuple):

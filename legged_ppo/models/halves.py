@@ -8,6 +8,7 @@ gates, is applied to the sides that the parts are mixed to.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, overload
@@ -58,17 +59,23 @@ class Space:
         self.columns: list[Columns] = []
         """Of either parity, in the order of the entries: parts of vectors side by side are parts of their
         space."""
-        mixing = []
         for parity in PARITIES:
             first = entries[(entries < order) | ((entries == order) & (sign == parity))]
             second = order[first]
             signs = parity * sign[second] * (first != second)
             self.columns.append(Columns(first, second, signs))
-            unit = torch.eye(len(order))
-            mixing.append(unit[first] + signs[:, None] * unit[second])
         self.even = len(self.columns[0].first)
-        self._mixing = torch.cat(mixing)
-        self._splitting = torch.linalg.inv(self._mixing)
+
+    @functools.cached_property
+    def _mixing(self) -> torch.Tensor:
+        """[width, width], parts to features; made where it is used, because wide hidden layers never use it."""
+        unit = torch.eye(sum(len(c.first) for c in self.columns))
+        return torch.cat([unit[c.first] + c.sign[:, None] * unit[c.second] for c in self.columns])
+
+    @functools.cached_property
+    def _splitting(self) -> torch.Tensor:
+        """[width, width], features to parts: the inverse, because the rows of the other are orthogonal."""
+        return (self._mixing / self._mixing.square().sum(1, keepdim=True)).t().contiguous()
 
     def split(self, x: torch.Tensor) -> Halves:
         """Features [..., width] as parts."""
@@ -108,9 +115,10 @@ def joined(parts: Sequence[Features]) -> Features: ...
 def joined(parts: Sequence[Features]) -> Features:
     """Features side by side."""
     tensors = [part for part in parts if isinstance(part, torch.Tensor)]
-    if tensors:
+    if len(tensors) == len(parts):
         return torch.cat(tensors, dim=-1)
     halves = [part for part in parts if isinstance(part, Halves)]
+    assert len(halves) == len(parts)
     if len(halves) == 1:
         return halves[0]
     even = [part.parts[..., : part.even] for part in halves]

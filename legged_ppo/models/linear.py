@@ -97,7 +97,8 @@ class _Linear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         d_x = product(grad, weight.t()) if ctx.needs_input_grad[0] else None
         d_bias = grad.sum(0) if ctx.needs_input_grad[2] else None
-        return d_x, weight_gradient(grad, x), d_bias
+        d_weight = weight_gradient(grad, x) if ctx.needs_input_grad[1] else None
+        return d_x, d_weight, d_bias
 
 
 def _is_compiled(x: torch.Tensor, columns: int) -> bool:

@@ -9,11 +9,8 @@ A sum is in the same order whatever block its row is in, so bits do not depend o
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from legged_ppo.runtime.lanes.kernel import Floats, Kernel
-from legged_ppo.runtime.lanes.object_code import cached_object
-from legged_ppo.runtime.lanes.target import Target
 from legged_ppo.runtime.lanes.values import I32, IndexValue, MaskValue
 
 PRODUCT, WEIGHT_GRADIENT = "product", "weight_gradient"
@@ -23,16 +20,10 @@ VECTORS = 3
 """Vectors of columns that are summed together"""
 
 
-def product_object(lanes: int, target: Target) -> bytes:
-    """Object code of both functions."""
-
-    def emit() -> str:
-        m = Kernel(lanes, target.triple)
-        _emit_product(m)
-        _emit_weight_gradient(m)
-        return str(m.module)
-
-    return cached_object(("product", lanes), [Path(__file__)], emit, target)
+def emit_products(m: Kernel) -> None:
+    """Add both functions."""
+    _emit_product(m)
+    _emit_weight_gradient(m)
 
 
 def block_sizes(lanes: int) -> list[int]:
@@ -103,7 +94,7 @@ def _emit_weight_gradient(m: Kernel) -> None:
         strides = (a_stride, b_stride)
         rows = (m.smaller(first, length), m.smaller(last, length))
         _add_outer(m, tables, (samples, width), rows, strides, (none, none, none))
-        rows = (m.less(m.larger(first, length), length), m.less(m.larger(last, length), length))
+        rows = (m.larger(first, length) - length, m.larger(last, length) - length)
         places = (a_skip, b_skip, length * width)
         _add_outer(m, tables, (samples, more_width), rows, strides, places)
 
@@ -150,8 +141,8 @@ def _panels(m: Kernel, width: IndexValue) -> Iterator[tuple[IndexValue, int]]:
     start = IndexValue(m, I32(0))
     for count in range(VECTORS, 0, -1):
         step = count * m.lanes
-        left = m.builder.sub((width + (m.lanes - count * m.lanes)).code, start.code)
-        steps = m.builder.sdiv(m.builder.add(left, I32(step - 1)), I32(step))
+        left = width - start - (count - 1) * m.lanes  # beyond the vectors that must be whole
+        steps = m.builder.sdiv((left + (step - 1)).code, I32(step))
         stop = start + IndexValue(m, steps) * step
         for column in m.loop(stop, start, step):
             yield column, count
@@ -161,6 +152,4 @@ def _panels(m: Kernel, width: IndexValue) -> Iterator[tuple[IndexValue, int]]:
 def _masks(m: Kernel, column: IndexValue, count: int, width: IndexValue) -> list[MaskValue | None]:
     """Of a panel's vectors: None but for the last, of which those lanes count that are columns."""
     last = column + (count - 1) * m.lanes
-    return [None] * (count - 1) + [
-        m.first_lanes(IndexValue(m, m.builder.sub(width.code, last.code)))
-    ]
+    return [None] * (count - 1) + [m.first_lanes(width - last)]

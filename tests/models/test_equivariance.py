@@ -13,6 +13,7 @@ from legged_ppo.errors import ConfigError
 from legged_ppo.interface import SignedPermutation, Symmetry
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.equivariance import Equivariance
+from legged_ppo.models.halves import Halves, Space, joined
 
 T, N, ACTIONS = 5, 6, 6
 OBS_DIMS: dict[str, Any] = {
@@ -197,11 +198,31 @@ def test_parts_of_an_actor_that_is_frozen_leave_it_as_it_is() -> None:
     equivariance.begin_step()
     state = policy.initial_state(N, torch.device("cpu"))
     distribution, value, _ = policy.sequence(obs, state, torch.zeros(T, N) > 0)
-    (value.mean() + distribution.mode.mean()).backward()
+    assert not distribution.mode.requires_grad
+    value.mean().backward()
     equivariance.project_gradients()
     with_gradient = {name for name, p in policy.named_parameters() if p.grad is not None}
     critics = {id(p) for p in policy.critic_parameters()}
     assert with_gradient == {name for name, p in policy.named_parameters() if id(p) in critics}
+
+
+def test_parts_are_joined_with_parts_alone() -> None:
+    even, odd = torch.arange(6.0).view(2, 3), torch.arange(10.0, 14.0).view(2, 2)
+    both = joined([Halves(torch.cat([even, odd], 1), 3), Halves(odd, 1)])
+    assert isinstance(both, Halves) and both.even == 4
+    assert both.parts.tolist() == [[0, 1, 2, 10, 10, 11, 11], [3, 4, 5, 12, 12, 13, 13]]
+    with pytest.raises(AssertionError):
+        joined([even, Halves(odd, 1)])
+
+
+@pytest.mark.parametrize("width", [1, 2, 9])
+def test_parts_become_features_again(width: int) -> None:
+    space, x = Space(reflection(width, 3)), torch.randn(4, width)
+    parts = space.split(x)
+    torch.testing.assert_close(space.whole(parts), x)
+    mirrored = space.split(reflection(width, 3)(x))
+    assert torch.equal(mirrored.parts[:, : parts.even], parts.parts[:, : parts.even])
+    assert torch.equal(mirrored.parts[:, parts.even :], -parts.parts[:, parts.even :])
 
 
 def test_initial_weights_keep_their_norm_and_equal_singular_values() -> None:

@@ -85,6 +85,49 @@ def test_compiled_products_of_any_size_write_nothing_else(
     torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    "shapes",
+    [(1, 1, 0, 0), (5, 3, 4, 2), (7, 1, 3, 0), (0, 4, 3, 5), (4, 0, 2, 6), (33, 49, 20, 17)],
+)
+@pytest.mark.parametrize("rows", [0, 1, 9, 130])
+def test_two_products_in_one_call_are_those_of_both_parts(
+    shapes: tuple[int, int, int, int], rows: int
+) -> None:
+    """Of rows that are parts of longer ones, with a gap between the even and the odd parts."""
+    torch.manual_seed(0)
+    k, n, k_odd, n_odd = shapes
+    x, outer = torch.randn(rows + 2, k + k_odd + 5)[1:-1], torch.randn(rows, n + n_odd + 4)
+    even, odd = torch.randn(k, n), torch.randn(k_odd, n_odd)
+    bias = torch.randn(1).expand(n + n_odd)
+    tables = torch.cat([even.flatten(), odd.flatten()])
+    y = compiled_product.product_of_parts(x[:, 2:], tables, shapes, bias, odd=k + 1)
+    first, second = x[:, 2 : 2 + k], x[:, 3 + k : 3 + k + k_odd]
+    expected = torch.cat([first @ even, second @ odd], 1) + bias
+    torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-4)
+    a, b = x[:, 3 : 3 + k + k_odd], outer[:, 1:]
+    gradient = compiled_product.gradient_of_parts(a, b, shapes, odd=n + 2)
+    parts = a[:, :k].t() @ b[:, :n], a[:, k:].t() @ b[:, n + 2 : n + 2 + n_odd]
+    expected = torch.cat([each.flatten() for each in parts])
+    torch.testing.assert_close(gradient, expected, rtol=1e-5, atol=1e-4)
+
+
+def test_a_table_that_is_too_long_for_the_kernels_is_refused() -> None:
+    x = torch.zeros(1, 1).expand(2**26, 2**5)
+    with pytest.raises(ValueError, match=r"ppo\.gradient_accumulation"):
+        compiled_product.product_of_parts(x, torch.zeros(2**5), (2**5, 1, 0, 0))
+
+
+@pytest.mark.parametrize("products", WAYS, indirect=True)
+def test_gradients_are_computed_of_what_needs_them(
+    products: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer, x = linear.Linear(5, 3), torch.randn(4, 5, requires_grad=True)
+    layer.weight.requires_grad_(False)
+    monkeypatch.setattr(linear, "weight_gradient", None)
+    layer(x).sum().backward()
+    torch.testing.assert_close(x.grad, layer.weight.sum(0).expand(4, 5))
+
+
 def test_a_row_that_is_not_finite_leaves_the_others_as_they_are() -> None:
     torch.manual_seed(0)
     x, weight = torch.randn(21, 40), torch.randn(50, 40)

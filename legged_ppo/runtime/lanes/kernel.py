@@ -79,7 +79,7 @@ class Kernel(Emitter):
         size is 1."""
         builder = self.builder
         for size in sizes:
-            count = builder.sdiv(builder.sub(stop.code, start.code), I32(size))
+            count = builder.sdiv((stop - start).code, I32(size))
             whole = start + IndexValue(self, builder.mul(count, I32(size)))
             for row in self.loop(whole, start, size):
                 yield row, size
@@ -94,14 +94,6 @@ class Kernel(Emitter):
         """The maximum of two indices."""
         less = self.builder.icmp_signed("<", a.code, b.code)
         return IndexValue(self, self.builder.select(less, b.code, a.code))
-
-    def less(self, a: IndexValue, b: IndexValue) -> IndexValue:
-        """a - b"""
-        return IndexValue(self, self.builder.sub(a.code, b.code))
-
-    def before(self, a: IndexValue) -> IndexValue:
-        """a - 1"""
-        return IndexValue(self, self.builder.sub(a.code, I32(1)))
 
     def first_lanes(self, count: IndexValue) -> MaskValue:
         """A mask of the first lanes; of all where there are fewer."""

@@ -223,6 +223,9 @@ class IndexValue:
 
     __radd__ = __add__
 
+    def __sub__(self, other: IndexValue | int) -> IndexValue:
+        return IndexValue(self.m, self.m.builder.sub(self.code, self.m.integer(other)))
+
     def __mul__(self, other: IndexValue | int) -> IndexValue:
         return IndexValue(self.m, self.m.builder.mul(self.code, self.m.integer(other)))
 
