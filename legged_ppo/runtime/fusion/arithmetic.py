@@ -130,7 +130,7 @@ def _floor_divide(c: Codegen, a: Number, b: Number) -> Number:
 
 
 def _remainder(c: Codegen, node: Node, v: Values) -> Number:
-    """Python's modulo, as exact as torch's where the quotient is below 2^24; of finite divisors."""
+    """Python's modulo, as exact as torch's where the quotient is below 2^24."""
     a, b = (_as(c, value, node.kind) for value in v[:2])
     builder = c.builder
     if node.kind == "i":
@@ -141,6 +141,8 @@ def _remainder(c: Codegen, node: Node, v: Values) -> Number:
     quotient = c.call("floor", "f", Number(builder.fdiv(a.code, b.code), "f"))
     rest = c.call("fma", "f", Number(builder.fneg(quotient.code), "f"), b, a).code
     zero = c.constant(0.0, "f").code
+    # Of an infinite divisor too, whose product with 0 is NaN.
+    rest = builder.select(builder.fcmp_ordered("==", quotient.code, zero), a.code, rest)
     below, negative = (builder.fcmp_ordered("<", x, zero) for x in (rest, b.code))
     wrong = builder.xor(below, negative)
     wrong = builder.and_(wrong, builder.fcmp_ordered("!=", rest, zero))
@@ -160,7 +162,8 @@ def smaller(c: Codegen, a: Number, b: Number) -> Number:
 def _extreme(c: Codegen, a: Number, b: Number, operation: str) -> Number:
     builder = c.builder
     if a.kind != "f":
-        return c.select(Number(builder.icmp_signed(operation, a.code, b.code), "b"), a, b)
+        compare = builder.icmp_unsigned if a.kind == "b" else builder.icmp_signed
+        return c.select(Number(compare(operation, a.code, b.code), "b"), a, b)
     first = builder.fcmp_ordered(operation, a.code, b.code)
     first = builder.or_(first, builder.fcmp_unordered("uno", a.code, a.code))
     return c.select(Number(first, "b"), a, b)
@@ -213,6 +216,8 @@ def _lerp(c: Codegen, node: Node, v: Values) -> Number:
 
 
 def _addcmul(c: Codegen, node: Node, v: Values) -> Number:
+    if node.kind != "f":
+        raise UnfusableError("addcmul of integers")
     a, b, d = (_as(c, value, "f").code for value in v[:3])
     scale = node.kwargs.get("value", 1)
     if scale != 1:
@@ -241,10 +246,6 @@ def _nan(c: Codegen, node: Node, v: Values) -> Number:
     return Number(c.builder.fcmp_unordered("uno", a.code, a.code), "b")
 
 
-def _angle(c: Codegen, y: Number, x: Number) -> Number:
-    return arctangent2(c, y, x)
-
-
 POINTWISE: dict[str, Operator] = {
     "add": _scaled_sum("add"),
     "sub": _scaled_sum("sub"),
@@ -264,7 +265,7 @@ POINTWISE: dict[str, Operator] = {
     "exp": _unary(exponential),
     "sin": _unary(sine),
     "cos": _unary(cosine),
-    "atan2": _binary(_angle),
+    "atan2": _binary(arctangent2),
     "pow": _power,
     "minimum": _binary(smaller),
     "maximum": _binary(larger),
