@@ -118,15 +118,21 @@ def _divide(c: Codegen, node: Node, v: Values) -> Number:
 
 
 def _floor_divide(c: Codegen, a: Number, b: Number) -> Number:
-    """Of integers; a zero divisor, which is an error in torch, counts as 1."""
+    """Of integers; a zero divisor, which is an error in torch, counts as 1.
+
+    A CPU traps where a quotient overflows, so that of -1 is a negation.
+    """
     builder, zero, one = c.builder, c.constant(0, "i").code, c.constant(1, "i").code
-    divisor = builder.select(builder.icmp_signed("==", b.code, zero), one, b.code)
+    opposite = builder.icmp_signed("==", b.code, c.constant(-1, "i").code)
+    trivial = builder.or_(opposite, builder.icmp_signed("==", b.code, zero))
+    divisor = builder.select(trivial, one, b.code)
     quotient = builder.sdiv(a.code, divisor)
     rest = builder.sub(a.code, builder.mul(quotient, divisor))
     inexact = builder.icmp_signed("!=", rest, zero)
-    opposite = builder.icmp_signed("<", builder.xor(rest, divisor), zero)
+    signs_differ = builder.icmp_signed("<", builder.xor(rest, divisor), zero)
     below = builder.sub(quotient, one)
-    return Number(builder.select(builder.and_(inexact, opposite), below, quotient), "i")
+    quotient = builder.select(builder.and_(inexact, signs_differ), below, quotient)
+    return Number(builder.select(opposite, builder.neg(a.code), quotient), "i")
 
 
 def _remainder(c: Codegen, node: Node, v: Values) -> Number:

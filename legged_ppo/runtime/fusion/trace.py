@@ -200,8 +200,8 @@ class Recorder(TorchDispatchMode):
 
     def _draw(self, func: Any, args: Any, kwargs: dict[str, Any]) -> torch.Tensor:
         generator = kwargs.get("generator")
-        if generator is None:
-            raise UnfusableError(f"{func} without a generator")
+        if generator is None or kwargs.get("out") is not None:
+            raise UnfusableError(f"{func} without a generator, or into a tensor")
         if generator not in self._generators:
             self._generators[generator] = generator.get_state()
         result: torch.Tensor = func(*args, **kwargs)

@@ -276,6 +276,7 @@ def test_a_refused_function_leaves_lists_as_they_were() -> None:
         (lambda o: o.x.normal_(generator=o.generator), "normal_"),
         (lambda o: (torch.randperm(5, generator=o.generator), o.x + 1)[1], "randperm"),
         (lambda o: torch.rand(N, 3, generator=o.generator, out=o.x), "resize_|uniform_"),
+        (lambda o: torch.randint(5, (N,), generator=o.generator, out=o.steps), "into a tensor"),
         (lambda o: (o.square.diagonal(dim1=1, dim2=2).zero_(), o.x + 1)[1], "view diagonal"),
         (lambda o: o.x.view(torch.int32) < 0, "a view of"),
         (lambda o: o.x.unsqueeze_(1), "shape in place"),

@@ -102,6 +102,7 @@ POINTWISE: dict[str, tuple[Callable[[Any], Tensor], float]] = {
     "logical not of numbers": (lambda o: o.a.logical_not(), EXACT),
     "integers": (lambda o: o.i * o.j - o.i + 3, EXACT),
     "floor division": (lambda o: o.i // o.j, EXACT),
+    "remainder by -1": (lambda o: (o.i * 0 - (2**31 - 1) - o.p.long()) % (o.p.long() - 2), EXACT),
     "remainder of integers": (lambda o: o.i % o.j, EXACT),
     "to float": (lambda o: o.i.float(), EXACT),
     "to integer": (lambda o: o.x.long(), EXACT),
