@@ -30,10 +30,11 @@ _PAST_DISPATCH = {
     "numpy",
     "__array__",
     "__dlpack__",
+    "__repr__",
     "data_ptr",
     "untyped_storage",
-    "__set__",
 }
+_PAST_DISPATCH |= {"apply_", "map_", "map2_", "__set__"}
 """Methods of a tensor that read or replace its memory, and call no operator."""
 
 
