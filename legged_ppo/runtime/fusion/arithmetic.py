@@ -176,15 +176,12 @@ def _extreme(c: Codegen, a: Number, b: Number, operation: str) -> Number:
 
 
 def _clamp(c: Codegen, node: Node, v: Values) -> Number:
-    low, high = node.argument(1, "min"), node.argument(2, "max")
     places = {"clamp_min": (1, None), "clamp_max": (None, 1)}.get(node.name, (1, 2))
     result = _as(c, v[0], node.kind)
-    if node.name == "clamp_max":
-        low, high = None, low
-    for bound, place, function in ((low, places[0], larger), (high, places[1], smaller)):
+    for place, function in zip(places, (larger, smaller), strict=True):
+        bound = v[place] if place is not None and place < len(v) else None
         if bound is not None:
-            value = v[place] if place is not None and len(v) > place else bound
-            result = function(c, result, _as(c, value, node.kind))
+            result = function(c, result, _as(c, bound, node.kind))
     return result
 
 
@@ -299,6 +296,5 @@ POINTWISE: dict[str, Operator] = {
     "bitwise_xor": _bits("xor"),
     "copy": _unary(lambda c, a: a),
     "clone": _unary(lambda c, a: a),
-    "contiguous": _unary(lambda c, a: a),
     "_to_copy": _unary(lambda c, a: a),
 }

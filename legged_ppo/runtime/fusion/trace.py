@@ -21,10 +21,10 @@ _DRAWS = {"rand", "randn", "randint"}
 _VIEWS = {"slice", "select", "view", "unsqueeze", "squeeze", "expand", "permute", "transpose", "t"}
 _VIEWS |= {"alias", "detach", "_reshape_alias", "_unsafe_view", "lift_fresh"}
 _SAME = {"alias", "detach", "lift_fresh"}
-_SPLITS = {"split", "split_with_sizes", "unbind", "chunk"}
+_SPLITS = {"split", "split_with_sizes", "unbind"}
 _RESHAPES = {"view", "unsqueeze", "squeeze", "_reshape_alias", "_unsafe_view"}
 _SELF_INVERSE = {"transpose", "t"}
-_READS = {"_local_scalar_dense", "nonzero", "equal", "is_nonzero"}
+_READS = {"_local_scalar_dense", "nonzero", "equal"}
 _PAST_DISPATCH = {
     "tolist",
     "numpy",
