@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from legged_ppo.runtime.fusion.graph import Node, UnfusableError
-from legged_ppo.runtime.fusion.kernel import Kernel, Threads
+from legged_ppo.runtime.fusion.kernel import Kernel, Threads, extent
 from legged_ppo.runtime.fusion.trace import Draw, Guard, Recorder, Storage
 from legged_ppo.runtime.lanes.target import host
 
@@ -206,11 +206,11 @@ def _is_plain(value: Any) -> bool:
 
 def _copied(tensor: torch.Tensor) -> torch.Tensor:
     """A copy with the same strides: what reshapes it must copy or view it as it does the tensor itself."""
-    copy = tensor.detach().clone()
-    if copy.stride() == tensor.stride() or not tensor.numel():
-        return copy
-    length = 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
-    memory = tensor.detach().as_strided((length,), (1,)).clone()
+    values = tensor.detach()
+    cloned = values.clone()
+    if cloned.stride() == tensor.stride() or not tensor.numel():
+        return cloned
+    memory = values.as_strided((extent(tensor),), (1,)).clone()
     return memory.as_strided(tensor.shape, tensor.stride())
 
 
@@ -288,7 +288,9 @@ def _assigned(
             old = attributes.get(name, found)
             if isinstance(value, torch.Tensor) and value is not old:
                 found[i, name] = value
-            elif value is not old and not (_is_plain(old) and value == old):
+            elif value is not old and not (
+                _is_plain(old) and type(value) is type(old) and value == old
+            ):
                 raise UnfusableError(f"the attribute {name} becomes a {type(value).__name__}")
     return found
 

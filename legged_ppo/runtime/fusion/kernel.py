@@ -76,10 +76,11 @@ class Kernel:
             Output(node, len(used) + i, _contiguous(node.shape)) for i, node in enumerate(results)
         ]
         self._results = [(node.shape, node.dtype) for node in results]
-        _check_sizes([*map(_entries, used), *(math.prod(node.shape) for node in results)])
-        self._bytes = [_entries(tensor) * tensor.element_size() for tensor in used]
+        _check_sizes([*map(extent, used), *(math.prod(node.shape) for node in results)])
+        self._bytes = [extent(tensor) * tensor.element_size() for tensor in used]
         self._written = [slots[i] for i in written]
         self._spanned: list[torch.Tensor] = []
+        """Those that are written, whose first and last addresses are `_spans`"""
         self._spans: tuple[list[int], list[int]] = [], []
         strides = [tensor.stride() for tensor in used]
         text = emit(outputs, strides, robots, target.lanes, target.triple)
@@ -108,15 +109,16 @@ class Kernel:
             spans = sorted(self._span(i, inputs[i]) for i in written)
             if any(end > start for (_, end), (start, _) in pairwise(spans)):
                 return True
-            self._spanned = targets
             self._spans = [low for low, _ in spans], [high for _, high in spans]
         lows, highs = self._spans
+        self._spanned = []  # as long as it is not known that these are apart from all others
         for i in moved:
             if i not in written:
                 low, high = self._span(i, inputs[i])
-                next_one = bisect_right(highs, low)
-                if next_one < len(lows) and lows[next_one] < high:
+                following = bisect_right(highs, low)
+                if following < len(lows) and lows[following] < high:
                     return True
+        self._spanned = targets
         return False
 
     def _span(self, slot: int, tensor: torch.Tensor) -> tuple[int, int]:
@@ -169,11 +171,11 @@ def _check_overlap(used: Sequence[torch.Tensor], written: Sequence[torch.Tensor]
 def _span(tensor: torch.Tensor) -> tuple[int, int]:
     """First and last address."""
     start = tensor.data_ptr()
-    return start, start + _entries(tensor) * tensor.element_size()
+    return start, start + extent(tensor) * tensor.element_size()
 
 
-def _entries(tensor: torch.Tensor) -> int:
-    """From the first to the last in memory."""
+def extent(tensor: torch.Tensor) -> int:
+    """Entries from the first to the last in memory."""
     if not tensor.numel():
         return 0
     return 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))

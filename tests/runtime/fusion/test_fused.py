@@ -248,6 +248,28 @@ def test_an_argument_that_is_written_as_state_runs_in_torch() -> None:
     assert torch.equal(own.x, before + 3.0)
 
 
+def test_state_that_comes_to_share_memory_runs_in_torch() -> None:
+    own = state()
+
+    def function() -> Tensor:
+        own.x.add_(1.0)
+        return own.part * 2
+
+    own.part = torch.zeros(N)
+    fused = Fused(function, lambda: [own], N)
+    fused()
+    memory = torch.zeros(4 * N)
+    own.part = memory[:N]
+    for _ in range(2):
+        assert torch.equal(fused(), own.part * 2)
+    own.x = memory[: 3 * N].view(N, 3)
+    for i in (1.0, 2.0):
+        assert torch.equal(fused(), torch.full((N,), 2.0 * i))
+    own.part = memory[3 * N :]
+    assert torch.equal(fused(), torch.zeros(N))
+    assert torch.equal(own.x, torch.full((N, 3), 3.0))
+
+
 def test_a_refused_function_leaves_lists_as_they_were() -> None:
     own = SimpleNamespace(x=torch.ones(N, 3), past=[])
     fused = Fused(lambda: own.past.append(own.x * 2), lambda: [own], N)
