@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable
 from dataclasses import is_dataclass
+from operator import attrgetter
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -46,16 +48,14 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
     from legged_ppo.runtime.fusion.fused import Fused
     from legged_ppo.runtime.fusion.kernel import Threads
 
-    task = env.config.task
     # Callbacks may change the numbers of a recipe while a training runs.
-    settings = [task, *(value for value in vars(task).values() if is_dataclass(value))]
-    settings.append(env.robot.config)
+    settings = attrgetter("robot.config", *_dataclasses("config.task", env.config.task))
 
     def owners() -> list[object]:
         where, state = env.placement, env.simulator.state
         parts = [env.commands, env.clock, env.scandots, env.survey, where, where.heights]
         parts += [env.statistics, env.observations, env.randomization, env.extension_groups]
-        return [env, state, *parts, *settings]
+        return [env, state, *parts, *settings(env)]
 
     threads = Threads(env.config.sim.threads or distributed.threads())
     methods = {
@@ -67,3 +67,10 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
         name: Fused(MethodType(method.__wrapped__, env), owners, env.num_envs, threads)
         for name, method in methods.items()
     }
+
+
+def _dataclasses(path: str, value: Any) -> list[str]:
+    """The path to a dataclass, and those to the dataclasses in it."""
+    parts = {name: part for name, part in vars(value).items() if is_dataclass(part)}
+    below = (_dataclasses(f"{path}.{name}", part) for name, part in parts.items())
+    return [path, *itertools.chain.from_iterable(below)]

@@ -153,6 +153,29 @@ def test_a_change_of_the_recipes_numbers_counts_from_the_next_step_on(busy: Conf
         assert_close(a.reward, b.reward, rtol=2e-4, atol=2e-4)
 
 
+def test_a_change_of_a_sensors_numbers_counts_too(busy: Config) -> None:
+    busy.task.episode_length_s = 20.0
+    env = build(busy)
+    env.reset()
+    rollout(env, range(2))
+    busy.task.observations.scandots.period_s = [10.0, 10.0]
+    env.reset()
+    before = env.scandots.reading.clone()
+    rollout(env, range(2))
+    assert torch.equal(env.scandots.reading, before), "no update for 10 s"
+
+
+def test_commands_that_were_fixed_at_first_are_sampled_again(busy: Config) -> None:
+    env = build(busy)
+    env.commands.fix([0.4, 0.1, 0.2])
+    env.reset()
+    rollout(env, range(3))
+    env.commands.fix(None)
+    env.reset()
+    assert env.kernels["_restart"].compiled == 2
+    assert env.commands.command[:, 0].std() > 0.0
+
+
 def test_fixed_and_planned_commands_are_followed(busy: Config) -> None:
     env = build(busy)
     env.reset()

@@ -118,19 +118,25 @@ def _divide(c: Codegen, node: Node, v: Values) -> Number:
 
 
 def _floor_divide(c: Codegen, a: Number, b: Number) -> Number:
-    """Of integers; a zero divisor, which is an error in torch, counts as 1."""
+    """Of integers; a zero divisor, which is an error in torch, counts as 1.
+
+    A CPU traps where a quotient overflows, so that of -1 is a negation.
+    """
     builder, zero, one = c.builder, c.constant(0, "i").code, c.constant(1, "i").code
-    divisor = builder.select(builder.icmp_signed("==", b.code, zero), one, b.code)
+    opposite = builder.icmp_signed("==", b.code, c.constant(-1, "i").code)
+    trivial = builder.or_(opposite, builder.icmp_signed("==", b.code, zero))
+    divisor = builder.select(trivial, one, b.code)
     quotient = builder.sdiv(a.code, divisor)
     rest = builder.sub(a.code, builder.mul(quotient, divisor))
     inexact = builder.icmp_signed("!=", rest, zero)
-    opposite = builder.icmp_signed("<", builder.xor(rest, divisor), zero)
+    signs_differ = builder.icmp_signed("<", builder.xor(rest, divisor), zero)
     below = builder.sub(quotient, one)
-    return Number(builder.select(builder.and_(inexact, opposite), below, quotient), "i")
+    quotient = builder.select(builder.and_(inexact, signs_differ), below, quotient)
+    return Number(builder.select(opposite, builder.neg(a.code), quotient), "i")
 
 
 def _remainder(c: Codegen, node: Node, v: Values) -> Number:
-    """Python's modulo, as exact as torch's where the quotient is below 2^24; of finite divisors."""
+    """Python's modulo, as exact as torch's where the quotient is below 2^24."""
     a, b = (_as(c, value, node.kind) for value in v[:2])
     builder = c.builder
     if node.kind == "i":
@@ -141,6 +147,8 @@ def _remainder(c: Codegen, node: Node, v: Values) -> Number:
     quotient = c.call("floor", "f", Number(builder.fdiv(a.code, b.code), "f"))
     rest = c.call("fma", "f", Number(builder.fneg(quotient.code), "f"), b, a).code
     zero = c.constant(0.0, "f").code
+    # Of an infinite divisor too, whose product with 0 is NaN.
+    rest = builder.select(builder.fcmp_ordered("==", quotient.code, zero), a.code, rest)
     below, negative = (builder.fcmp_ordered("<", x, zero) for x in (rest, b.code))
     wrong = builder.xor(below, negative)
     wrong = builder.and_(wrong, builder.fcmp_ordered("!=", rest, zero))
@@ -160,22 +168,20 @@ def smaller(c: Codegen, a: Number, b: Number) -> Number:
 def _extreme(c: Codegen, a: Number, b: Number, operation: str) -> Number:
     builder = c.builder
     if a.kind != "f":
-        return c.select(Number(builder.icmp_signed(operation, a.code, b.code), "b"), a, b)
+        compare = builder.icmp_unsigned if a.kind == "b" else builder.icmp_signed
+        return c.select(Number(compare(operation, a.code, b.code), "b"), a, b)
     first = builder.fcmp_ordered(operation, a.code, b.code)
     first = builder.or_(first, builder.fcmp_unordered("uno", a.code, a.code))
     return c.select(Number(first, "b"), a, b)
 
 
 def _clamp(c: Codegen, node: Node, v: Values) -> Number:
-    low, high = node.argument(1, "min"), node.argument(2, "max")
     places = {"clamp_min": (1, None), "clamp_max": (None, 1)}.get(node.name, (1, 2))
     result = _as(c, v[0], node.kind)
-    if node.name == "clamp_max":
-        low, high = None, low
-    for bound, place, function in ((low, places[0], larger), (high, places[1], smaller)):
+    for place, function in zip(places, (larger, smaller), strict=True):
+        bound = v[place] if place is not None and place < len(v) else None
         if bound is not None:
-            value = v[place] if place is not None and len(v) > place else bound
-            result = function(c, result, _as(c, value, node.kind))
+            result = function(c, result, _as(c, bound, node.kind))
     return result
 
 
@@ -213,6 +219,8 @@ def _lerp(c: Codegen, node: Node, v: Values) -> Number:
 
 
 def _addcmul(c: Codegen, node: Node, v: Values) -> Number:
+    if node.kind != "f":
+        raise UnfusableError("addcmul of integers")
     a, b, d = (_as(c, value, "f").code for value in v[:3])
     scale = node.kwargs.get("value", 1)
     if scale != 1:
@@ -241,10 +249,6 @@ def _nan(c: Codegen, node: Node, v: Values) -> Number:
     return Number(c.builder.fcmp_unordered("uno", a.code, a.code), "b")
 
 
-def _angle(c: Codegen, y: Number, x: Number) -> Number:
-    return arctangent2(c, y, x)
-
-
 POINTWISE: dict[str, Operator] = {
     "add": _scaled_sum("add"),
     "sub": _scaled_sum("sub"),
@@ -264,7 +268,7 @@ POINTWISE: dict[str, Operator] = {
     "exp": _unary(exponential),
     "sin": _unary(sine),
     "cos": _unary(cosine),
-    "atan2": _binary(_angle),
+    "atan2": _binary(arctangent2),
     "pow": _power,
     "minimum": _binary(smaller),
     "maximum": _binary(larger),
@@ -292,6 +296,5 @@ POINTWISE: dict[str, Operator] = {
     "bitwise_xor": _bits("xor"),
     "copy": _unary(lambda c, a: a),
     "clone": _unary(lambda c, a: a),
-    "contiguous": _unary(lambda c, a: a),
     "_to_copy": _unary(lambda c, a: a),
 }

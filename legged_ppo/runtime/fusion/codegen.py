@@ -14,6 +14,7 @@ from typing import Any
 
 import llvmlite.ir as ir
 
+from legged_ppo.runtime.fusion.graph import UnfusableError
 from legged_ppo.runtime.fusion.rows import F32, I32, POINTER
 
 I1 = ir.IntType(1)
@@ -78,6 +79,8 @@ class Codegen:
 
     def constant(self, value: Any, kind: str) -> Number:
         value = {"f": float, "i": int, "b": bool}[kind](value)
+        if kind == "i" and not -(2**31) <= value < 2**31:
+            raise UnfusableError(f"the integer {value}, which has more than 32 bits")
         return Number(self.filled(_SCALARS[kind], value), kind)
 
     def filled(self, scalar: Any, value: Any) -> Any:

@@ -79,9 +79,10 @@ class Elements:
             return self.code.converted(self.at(*source), node.kind)
         if name in POINTWISE:
             operands = [self._operand(a, index) for a in node.args]
-            return POINTWISE[name](self.code, node, operands)
+            # A comparison in place leaves ones and zeros of the tensor's type.
+            return self.code.converted(POINTWISE[name](self.code, node, operands), node.kind)
         if name in FOLDS:
-            return self._reduced(node, index)
+            return self.code.converted(self._reduced(node, index), node.kind)
         if name in _PRODUCTS:
             return self._product(node, index)
         if name in LOOKUPS:
@@ -102,6 +103,8 @@ class Elements:
         row = 0
         if ROBOT in index:
             row = _row(node.shape, self._strides[position], index.index(ROBOT))
+        elif node.shape and self._strides[position][-1] == 1:
+            row = node.shape[-1]
         return self.memory.load(position, node.kind, place, row)
 
     def _counted(self, node: Node, index: Index) -> Number:
@@ -177,7 +180,7 @@ class Elements:
             value = multiply(c, difference, difference)
             square = value if square is None else add(c, square, value)
         assert square is not None
-        divisor = c.constant(count - correction, "f").code
+        divisor = c.constant(max(count - correction, 0), "f").code
         return Number(c.builder.fdiv(square.code, divisor), "f")
 
     def _product(self, node: Node, index: Index) -> Number:
@@ -193,7 +196,8 @@ class Elements:
             left, right = (i, k), (k, j)
             value = multiply(self.code, self.at(a, (*batch, *left)), self.at(b, (*batch, *right)))
             total = value if total is None else add(self.code, total, value)
-        assert total is not None
+        if total is None:
+            raise UnfusableError(f"{node.name} over nothing")
         if first:
             total = add(self.code, self._operand(node.args[0], index), total)
         return total

@@ -56,6 +56,8 @@ def emit(
     looped: dict[int, list[Any]] = {}
     for output in outputs:
         wide, parts = _parts(output.node, robots)
+        if 0 in output.node.shape:
+            continue
         if wide is None:
             places = itertools.product(*parts)
             unrolled.append((output, {p: elements.at(output.node, p) for p in places}))
@@ -67,7 +69,8 @@ def emit(
         written |= {output.slot for output, _, _ in group}
     for output, numbers in unrolled:
         _store(elements.memory, output, numbers)
-    _check_rows(elements, outputs, robots)
+    if robots > 1:
+        _check_rows(elements, outputs, robots)
     return code.finish()
 
 
@@ -112,7 +115,7 @@ def _write_loop(elements: Elements, size: int, group: list[Any], earlier: set[in
         else:
             with elements.looping(low, high):
                 _write(elements, entries)
-    _check_order(elements.loads[before:], {output.slot for output, _ in entries}, earlier)
+    _check_order(elements.loads[before:], {o.slot: wide for o, wide, _ in group}, earlier)
 
 
 def _at(place: Index, number: int) -> Index:
@@ -125,10 +128,16 @@ def _write(elements: Elements, entries: list[tuple[Output, Index]]) -> None:
         elements.memory.store(output.slot, place_of(place, output.strides), number)
 
 
-def _check_order(loads: list[tuple[int, Index]], written: set[int], earlier: set[int]) -> None:
-    """A loop reads nothing that an earlier one wrote, and of what it writes itself only the same iteration's."""
+def _check_order(
+    loads: list[tuple[int, Index]], written: dict[int, int], earlier: set[int]
+) -> None:
+    """A loop reads nothing that an earlier one wrote, and of what it writes itself only the same iteration's.
+
+    Args:
+        written: slots that it writes, and the dimensions that it runs over.
+    """
     for slot, index in loads:
-        if slot in earlier or (slot in written and Loop() not in index):
+        if slot in earlier or (slot in written and index[written[slot]] != Loop()):
             raise UnfusableError(f"reading entry {index} of a tensor that a loop writes")
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from operator import itemgetter
+from operator import is_, itemgetter
 from typing import Any
 
 import torch
 
 from legged_ppo.runtime.fusion.graph import Node, UnfusableError
-from legged_ppo.runtime.fusion.kernel import Kernel, Threads
-from legged_ppo.runtime.fusion.trace import Draw, Recorder
+from legged_ppo.runtime.fusion.kernel import Kernel, Threads, extent
+from legged_ppo.runtime.fusion.trace import Draw, Guard, Recorder, Storage
 from legged_ppo.runtime.lanes.target import host
 
 _LOG = logging.getLogger(__name__)
@@ -29,10 +30,11 @@ Place = tuple[int, str]
 class Fused:
     """A function of tensors that reads, writes and assigns tensors of some objects.
 
-    It must do the same operators whenever the numbers, strings and Nones among the objects' attributes, and
-    lists of such, are equal. Draws from generators stay as they are, before everything else and in the same
-    order. What cannot be compiled runs as it is. Numbers differ from the function's own by rounding, where sums
-    and elementary functions are concerned.
+    It must do the same operators whenever the numbers, strings and Nones among the objects' attributes, and lists
+    and dictionaries of such, are equal, and their other attributes but tensors are the same objects. Tensors that
+    it returns are new ones, never views of the objects', and integers fit 32 bits. Draws from generators stay as
+    they are, before everything else and in the same order. What cannot be compiled runs as it is. Numbers differ
+    from the function's own by rounding, where sums and elementary functions are concerned.
 
     Args:
         function: returns a tensor, None, or a tuple or dictionary of such.
@@ -69,7 +71,7 @@ class Fused:
             if len(self._compiled) == _MOST:
                 raise UnfusableError("too many variants")
             compiled = _Compiled(self._function, owners, arguments, self._robots, self._threads)
-        except UnfusableError as reason:
+        except (UnfusableError, RecursionError) as reason:
             name = getattr(self._function, "__name__", "function")
             _LOG.debug("%s runs in torch: %s", name, reason)
             self._refused = True
@@ -89,24 +91,21 @@ class _Compiled:
         robots: int,
         threads: Threads,
     ) -> None:
-        plain = [
-            (i, name)
-            for i, owner in enumerate(owners)
-            for name, value in vars(owner).items()
-            if _is_plain(value)
-        ]
-        self._plain = _Attributes(plain)
-        self._values = [list(v) if isinstance(v, list) else v for v in self._plain.of(owners)]
+        self._function = function
+        self._python = _PythonState(owners)
         places = _tensor_places(owners)
         present = [vars(owners[i])[name] for i, name in places]
         given = [*arguments, *present]
+        if any(t.device.type != "cpu" for t in given):
+            raise UnfusableError("a tensor that is not on the CPU")
         large = {i for i, t in enumerate(given) if t.numel() > _LARGE and robots not in t.shape}
-        copies = [t if i in large else t.clone() for i, t in enumerate(given)]
+        copies = [t if i in large else _copied(t) for i, t in enumerate(given)]
         recorder = Recorder(copies, fixed=large)
-        with _replaced(owners, places, copies[len(arguments) :]):
-            with torch.no_grad(), recorder, recorder.keeping_generators():
+        with _replaced(owners, places, copies[len(arguments) :]) as replaced:
+            with torch.no_grad(), Guard(), recorder, recorder.keeping_generators():
                 result = function(*copies[: len(arguments)])
-            assigned = _assigned(owners, places, copies[len(arguments) :])
+            assigned = _assigned(owners, replaced)
+        _check_assigned(list(assigned.values()), copies, recorder)
         self._draws: list[Draw] = recorder.draws
         results: dict[Node, int] = {}
         self._result = _numbered(result, recorder, results)
@@ -124,12 +123,14 @@ class _Compiled:
 
     def fits(self, owners: Sequence[object]) -> bool:
         """Whether Python's values are those of the trace."""
-        return self._plain.of(owners) == self._values
+        return self._python.fits(owners)
 
     def __call__(self, owners: Sequence[object], arguments: Sequence[torch.Tensor]) -> Any:
-        drawn = [draw() for draw in self._draws]
         inputs = [arguments[i] for i in self._arguments]
         inputs += self._state.of(owners)
+        if self._kernel.shares_memory(inputs):
+            return self._function(*arguments)
+        drawn = [draw() for draw in self._draws]
         inputs += [drawn[i] for i in self._used_draws]
         results = self._kernel(inputs)
         for (i, name), number in self._assigned:
@@ -157,11 +158,60 @@ class _Attributes:
         return values
 
 
+class _PythonState:
+    """What owners hold apart from tensors' values."""
+
+    def __init__(self, owners: Sequence[object]) -> None:
+        items = [((i, n), v) for i, owner in enumerate(owners) for n, v in vars(owner).items()]
+        tensors = [place for place, value in items if isinstance(value, torch.Tensor)]
+        plain = [place for place, value in items if _is_plain(value)]
+        others = [place for place, _ in items if place not in {*tensors, *plain}]
+        self._tensors, self._plain, self._others = map(_Attributes, (tensors, plain, others))
+        self._tensor_types = [*map(type, self._tensors.of(owners))]
+        self._types = [*map(type, self._plain.of(owners))]
+        self._values = copy.deepcopy(self._plain.of(owners))
+        self._objects = self._others.of(owners)
+        self._twins = _twins(owners, tensors)
+
+    def fits(self, owners: Sequence[object]) -> bool:
+        """Whether it is what it was."""
+        values, objects = self._plain.of(owners), self._others.of(owners)
+        return (
+            [*map(type, values)] == self._types  # 1 and 1.0 are equal
+            and values == self._values
+            and len(objects) == len(self._objects)
+            and all(map(is_, objects, self._objects))
+            and [*map(type, self._tensors.of(owners))] == self._tensor_types
+            and all(vars(owners[i])[a] is vars(owners[j])[b] for (i, a), (j, b) in self._twins)
+        )
+
+
+def _twins(owners: Sequence[object], places: Sequence[Place]) -> list[tuple[Place, Place]]:
+    """Pairs of places that hold the same tensor."""
+    first: dict[int, Place] = {}
+    pairs = [
+        (first.setdefault(id(vars(owners[i])[name]), (i, name)), (i, name)) for i, name in places
+    ]
+    return [(a, b) for a, b in pairs if a != b]
+
+
 def _is_plain(value: Any) -> bool:
-    """Whether it can be compared with what it was: a number, a string, None, or a list or tuple of such."""
-    if isinstance(value, (list, tuple)):
-        return all(isinstance(item, _PLAIN) for item in value)
+    """Whether it can be compared with what it was: a number, a string, None, or a list or the like of such."""
+    if type(value) in (list, tuple):
+        return all(map(_is_plain, value))
+    if type(value) is dict:
+        return all(map(_is_plain, value)) and all(map(_is_plain, value.values()))
     return isinstance(value, _PLAIN)
+
+
+def _copied(tensor: torch.Tensor) -> torch.Tensor:
+    """A copy with the same strides: what reshapes it must copy or view it as it does the tensor itself."""
+    values = tensor.detach()
+    cloned = values.clone()
+    if cloned.stride() == tensor.stride() or not tensor.numel():
+        return cloned
+    memory = values.as_strided((extent(tensor),), (1,)).clone()
+    return memory.as_strided(tensor.shape, tensor.stride())
 
 
 def _tensor_places(owners: Sequence[object]) -> list[Place]:
@@ -179,35 +229,82 @@ def _tensor_places(owners: Sequence[object]) -> list[Place]:
 @contextmanager
 def _replaced(
     owners: Sequence[object], places: Sequence[Place], copies: Sequence[torch.Tensor]
-) -> Iterator[None]:
-    """Copies in place of the owners' tensors, wherever these are attributes."""
+) -> Iterator[list[dict[str, Any]]]:
+    """Copies in place of the owners' tensors, wherever these are attributes; yields the owners' attributes then.
+
+    Raises:
+        UnfusableError: at the end, if a list or dictionary among the attributes changed meanwhile.
+    """
     before = [dict(vars(owner)) for owner in owners]
     copy_of = {
         id(vars(owners[i])[name]): copy for (i, name), copy in zip(places, copies, strict=True)
     }
+    containers = [v for a in before for v in a.values() if type(v) in (list, dict)]
+    contents = [c.copy() for c in containers]
     try:
         for owner, attributes in zip(owners, before, strict=True):
             for name, value in attributes.items():
                 if isinstance(value, torch.Tensor):
                     vars(owner)[name] = copy_of[id(value)]
-        yield
+        yield [dict(vars(owner)) for owner in owners]
     finally:
         for owner, attributes in zip(owners, before, strict=True):
             vars(owner).clear()
             vars(owner).update(attributes)
+        changed = [_restored(*pair) for pair in zip(containers, contents, strict=True)]
+    if any(changed):
+        raise UnfusableError("a list or dictionary changes")
+
+
+def _restored(container: Any, content: Any) -> bool:
+    """Whether a list or dictionary holds other objects than it did; it gets those back."""
+    if isinstance(container, dict):
+        same = [*container] == [*content] and all(map(is_, container.values(), content.values()))
+    else:
+        same = len(container) == len(content) and all(map(is_, container, content))
+    if not same:
+        container.clear()
+        container.update(content) if isinstance(container, dict) else container.extend(content)
+    return not same
 
 
 def _assigned(
-    owners: Sequence[object], places: Sequence[Place], copies: Sequence[torch.Tensor]
+    owners: Sequence[object], before: Sequence[dict[str, Any]]
 ) -> dict[Place, torch.Tensor]:
-    """The tensors that the function put into attributes."""
-    known = {id(copy) for copy in copies}
-    return {
-        (i, name): value
-        for i, owner in enumerate(owners)
-        for name, value in vars(owner).items()
-        if isinstance(value, torch.Tensor) and id(value) not in known
-    }
+    """The tensors that the function put into attributes.
+
+    Args:
+        before: the attributes that it began with.
+
+    Raises:
+        UnfusableError: it changed an attribute that is no tensor, or that becomes none.
+    """
+    found: dict[Place, torch.Tensor] = {}
+    for i, (owner, attributes) in enumerate(zip(owners, before, strict=True)):
+        now = vars(owner)
+        if attributes.keys() - now.keys():
+            raise UnfusableError("an attribute is deleted")
+        for name, value in now.items():
+            old = attributes.get(name, found)
+            if isinstance(value, torch.Tensor) and value is not old:
+                found[i, name] = value
+            elif value is not old and not (
+                _is_plain(old) and type(value) is type(old) and value == old
+            ):
+                raise UnfusableError(f"the attribute {name} becomes a {type(value).__name__}")
+    return found
+
+
+def _check_assigned(
+    assigned: Sequence[torch.Tensor], inputs: Sequence[torch.Tensor], recorder: Recorder
+) -> None:
+    """An attribute may become a new tensor, but none that shares memory with another one."""
+    nodes: dict[Storage, Node] = {}
+    lasting = {recorder.storage(tensor) for tensor in inputs}
+    for tensor in assigned:
+        node, storage = recorder.value(tensor), recorder.storage(tensor)
+        if storage in lasting or nodes.setdefault(storage, node) is not node:
+            raise UnfusableError("an attribute becomes a view of another tensor")
 
 
 def _numbered(value: Any, recorder: Recorder, results: dict[Node, int]) -> Any:

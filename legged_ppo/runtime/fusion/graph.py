@@ -9,6 +9,18 @@ import torch
 
 KINDS = {torch.float32: "f", torch.int64: "i", torch.bool: "b"}
 """Numbers that a kernel knows, by their torch type."""
+_KEYWORDS = {
+    "add": {"alpha"},
+    "sub": {"alpha"},
+    "rsub": {"alpha"},
+    "addmm": {"alpha", "beta"},
+    "baddbmm": {"alpha", "beta"},
+    "addcmul": {"value"},
+    "div": {"rounding_mode"},
+    "var": {"correction", "keepdim"},
+}
+_WITHOUT_EFFECT = {"dtype", "layout", "device", "pin_memory", "memory_format", "non_blocking"}
+"""Keywords that say nothing but the result's type, which a node has, and its memory."""
 
 
 class UnfusableError(Exception):
@@ -46,6 +58,13 @@ class Node:
         if len(self.args) > position:
             return self.args[position]
         return self.kwargs.get(name, default)
+
+    def check_keywords(self) -> None:
+        """Refuse a keyword that the code of the operator does not know."""
+        given = {name for name, value in self.kwargs.items() if value is not None}
+        unknown = given - _KEYWORDS.get(self.name, set()) - _WITHOUT_EFFECT
+        if unknown:
+            raise UnfusableError(f"{self.name} with {', '.join(sorted(unknown))}")
 
     def operands(self) -> Iterator[Node]:
         """The nodes among the arguments."""

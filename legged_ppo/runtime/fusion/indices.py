@@ -39,7 +39,7 @@ Part = int | Robot | Loop | Computed
 Index = tuple[Part, ...]
 
 
-class StraddleError(Exception):
+class StraddleError(UnfusableError):
     """A loop crosses the border between two parts of a tensor.
 
     Args:
@@ -47,7 +47,7 @@ class StraddleError(Exception):
     """
 
     def __init__(self, cut: int) -> None:
-        super().__init__(cut)
+        super().__init__(f"a loop over a border at {cut}")
         self.cut = cut
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import math
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from operator import is_not
 from typing import Any
 
 import torch
@@ -15,6 +18,8 @@ from legged_ppo.runtime.lanes.object_code import cached_object, load_object
 from legged_ppo.runtime.lanes.target import Target
 from legged_ppo.runtime.lanes.team import run_each
 
+_FARTHEST = 2**30
+"""Entries between a tensor's first and last one up to which the kernel's 32 bits can count halves of them."""
 _FEWEST = 32
 """Groups of robots for which a thread is worth its waking."""
 
@@ -63,6 +68,7 @@ class Kernel:
         for node in order:
             if node.name == "input":
                 node.args = (slots[node.args[0]],)
+            node.check_keywords()
         used = [inputs[i] for i in self.positions]
         self._layouts = [_layout(tensor) for tensor in used]
         outputs = [Output(n, slots[i], inputs[i].stride()) for i, n in written.items()]
@@ -70,6 +76,12 @@ class Kernel:
             Output(node, len(used) + i, _contiguous(node.shape)) for i, node in enumerate(results)
         ]
         self._results = [(node.shape, node.dtype) for node in results]
+        _check_sizes([*map(extent, used), *(math.prod(node.shape) for node in results)])
+        self._bytes = [extent(tensor) * tensor.element_size() for tensor in used]
+        self._written = [slots[i] for i in written]
+        self._spanned: list[torch.Tensor] = []
+        """Those that are written, whose first and last addresses are `_spans`"""
+        self._spans: tuple[list[int], list[int]] = [], []
         strides = [tensor.stride() for tensor in used]
         text = emit(outputs, strides, robots, target.lanes, target.triple)
         self._engine = load_object(cached_object((text,), [], lambda: text, target), target)
@@ -81,6 +93,39 @@ class Kernel:
         self._present: list[torch.Tensor | None] = [None] * len(used)
         self._address = ctypes.addressof(self._pointers)
 
+    def shares_memory(self, inputs: Sequence[torch.Tensor]) -> bool:
+        """Whether one that the graph writes shares memory with another one, if any is not that of the last call.
+
+        Args:
+            inputs: the first of the used ones, in the order of `positions`.
+        """
+        moved = [i for i, tensor in enumerate(inputs) if tensor is not self._present[i]]
+        if not moved:
+            return False
+        written = [i for i in self._written if i < len(inputs)]
+        targets = [inputs[i] for i in written]
+        if len(targets) != len(self._spanned) or any(map(is_not, targets, self._spanned)):
+            moved = list(range(len(inputs)))
+            spans = sorted(self._span(i, inputs[i]) for i in written)
+            if any(end > start for (_, end), (start, _) in pairwise(spans)):
+                return True
+            self._spans = [low for low, _ in spans], [high for _, high in spans]
+        lows, highs = self._spans
+        self._spanned = []  # as long as it is not known that these are apart from all others
+        for i in moved:
+            if i not in written:
+                low, high = self._span(i, inputs[i])
+                following = bisect_right(highs, low)
+                if following < len(lows) and lows[following] < high:
+                    return True
+        self._spanned = targets
+        return False
+
+    def _span(self, slot: int, tensor: torch.Tensor) -> tuple[int, int]:
+        """First and last address."""
+        start = tensor.data_ptr()
+        return start, start + self._bytes[slot]
+
     def __call__(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """New tensors with the results; those inputs that the graph writes are changed.
 
@@ -88,7 +133,7 @@ class Kernel:
             inputs: the used ones, in the order of `positions`.
 
         Raises:
-            ValueError: an input has another shape, type or stride than it had.
+            ValueError: an input has another shape, type, stride or device than it had.
         """
         pointers, present = self._pointers, self._present
         for i, tensor in enumerate(inputs):
@@ -104,7 +149,7 @@ class Kernel:
 
 
 def _layout(tensor: torch.Tensor) -> tuple[Any, ...]:
-    return tensor.dtype, tensor.shape, tensor.stride()
+    return tensor.dtype, tensor.shape, tensor.stride(), tensor.device
 
 
 def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -125,6 +170,17 @@ def _check_overlap(used: Sequence[torch.Tensor], written: Sequence[torch.Tensor]
 
 def _span(tensor: torch.Tensor) -> tuple[int, int]:
     """First and last address."""
-    last = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
     start = tensor.data_ptr()
-    return start, start + (last + 1) * tensor.element_size()
+    return start, start + extent(tensor) * tensor.element_size()
+
+
+def extent(tensor: torch.Tensor) -> int:
+    """Entries from the first to the last in memory."""
+    if not tensor.numel():
+        return 0
+    return 1 + sum((n - 1) * s for n, s in zip(tensor.shape, tensor.stride(), strict=True))
+
+
+def _check_sizes(sizes: Sequence[int]) -> None:
+    if max(sizes, default=0) > _FARTHEST:
+        raise UnfusableError(f"a tensor of {max(sizes)} entries")

@@ -19,7 +19,8 @@ def looked_up(node: Node, index: Index) -> tuple[Node, list[Any]]:
         return table, [(numbers, index[: len(numbers.shape)]), *index[len(numbers.shape) :]]
     if node.name == "index_select":
         dim, numbers = int(node.args[1]) % len(table.shape), node.args[2]
-        return table, [*index[:dim], (numbers, (index[dim],)), *index[dim + 1 :]]
+        chosen = numbers, broadcast((index[dim],), numbers.shape)
+        return table, [*index[:dim], chosen, *index[dim + 1 :]]
     given = [*node.args[1], *[None] * (len(table.shape) - len(node.args[1]))]
     places = [i for i, numbers in enumerate(given) if numbers is not None]
     if places != list(range(places[0], places[-1] + 1)):

@@ -66,12 +66,12 @@ class Memory:
         """Entries of the tensor at this position among the pointers.
 
         Args:
-            row: entries of a robot if they lie side by side, else 0.
+            row: entries of a robot, or of a table's row, if they lie side by side, else 0.
         """
         builder, stored = self._code.builder, ON_STACK[kind]
         if place.robot and not place.loop and not place.computed and 1 < row <= _LONGEST_ROW:
             return self._of_row(slot, kind, place, row)
-        if kind == "f" and self._code.lanes >= 4 and place.is_record:
+        if kind == "f" and self._code.lanes >= 4 and row == RECORD and place.is_record:
             return self._of_record(slot, place)
         base = self._base(slot, place, IN_MEMORY[kind])
         offsets = self._offsets(place, _HALVES[kind])

@@ -46,11 +46,17 @@ def _reduced_dims(node: Node) -> tuple[set[int], bool]:
         keep = bool(node.kwargs.get("keepdim", False))
     if isinstance(dims, int):
         dims = [dims]
-    return {d % rank for d in dims} if dims else set(range(rank)), keep
+    if dims is not None and not dims and node.name in ("all", "any"):
+        return set(), keep
+    return {d % max(rank, 1) for d in dims} if dims else set(range(rank)), keep
 
 
 def _cast(c: Codegen, node: Node, a: Number) -> Number:
     return c.converted(a, node.kind)
+
+
+def _truth(c: Codegen, node: Node, a: Number) -> Number:
+    return c.converted(a, "b")
 
 
 def _square(c: Codegen, node: Node, a: Number) -> Number:
@@ -70,8 +76,8 @@ FOLDS: dict[str, tuple[Callable[..., Number], Callable[..., Number]]] = {
     "sum": (_cast, add),
     "mean": (_cast, add),
     "var": (_cast, add),
-    "all": (_cast, _and),
-    "any": (_cast, _or),
+    "all": (_truth, _and),
+    "any": (_truth, _or),
     "amax": (_cast, larger),
     "amin": (_cast, smaller),
     "linalg_vector_norm": (_square, add),

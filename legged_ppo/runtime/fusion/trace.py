@@ -12,17 +12,30 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
 from legged_ppo.runtime.fusion.graph import Node, UnfusableError
 
-_DRAWS = {"rand", "randn", "randint", "rand_like", "randn_like"}
+_DRAWS = {"rand", "randn", "randint"}
 _VIEWS = {"slice", "select", "view", "unsqueeze", "squeeze", "expand", "permute", "transpose", "t"}
 _VIEWS |= {"alias", "detach", "_reshape_alias", "_unsafe_view", "lift_fresh"}
 _SAME = {"alias", "detach", "lift_fresh"}
-_SPLITS = {"split", "split_with_sizes", "unbind", "chunk"}
+_SPLITS = {"split", "split_with_sizes", "unbind"}
 _RESHAPES = {"view", "unsqueeze", "squeeze", "_reshape_alias", "_unsafe_view"}
 _SELF_INVERSE = {"transpose", "t"}
+_READS = {"_local_scalar_dense", "nonzero", "equal"}
+_PAST_DISPATCH = {
+    "tolist",
+    "numpy",
+    "__array__",
+    "__dlpack__",
+    "__repr__",
+    "data_ptr",
+    "untyped_storage",
+}
+_PAST_DISPATCH |= {"apply_", "map_", "map2_", "__set__"}
+"""Methods of a tensor that read or replace its memory, and call no operator."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +72,18 @@ class Draw:
 
     def __call__(self) -> torch.Tensor:
         return self.function(*self.args, **self.kwargs)
+
+
+class Guard(TorchFunctionMode):
+    """Refuses what a `Recorder` cannot see."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in _PAST_DISPATCH:
+            raise UnfusableError(f"{name}: Python reads or replaces a tensor's memory")
+        return func(*args, **(kwargs or {}))
 
 
 class Recorder(TorchDispatchMode):
@@ -102,6 +127,10 @@ class Recorder(TorchDispatchMode):
         """Whether the tensor is an input or was computed from one."""
         return id(tensor) in self._views
 
+    def storage(self, tensor: torch.Tensor) -> Storage:
+        """The memory of a known tensor."""
+        return self._views[id(tensor)].storage
+
     def value(self, tensor: torch.Tensor) -> Node:
         """What a tensor holds now."""
         view = self._views.get(id(tensor))
@@ -119,8 +148,7 @@ class Recorder(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         name = func.overloadpacket.__name__
-        if name in ("_local_scalar_dense", "nonzero", "equal", "is_nonzero"):
-            raise UnfusableError(f"{name}: Python reads a tensor's values")
+        _check_operator(func, name)
         known = {key: value for key, value in kwargs.items() if key != "out"}
         written: list[Any] = [
             kwargs.get(a.name) if a.kwarg_only else args[i]
@@ -138,6 +166,8 @@ class Recorder(TorchDispatchMode):
         if written:
             if len(written) > 1:
                 raise UnfusableError(f"{name} writes {len(written)} tensors")
+            if kwargs.get("out") is not None:
+                self._check_out(name, kwargs["out"], args)
             self._write(name, written[0], values, self._values(known))
         elif name == "lift_fresh" and not self.knows(args[0]):
             self._bind(result, View(Storage(_constant(args[0]))))
@@ -171,8 +201,8 @@ class Recorder(TorchDispatchMode):
 
     def _draw(self, func: Any, args: Any, kwargs: dict[str, Any]) -> torch.Tensor:
         generator = kwargs.get("generator")
-        if generator is None or any(isinstance(a, torch.Tensor) for a in args):
-            raise UnfusableError(f"{func} without a generator, or in the shape of a tensor")
+        if generator is None or kwargs.get("out") is not None:
+            raise UnfusableError(f"{func} without a generator, or into a tensor")
         if generator not in self._generators:
             self._generators[generator] = generator.get_state()
         result: torch.Tensor = func(*args, **kwargs)
@@ -186,6 +216,8 @@ class Recorder(TorchDispatchMode):
         view = self._views.get(id(source))
         if view is None:
             raise UnfusableError(f"a tensor {tuple(source.shape)} that is no input")
+        if result.dtype != source.dtype:
+            raise UnfusableError(f"a view of {source.dtype} as {result.dtype}")
         if result is not source:
             steps = view.steps if step.name in _SAME else (*view.steps, step)
             self._bind(result, View(view.storage, steps))
@@ -206,13 +238,21 @@ class Recorder(TorchDispatchMode):
         view = self._view_of(name, target)
         pure = name.removesuffix("_")
         shape, dtype = tuple(target.shape), target.dtype
-        if pure == "copy":
+        if pure == "copy" or (pure == "fill" and isinstance(args[1], Node)):
             node = Node("copy", (args[1],), shape, dtype)
         elif pure in ("fill", "zero"):
             node = Node("full", ([], args[1] if pure == "fill" else 0), shape, dtype)
         else:
             node = Node(pure, args, shape, dtype, kwargs)
         view.storage.value = self._put(view.storage.value, view.steps, node)
+
+    def _check_out(self, name: str, out: torch.Tensor, args: Any) -> None:
+        """An operator computes in the type of `out`, so that must be the one it computes in anyway."""
+        if out.shape != self.value(out).shape:
+            raise UnfusableError(f"{name} gives its `out` another shape")
+        types = {tensor.dtype for tensor in _tensors(args)}
+        if out.dtype != torch.bool and out.dtype not in types:
+            raise UnfusableError(f"{name} of {types} into {out.dtype}")
 
     def _applied(self, value: Node, steps: tuple[Step, ...]) -> Node:
         if not steps:
@@ -240,6 +280,26 @@ class Recorder(TorchDispatchMode):
         if step.name in _SELF_INVERSE:
             return Node(step.name, (inner, *step.args), value.shape, value.dtype)
         raise UnfusableError(f"writing through {step.name}")
+
+
+def _check_operator(func: Any, name: str) -> None:
+    """Refuse, before it runs, what a graph of values cannot express."""
+    if name in _READS:
+        raise UnfusableError(f"{name}: Python reads a tensor's values")
+    if torch.Tag.inplace_view in func.tags:
+        raise UnfusableError(f"{name} changes a tensor's shape in place")
+    if torch.Tag.nondeterministic_seeded in func.tags and name not in _DRAWS:
+        raise UnfusableError(f"{name} draws random numbers")
+    if func.is_view and name not in _VIEWS | _SPLITS:
+        raise UnfusableError(f"the view {name}")
+
+
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _tensors(item)
 
 
 def _constant(tensor: torch.Tensor) -> Node:

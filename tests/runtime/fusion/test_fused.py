@@ -24,6 +24,8 @@ def state(seed: int = 0) -> SimpleNamespace:
     return SimpleNamespace(
         x=torch.randn(N, 3, generator=g),
         wide=torch.randn(N, 150, generator=g),
+        square=torch.randn(N, 9, 9, generator=g),
+        strided=torch.randn(N, 6, generator=g)[:, ::2],
         past=torch.randn(3, N, 150, generator=g),
         delay=torch.rand(N, generator=g) * 2,
         steps=torch.zeros(N, dtype=torch.int64),
@@ -79,6 +81,23 @@ def test_operators_in_place_and_into_out() -> None:
     agree(function)
 
 
+def test_a_comparison_in_place_leaves_numbers() -> None:
+    def function(o: SimpleNamespace) -> None:
+        o.x[:, 0].gt_(0.5)
+        o.x[:, 1].logical_not_()
+        o.steps.lt_(1)
+
+    agree(function)
+
+
+def test_a_tensor_without_dimensions_fills_others() -> None:
+    def function(o: SimpleNamespace) -> None:
+        o.x[:, 0] = 3
+        o.x[:, 1].fill_(o.scale)
+
+    agree(function)
+
+
 def test_assigned_attributes_are_new_tensors() -> None:
     own = state()
 
@@ -127,6 +146,26 @@ def test_joined_tensors_are_divided_again_in_loops() -> None:
     agree(function)
 
 
+def test_what_is_contiguous_only_in_a_copy_is_copied() -> None:
+    def function(o: SimpleNamespace) -> Tensor:
+        return o.strided.contiguous().mul_(2.0)
+
+    agree(function)
+
+
+def test_one_robot_is_written_in_place() -> None:
+    own = SimpleNamespace(x=torch.ones(1, 3), wide=torch.ones(1, 150))
+
+    def function() -> Tensor:
+        own.x.mul_(2.0)
+        return own.wide.mul_(own.x[:, :1]).sum(1)
+
+    fused = Fused(function, lambda: [own], 1)
+    assert fused() == 300.0
+    assert fused() == 1200.0
+    assert fused.compiled
+
+
 def test_numbers_in_tensors_may_change_and_numbers_of_pythons_are_compiled_anew() -> None:
     own = state()
     fused = Fused(lambda: own.x * own.scale * own.gain, lambda: [own], N)
@@ -147,6 +186,98 @@ def test_an_attribute_that_becomes_a_tensor_is_seen() -> None:
     assert fused.compiled == 2
 
 
+def change(**values: Any) -> Callable[[SimpleNamespace], None]:
+    return lambda o: vars(o).update(values)
+
+
+def split(o: SimpleNamespace) -> None:
+    o.twin = o.x + 1.0
+
+
+@pytest.mark.parametrize(
+    ("function", "later"),
+    [
+        (lambda o: o.steps * o.gain, change(gain=2)),
+        (lambda o: o.x * o.table["a"][0], lambda o: o.table["a"].__setitem__(0, 5.0)),
+        (lambda o: o.operator(o.x), change(operator=torch.neg)),
+        (lambda o: o.x if o.given is None else o.x * o.given, change(given=None)),
+        (lambda o: o.x + o.twin, split),
+        (
+            lambda o: o.x * torch.rand(N, 1, generator=o.generator),
+            lambda o: vars(o).update(generator=torch.Generator().manual_seed(7)),
+        ),
+    ],
+    ids=["type", "dictionary", "function", "no tensor", "another tensor", "generator"],
+)
+def test_a_change_of_pythons_is_compiled_anew(
+    function: Callable[[SimpleNamespace], Tensor], later: Callable[[SimpleNamespace], None]
+) -> None:
+    own, other = state(), state()
+    for o in (own, other):
+        o.table, o.operator, o.given, o.twin = {"a": [2.0]}, torch.abs, torch.ones(3), o.x
+    fused = Fused(lambda: function(own), lambda: [own], N)
+    torch.testing.assert_close(fused(), function(other))
+    later(own), later(other)
+    torch.testing.assert_close(fused(), function(other))
+    assert fused.compiled == 2
+
+
+def becoming(name: str, value: Callable[[SimpleNamespace], Any]) -> Callable[..., Tensor]:
+    """A function that assigns an attribute."""
+
+    def function(o: SimpleNamespace) -> Tensor:
+        setattr(o, name, value(o))
+        return o.wide * 2
+
+    return function
+
+
+def test_an_argument_that_is_written_as_state_runs_in_torch() -> None:
+    own = state()
+
+    def function(values: Tensor) -> Tensor:
+        own.x.add_(1.0)
+        return values * 2
+
+    fused = Fused(function, lambda: [own], N)
+    fused(torch.zeros(N, 3))
+    before = own.x.clone()
+    assert torch.equal(fused(own.x), (before + 1.0) * 2)
+    assert torch.equal(fused(own.x[:, :3]), (before + 2.0) * 2)
+    assert torch.equal(fused(torch.ones(N, 3)), torch.full((N, 3), 2.0))
+    assert torch.equal(own.x, before + 3.0)
+
+
+def test_state_that_comes_to_share_memory_runs_in_torch() -> None:
+    own = state()
+
+    def function() -> Tensor:
+        own.x.add_(1.0)
+        return own.part * 2
+
+    own.part = torch.zeros(N)
+    fused = Fused(function, lambda: [own], N)
+    fused()
+    memory = torch.zeros(4 * N)
+    own.part = memory[:N]
+    for _ in range(2):
+        assert torch.equal(fused(), own.part * 2)
+    own.x = memory[: 3 * N].view(N, 3)
+    for i in (1.0, 2.0):
+        assert torch.equal(fused(), torch.full((N,), 2.0 * i))
+    own.part = memory[3 * N :]
+    assert torch.equal(fused(), torch.zeros(N))
+    assert torch.equal(own.x, torch.full((N, 3), 3.0))
+
+
+def test_a_refused_function_leaves_lists_as_they_were() -> None:
+    own = SimpleNamespace(x=torch.ones(N, 3), past=[])
+    fused = Fused(lambda: own.past.append(own.x * 2), lambda: [own], N)
+    fused(), fused()
+    assert [torch.equal(each, own.x * 2) for each in own.past] == [True, True]
+    assert not fused.compiled
+
+
 @pytest.mark.parametrize(
     ("function", "reason"),
     [
@@ -160,6 +291,27 @@ def test_an_attribute_that_becomes_a_tensor_is_seen() -> None:
         (lambda o: o.x.copy_(o.x - o.x[3]), "written"),
         (lambda o: o.x + torch.rand(N, 1), "generator"),
         (lambda o: o.wide[:, 1:].copy_(o.wide[:, :-1].clone()), "a loop writes"),
+        (lambda o: o.square.copy_(o.square.mT.clone()), "a loop writes"),
+        (lambda o: (o.square.mul_(2), o.square.mT + 1), "a loop writes"),
+        (lambda o: o.x * o.scale.tolist(), "tolist"),
+        (lambda o: o.x * float(o.scale.numpy()), "numpy"),
+        (lambda o: o.x.normal_(generator=o.generator), "normal_"),
+        (lambda o: (torch.randperm(5, generator=o.generator), o.x + 1)[1], "randperm"),
+        (lambda o: torch.rand(N, 3, generator=o.generator, out=o.x), "resize_|uniform_"),
+        (lambda o: torch.randint(5, (N,), generator=o.generator, out=o.steps), "into a tensor"),
+        (lambda o: (o.square.diagonal(dim1=1, dim2=2).zero_(), o.x + 1)[1], "view diagonal"),
+        (lambda o: o.x.view(torch.int32) < 0, "a view of"),
+        (lambda o: o.x.unsqueeze_(1), "shape in place"),
+        (lambda o: torch.mul(o.steps, o.steps, out=o.delay), "into torch.float32"),
+        (lambda o: torch.round(o.x, decimals=1), "decimals"),
+        (lambda o: o.steps < 2**40, "32 bits"),
+        (lambda o: torch.addcmul(o.steps, o.steps, o.steps), "addcmul"),
+        (lambda o: torch.cat([o.wide, o.x], 1)[torch.arange(N)], "border"),
+        (lambda o: o.x[:, :0] @ torch.ones(0, 2), "over nothing"),
+        (becoming("delay", lambda o: o.scale), "a view of another"),
+        (becoming("delay", lambda o: o.x[:, 0]), "a view of another"),
+        (becoming("gain", lambda o: o.gain + 1), "attribute gain"),
+        (becoming("delay", lambda o: None), "attribute delay"),
     ],
 )
 def test_what_cannot_be_compiled_runs_in_torch(
