@@ -70,4 +70,4 @@ def test_a_curriculum_that_nobody_could_climb_is_refused(
 ) -> None:
     recipe = ["--config", str(CONFIG_DIR / "phase1_fast.yaml"), f"training.log_dir={tmp_path}"]
     assert main([*recipe, "terrain.curriculum.distance=50"]) == 2
-    assert "at most 17.9 m" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert "at most 22.4 m" in capsys.readouterr().err and not list(tmp_path.iterdir())
