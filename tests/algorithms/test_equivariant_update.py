@@ -106,8 +106,15 @@ def test_minibatches_are_in_parts_but_in_another_precision(monkeypatch: pytest.M
     for precision, in_parts in (("float32", True), ("tf32", True), ("bfloat16", False)):
         learner = make_learner({}, precision=precision)
         seen: list[Minibatch] = []
-        evaluate = learner.ppo.evaluate
-        monkeypatch.setattr(learner.ppo, "evaluate", lambda b: (seen.append(b), evaluate(b))[1])  # noqa: B023
+        gather = learner.buffer.gather
+
+        def recorded(
+            ids: torch.Tensor, gather: Any = gather, seen: list[Minibatch] = seen
+        ) -> Minibatch:
+            seen.append(gather(ids))
+            return seen[-1]
+
+        monkeypatch.setattr(learner.buffer, "gather", recorded)
         learner.update()
         assert {isinstance(each, Halves) for b in seen for each in b.obs.values()} == {in_parts}
 

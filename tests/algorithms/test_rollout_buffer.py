@@ -79,14 +79,16 @@ def test_all_parts_of_a_minibatch_belong_to_the_same_steps(bptt_length: int) -> 
     seen = []
     for ids in buffer.minibatch_ids(5, torch.Generator().manual_seed(0)):
         batch = buffer.gather(ids)
-        code = batch.obs["a"][..., 0]
+        first, second = batch.obs["a"], batch.obs["b"]
+        assert isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor)
+        code = first[..., 0]
         assert code.shape == (bptt_length, len(ids))
         # Time order is kept inside a chunk, and a chunk is one environment's.
         assert torch.equal(code, code[0] + 100.0 * torch.arange(bptt_length)[:, None])
         assert torch.equal(code[0] // 100 % bptt_length, torch.zeros(len(ids)))
         layer = torch.arange(LAYERS)[:, None, None]
         assert torch.equal(batch.state, (code[0, :, None] + layer).expand(LAYERS, -1, HIDDEN))
-        assert torch.equal(batch.obs["b"][..., 0], code + 0.125)
+        assert torch.equal(second[..., 0], code + 0.125)
         assert torch.equal(batch.actions, (code[..., None] + 0.25).expand(-1, -1, ACTIONS))
         assert torch.equal(batch.starts, is_start(code))
         for offset, tensor in (

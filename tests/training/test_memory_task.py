@@ -15,6 +15,7 @@ from legged_ppo.config.schema import PolicyConfig, PPOConfig
 from legged_ppo.interface import Environment, Observations, StepResult
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.distributions import ActionDistribution
+from legged_ppo.models.halves import Inputs
 
 STEPS, BPTT, ITERATIONS = 2048, 16, 70  # STEPS of all environments per iteration
 
@@ -76,7 +77,7 @@ class Forgetful(ActorCritic):
         return super().step(obs, state, torch.ones_like(starts))
 
     def sequence(
-        self, obs: Observations, state: torch.Tensor, starts: torch.Tensor
+        self, obs: Inputs, state: torch.Tensor, starts: torch.Tensor
     ) -> tuple[ActionDistribution, torch.Tensor, torch.Tensor]:
         return super().sequence(obs, state, torch.ones_like(starts))
 

@@ -204,7 +204,7 @@ def split(o: SimpleNamespace) -> None:
         (lambda o: o.x + o.twin, split),
         (
             lambda o: o.x * torch.rand(N, 1, generator=o.generator),
-            lambda o: vars(o).update(generator=torch.Generator().manual_seed(7)),
+            lambda o: o.__dict__.update(generator=torch.Generator().manual_seed(7)),
         ),
     ],
     ids=["type", "dictionary", "function", "no tensor", "another tensor", "generator"],
@@ -217,7 +217,8 @@ def test_a_change_of_pythons_is_compiled_anew(
         o.table, o.operator, o.given, o.twin = {"a": [2.0]}, torch.abs, torch.ones(3), o.x
     fused = Fused(lambda: function(own), lambda: [own], N)
     torch.testing.assert_close(fused(), function(other))
-    later(own), later(other)
+    for o in (own, other):
+        later(o)
     torch.testing.assert_close(fused(), function(other))
     assert fused.compiled == 2
 
