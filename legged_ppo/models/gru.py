@@ -222,7 +222,10 @@ class GRU(nn.Module):
         keep = keep.to(parts.dtype)
         for (ih, hh), before in zip(self.halved, state, strict=True):
             memory = hh.inputs
-            weights = (ih.across, ih.back, ih.bias, hh.across, hh.back, hh.bias)
+            weights = (
+                *(ih.transposed, ih.weights, ih.bias),
+                *(hh.transposed, hh.weights, hh.bias),
+            )
             parts = HalvedGRU.apply(parts, memory.split(before).parts, keep, *weights, ih.shapes)
             after.append(memory.whole(Halves(parts[-1], memory.even)))
         return Halves(parts, memory.even), torch.stack(after)

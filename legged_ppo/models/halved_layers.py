@@ -21,25 +21,25 @@ class HalvedProduct(torch.autograd.Function):
     def forward(
         ctx: Any,
         x: torch.Tensor,  # [M, K' + K'']
-        across: torch.Tensor,
-        back: torch.Tensor,
+        transposed: torch.Tensor,
+        weights: torch.Tensor,
         bias: torch.Tensor,
         shapes: Shapes,
     ) -> torch.Tensor:
         """Parts of the outputs [M, N' + N'']."""
-        ctx.save_for_backward(x, back)
+        ctx.save_for_backward(x, weights)
         ctx.shapes = shapes
-        return product_of_parts(x, across, shapes, bias)
+        return product_of_parts(x, transposed, shapes, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Gradients of the arguments of `forward`."""
-        x, back = ctx.saved_tensors
+        x, weights = ctx.saved_tensors
         grad = grad.contiguous()
         d_x = None
         if ctx.needs_input_grad[0]:
-            d_x = product_of_parts(grad, back, _turned(ctx.shapes))
+            d_x = product_of_parts(grad, weights, _turned(ctx.shapes))
         return d_x, gradient_of_parts(x, grad, ctx.shapes), None, grad.sum(0), None
 
 
@@ -52,11 +52,11 @@ class HalvedGRU(torch.autograd.Function):
         inputs: torch.Tensor,  # [T, B, I]
         state: torch.Tensor,  # [B, H]
         keep: torch.Tensor,  # [T, B, 1]
-        across_ih: torch.Tensor,
-        back_ih: torch.Tensor,
+        transposed_ih: torch.Tensor,
+        weights_ih: torch.Tensor,
         bias_ih: torch.Tensor,  # [3H]
-        across_hh: torch.Tensor,
-        back_hh: torch.Tensor,
+        transposed_hh: torch.Tensor,
+        weights_hh: torch.Tensor,
         bias_hh: torch.Tensor,  # [3H]
         shapes: Shapes,  # of the input weights
     ) -> torch.Tensor:
@@ -65,23 +65,23 @@ class HalvedGRU(torch.autograd.Function):
         compiled = _compiled(2 * units)
         bias = bias_ih.clone()
         bias[: 2 * units] += bias_hh[: 2 * units]
-        projected = product_of_parts(inputs.flatten(0, 1), across_ih, shapes, bias)
+        projected = product_of_parts(inputs.flatten(0, 1), transposed_ih, shapes, bias)
         projected = projected.view(*inputs.shape[:2], -1)
         bias_n = bias_hh[2 * units : 3 * units]
-        outputs, *kept = compiled.record(projected, state, keep, back_hh, bias_n)
+        outputs, *kept = compiled.record(projected, state, keep, weights_hh, bias_n)
         ctx.compiled, ctx.shapes = compiled, shapes
-        ctx.save_for_backward(inputs, keep, back_ih, back_hh, *kept)
+        ctx.save_for_backward(inputs, keep, weights_ih, weights_hh, *kept)
         return outputs
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_outputs: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         """Gradients of the arguments of `forward`."""
-        inputs, keep, back_ih, back_hh, previous, n, gates = ctx.saved_tensors
+        inputs, keep, weights_ih, weights_hh, previous, n, gates = ctx.saved_tensors
         hidden = previous.shape[-1]
         units = hidden // 2
-        weights = back_hh.view(2, 3 * units, units)
-        rolled = torch.cat([weights[:, 2 * units :], weights[:, : 2 * units]], 1)
+        gates_hh = weights_hh.view(2, 3 * units, units)
+        rolled = torch.cat([gates_hh[:, 2 * units :], gates_hh[:, : 2 * units]], 1)
         grads, d_state = ctx.compiled.gradients(grad_outputs, keep, rolled, previous, n, gates)
         # The gradients of W_hn h + b_hn, of r, z and of W_in x + b_in: first of the even parts, then of the odd
         # ones.
@@ -89,7 +89,7 @@ class HalvedGRU(torch.autograd.Function):
         inner, outer = flat[:, : 4 * hidden - units], flat[:, units:]
         x, d_inputs = inputs.flatten(0, 1), None
         if ctx.needs_input_grad[0]:
-            d_inputs = product_of_parts(outer, back_ih, _turned(ctx.shapes), odd=4 * units)
+            d_inputs = product_of_parts(outer, weights_ih, _turned(ctx.shapes), odd=4 * units)
             d_inputs = d_inputs.view_as(inputs)
         d_ih = gradient_of_parts(x, outer, ctx.shapes, odd=4 * units)
         square = (units, 3 * units) * 2

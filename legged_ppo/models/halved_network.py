@@ -46,25 +46,28 @@ class HalvedNetwork:
         self._layers = [layer for layer, _, _ in layers]
         self.parameters = [p for _, weight, bias in layers for p in (weight, bias)]
         """Whose gradients `gradients` computes."""
-        across, back, start = [], [], 0
+        transposed, weights, start = [], [], 0
         for layer, weight, bias in layers:
             entries = torch.arange(start, start + weight.numel()).view(weight.shape)
             start += weight.numel()
             spaces = zip(layer.inputs.columns, layer.outputs.columns, strict=True)
             tables = [_table(entries, *columns) for columns in spaces]
-            across.append(_Sums.joined([each.transposed() for each in tables]))
-            across.append(_bias(start, layer))
-            back.append(_Sums.joined(tables))
+            transposed.append(_Sums.joined([each.transposed() for each in tables]))
+            transposed.append(_bias(start, layer))
+            weights.append(_Sums.joined(tables))
             start += bias.numel()
-        self._sizes = [len(each.first) for each in across], [len(each.first) for each in back]
+        self._sizes = (
+            [len(each.first) for each in transposed],
+            [len(each.first) for each in weights],
+        )
         self._learned = sum(self._sizes[0])
-        together = _Sums.joined([*across, *back])
+        together = _Sums.joined([*transposed, *weights])
         self._weights = CompiledSums(
             torch.stack([together.first, together.second]),
             torch.stack([torch.ones_like(together.sign), together.sign]),
         )
         joined = SignedPermutation.joined(reflections)
-        self._gradients = _gradients_of(_Sums.joined(across), joined)
+        self._gradients = _gradients_of(_Sums.joined(transposed), joined)
         self._leaf: torch.Tensor | None = None
 
     def inputs(self, obs: Observations) -> dict[str, Halves]:
@@ -74,13 +77,13 @@ class HalvedNetwork:
     def refresh(self) -> None:
         """Let the layers compute with the present parameters, and their gradients be collected anew."""
         weights = self._weights(torch.cat([p.detach().flatten() for p in self.parameters]))
-        leaf, back = weights[: self._learned], weights[self._learned :]
+        leaf, plain = weights[: self._learned], weights[self._learned :]
         self._leaf = leaf.requires_grad_()
         owned = zip(leaf.split(self._sizes[0]), self.parameters, strict=True)
         pieces = [piece if p.requires_grad else piece.detach() for piece, p in owned]
-        tables = zip(pieces[::2], pieces[1::2], back.split(self._sizes[1]), strict=True)
-        for layer, (across, bias, back_table) in zip(self._layers, tables, strict=True):
-            layer.across, layer.bias, layer.back = across, bias, back_table
+        tables = zip(pieces[::2], pieces[1::2], plain.split(self._sizes[1]), strict=True)
+        for layer, found in zip(self._layers, tables, strict=True):
+            layer.transposed, layer.bias, layer.weights = found
 
     def gradients(self) -> bool:
         """Write the gradients since `refresh` to the parameters; False if there are none.
@@ -100,7 +103,7 @@ class HalvedNetwork:
         """Let go of the tables: a policy with results of a graph cannot be copied."""
         self._leaf = None
         for layer in self._layers:
-            layer.across = layer.bias = layer.back = None
+            layer.transposed = layer.bias = layer.weights = None
 
 
 def halved_network(

@@ -17,7 +17,7 @@ import torch
 
 from legged_ppo.interface import SignedPermutation
 
-PARITIES = (1.0, -1.0)
+_PARITIES = (1.0, -1.0)
 """Signs that the mirror gives to even and odd parts."""
 
 
@@ -59,7 +59,7 @@ class Space:
         self.columns: list[Columns] = []
         """Of either parity, in the order of the entries: parts of vectors side by side are parts of their
         space."""
-        for parity in PARITIES:
+        for parity in _PARITIES:
             first = entries[(entries < order) | ((entries == order) & (sign == parity))]
             second = order[first]
             signs = parity * sign[second] * (first != second)
@@ -92,11 +92,10 @@ class HalvedLinear:
 
     inputs: Space
     outputs: Space
-    across: torch.Tensor | None = None
-    """[K' N' + K'' N''], the transposed weights of the even parts and of the odd ones; gradients reach this
-    one"""
-    back: torch.Tensor | None = None
-    """The same weights, not transposed"""
+    transposed: torch.Tensor | None = None
+    """[K' N' + K'' N''], the transposed weights of the even parts and of the odd ones; gradients reach these"""
+    weights: torch.Tensor | None = None
+    """The same, not transposed, for the backward pass"""
     bias: torch.Tensor | None = None
     """[N' + N'']; those of the odd outputs are 0"""
 

@@ -78,7 +78,7 @@ class Linear(nn.Linear):
         assert self.halved is not None
         parts, layer = x.parts, self.halved
         y = HalvedProduct.apply(
-            parts.flatten(0, -2), layer.across, layer.back, layer.bias, layer.shapes
+            parts.flatten(0, -2), layer.transposed, layer.weights, layer.bias, layer.shapes
         )
         return Halves(y.view(*parts.shape[:-1], -1), layer.outputs.even)
 

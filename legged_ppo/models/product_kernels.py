@@ -16,7 +16,7 @@ from legged_ppo.runtime.lanes.values import I32, IndexValue, MaskValue
 PRODUCT, WEIGHT_GRADIENT = "product", "weight_gradient"
 _PANEL = 128
 """Samples whose columns stay in the first cache while all rows of a gradient meet them"""
-VECTORS = 3
+_VECTORS = 3
 """Vectors of columns that are summed together"""
 
 
@@ -41,10 +41,10 @@ def _emit_product(m: Kernel) -> None:
     ) -> None:
         length, width, more_length, more_width, x_stride, y_stride, skip, _ = numbers
         rows, strides = (first, last), (x_stride, y_stride)
-        none = IndexValue(m, I32(0))
-        _multiply(m, tables, (length, width), rows, strides, (none, none, none))
-        places = (skip, length * width, width)
-        _multiply(m, tables, (more_length, more_width), rows, strides, places)
+        _multiply(m, tables, (length, width), rows, strides)
+        starts = (skip, length * width, width, width)
+        second = [table.following(start) for table, start in zip(tables, starts, strict=True)]
+        _multiply(m, second, (more_length, more_width), rows, strides)
 
     m.function(PRODUCT, 4, 7, body)
 
@@ -55,28 +55,25 @@ def _multiply(
     sizes: tuple[IndexValue, IndexValue],
     rows: tuple[IndexValue, IndexValue],
     strides: tuple[IndexValue, IndexValue],
-    places: tuple[IndexValue, IndexValue, IndexValue],
 ) -> None:
-    """A product of these rows, whose columns of x, weights and columns of y begin at `places`."""
+    """One of the products, of these rows."""
     x, weights, bias, y = tables
     length, width = sizes
     for column, count in _panels(m, width):
         masks = _masks(m, column, count, width)
         for row, size in m.blocks(*rows, block_sizes(m.lanes)):
-            at = [(row + i) * strides[0] + places[0] for i in range(size)]
-            initial = [
-                bias.vector(places[2] + column + i * m.lanes, mask) for i, mask in enumerate(masks)
-            ]
+            at = [(row + i) * strides[0] for i in range(size)]
+            initial = [bias.vector(column + i * m.lanes, k) for i, k in enumerate(masks)]
             sums = [[m.variable(value) for value in initial] for _ in at]
             for k in m.loop(length):
-                place = places[1] + k * width + column
+                place = k * width + column
                 columns = [weights.vector(place + i * m.lanes, k) for i, k in enumerate(masks)]
                 for a, own in zip(at, sums, strict=True):
                     number = x.number(a + k)
                     for total, each in zip(own, columns, strict=True):
                         total.value = number * each + total.value
             for i, own in enumerate(sums):
-                start = (row + i) * strides[1] + places[2] + column
+                start = (row + i) * strides[1] + column
                 for v, (total, mask) in enumerate(zip(own, masks, strict=True)):
                     y.store(start + v * m.lanes, total.value, mask)
 
@@ -90,13 +87,13 @@ def _emit_weight_gradient(m: Kernel) -> None:
         tables: Sequence[Floats], numbers: Sequence[IndexValue], first: IndexValue, last: IndexValue
     ) -> None:
         samples, length, width, more_width, a_stride, b_stride, a_skip, b_skip, _ = numbers
-        none = IndexValue(m, I32(0))
         strides = (a_stride, b_stride)
         rows = (m.smaller(first, length), m.smaller(last, length))
-        _add_outer(m, tables, (samples, width), rows, strides, (none, none, none))
+        _add_outer(m, tables, (samples, width), rows, strides)
         rows = (m.larger(first, length) - length, m.larger(last, length) - length)
-        places = (a_skip, b_skip, length * width)
-        _add_outer(m, tables, (samples, more_width), rows, strides, places)
+        starts = (a_skip, b_skip, length * width)
+        second = [table.following(start) for table, start in zip(tables, starts, strict=True)]
+        _add_outer(m, second, (samples, more_width), rows, strides)
 
     m.function(WEIGHT_GRADIENT, 3, 8, body)
 
@@ -107,9 +104,8 @@ def _add_outer(
     sizes: tuple[IndexValue, IndexValue],
     rows: tuple[IndexValue, IndexValue],
     strides: tuple[IndexValue, IndexValue],
-    places: tuple[IndexValue, IndexValue, IndexValue],
 ) -> None:
-    """These rows of a product, whose columns of a and b and whose sums begin at `places`."""
+    """These rows of one of the products."""
     a, b, sums = tables
     samples, width = sizes
     for begin in m.loop(samples, step=_PANEL):
@@ -117,15 +113,15 @@ def _add_outer(
         for column, count in _panels(m, width):
             masks = _masks(m, column, count, width)
             for row, size in m.blocks(*rows, block_sizes(m.lanes)):
-                at = [places[2] + (row + r) * width + column for r in range(size)]
+                at = [(row + r) * width + column for r in range(size)]
                 totals = [
                     [m.variable(sums.vector(p + i * m.lanes, k)) for i, k in enumerate(masks)]
                     for p in at
                 ]
                 for sample in m.loop(end, begin):
-                    own = sample * strides[1] + places[1] + column
+                    own = sample * strides[1] + column
                     values = [b.vector(own + i * m.lanes, k) for i, k in enumerate(masks)]
-                    start = sample * strides[0] + places[0] + row
+                    start = sample * strides[0] + row
                     for r, some in enumerate(totals):
                         number = a.number(start + r)
                         for total, value in zip(some, values, strict=True):
@@ -139,7 +135,7 @@ def _panels(m: Kernel, width: IndexValue) -> Iterator[tuple[IndexValue, int]]:
     """Loops over columns, three vectors at a time, then two or one if no more are left; the last vector of all
     may be longer than what is left."""
     start = IndexValue(m, I32(0))
-    for count in range(VECTORS, 0, -1):
+    for count in range(_VECTORS, 0, -1):
         step = count * m.lanes
         left = width - start - (count - 1) * m.lanes  # beyond the vectors that must be whole
         steps = m.builder.sdiv((left + (step - 1)).code, I32(step))

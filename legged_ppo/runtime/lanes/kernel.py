@@ -157,6 +157,10 @@ class Floats:
         place = [self._m.integer(index)]
         return self._m.builder.gep(self.pointer, place, source_etype=F32)
 
+    def following(self, index: Index) -> Floats:
+        """The numbers from an index on."""
+        return Floats(self._m, self._at(index))
+
     def vector(self, index: Index, mask: MaskValue | None = None) -> Value:
         """The numbers from an index on, one a lane; 0 and not read in lanes that a mask leaves out."""
         m = self._m
