@@ -114,6 +114,12 @@ def _check_task(task: TaskConfig, control_dt: float) -> None:
             commands.flat_velocity,
             "[] unless task.commands.heading is true: the curves are headings",
         )
+    if commands.forward_types and not commands.heading:
+        raise ConfigError(
+            "task.commands.forward_types",
+            commands.forward_types,
+            "[] unless task.commands.heading is true: the turns are headings",
+        )
     tracking = (rewards.tracking, rewards.tracking_lin_vel, rewards.tracking_ang_vel)
     if not any(tracking) and not any(rewards.extra.values()):
         expected = "a tracking weight other than 0; nothing to learn"

@@ -21,13 +21,14 @@ class Commands:
     Args:
         dt: control step [s].
         random: source of drawn commands.
-        on_flat: the robot walks on a tile of type `flat`, where some recipes draw others.
+        terrain_type: of the tile that the robot walks on; some recipes draw others on some types.
     """
 
     def __init__(
-        self, config: CommandConfig, dt: float, random: np.random.Generator, on_flat: bool = False
+        self, config: CommandConfig, dt: float, random: np.random.Generator, terrain_type: str = ""
     ) -> None:
-        self._config, self._dt, self._random, self._on_flat = config, dt, random, on_flat
+        self._config, self._dt, self._random = config, dt, random
+        self._terrain_type = terrain_type
         self.command = np.zeros(3)
         """[3] forward, lateral velocity [m/s], yaw rate [rad/s]"""
         self.course = 0.0
@@ -69,17 +70,19 @@ class Commands:
         c, unit = self._config, self._random.random(5)
         low, high = np.array([c.lin_vel_x, c.lin_vel_y, c.yaw_rate], dtype=float).T
         drawn = low + (high - low) * unit[:3]
-        turn = c.heading_range[0] + (c.heading_range[1] - c.heading_range[0]) * unit[3]
+        turn = _within(c.heading_range, unit[3])
         self._standing = bool(unit[4] < c.standing_fraction)
         if np.linalg.norm(drawn[:2]) < c.min_speed:
             drawn[:2] = 0.0
-        if c.flat_velocity and self._on_flat:
+        if c.flat_velocity and self._terrain_type == "flat":
             curve = unit[4] < 1 / 3
-            speed = c.flat_velocity[0] + (c.flat_velocity[1] - c.flat_velocity[0]) * unit[0]
-            drawn[:2] = speed if curve else 0.0, 0.0
-            bend = c.flat_heading[0] + (c.flat_heading[1] - c.flat_heading[0]) * unit[3]
+            drawn[:2] = _within(c.flat_velocity, unit[0]) if curve else 0.0, 0.0
+            bend = _within(c.flat_heading, unit[3])
             turn = bend if curve else math.pi * (2 * unit[3] - 1)
             self._standing = bool(unit[4] >= 2 / 3)
+        if self._terrain_type in c.forward_types:
+            drawn[:2] = _within(c.forward_velocity, unit[0]), 0.0
+            turn = _within(c.forward_heading, unit[3])
         self.command = np.zeros(3) if self._standing else drawn
         self.heading = wrap_to_pi(yaw + turn) if c.heading else None
         self._time_left = c.resample_time_s
@@ -97,6 +100,11 @@ class Commands:
         if self.heading is not None:
             return self._rate_from(self.course, self.heading)
         return float(self.command[2]) + wrap_to_pi(yaw - self.course) / _MEMORY
+
+
+def _within(bounds: list[float], share: float) -> float:
+    """The number at this share of a range."""
+    return bounds[0] + (bounds[1] - bounds[0]) * share
 
 
 def wrap_to_pi(angle: float) -> float:

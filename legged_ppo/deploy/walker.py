@@ -62,7 +62,7 @@ class Walker:
         self.sensors = self.simulation.reset(
             tile, offset=where, yaw=yaw, joint_offsets=joints, velocity=velocity
         )
-        self.commands = Commands(self._config, self.dt, random, tile.terrain_type == "flat")
+        self.commands = Commands(self._config, self.dt, random, tile.terrain_type)
         if command is not None:
             self.commands.fix(command)
         self.commands.restart(self.yaw)

@@ -57,6 +57,8 @@ class VelocityCommands(OwnedState):
         self.time_left = torch.zeros(num_envs, device=device)
         self.on_flat = torch.zeros(num_envs, dtype=torch.bool, device=device)
         """[N] bool, robots on `flat` tiles"""
+        self.on_forward = torch.zeros(num_envs, dtype=torch.bool, device=device)
+        """[N] bool, robots on tiles of the `forward_types`"""
         self._fixed: torch.Tensor | None = None
         self._planned: torch.Tensor | None = None  # [count, N, draws]
         ranges = torch.tensor([config.lin_vel_x, config.lin_vel_y, config.yaw_rate], device=device)
@@ -104,6 +106,8 @@ class VelocityCommands(OwnedState):
         drawn[:, :2] = torch.where(slow, 0.0, drawn[:, :2])
         if c.flat_velocity:
             drawn, turn, standing = self._on_flat_ground(drawn, turn, standing, unit)
+        if c.forward_types:
+            drawn, turn = self._forward(drawn, turn, unit)
         if self._sampler is not None:
             drawn, standing = self._sampled(self._sampler, unit)
         drawn = torch.where(standing[:, None], 0.0, drawn)
@@ -139,6 +143,18 @@ class VelocityCommands(OwnedState):
         around = torch.pi * (2.0 * unit[:, 3] - 1.0)
         turn = torch.where(flat, torch.where(curve, bend, around), turn)
         return drawn, turn, torch.where(flat, choice >= 2 / 3, standing)
+
+    def _forward(
+        self, drawn: torch.Tensor, turn: torch.Tensor, unit: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """On tiles of the `forward_types`: ahead, with small turns."""
+        c = self.config
+        (slow, fast), (right, left) = c.forward_velocity, c.forward_heading
+        speed = (slow + (fast - slow) * unit[:, 0]) * self._scale
+        planar = torch.stack([speed, torch.zeros_like(speed)], dim=1)
+        planar = torch.where(self.on_forward[:, None], planar, drawn[:, :2])
+        bend = right + (left - right) * unit[:, 3]
+        return torch.cat([planar, drawn[:, 2:]], dim=1), torch.where(self.on_forward, bend, turn)
 
     def _draw(self, mask: torch.Tensor) -> torch.Tensor:
         """Uniform numbers [N, 5] in [0, 1), those of the masked robots taken from the plan, if any."""

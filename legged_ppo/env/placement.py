@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -41,8 +42,7 @@ class Placement(OwnedState):
         """[N] int64, counted along the levels of one type after the other"""
         self.origin = torch.zeros(n, 3, device=device)
         """[N, 3] m, middle of each robot's tile, on the ground"""
-        self.on_flat = torch.zeros(n, dtype=torch.bool, device=device)
-        """[N] bool, robots on `flat` tiles"""
+        self._chosen: list[tuple[torch.Tensor, torch.Tensor]] = []
         self.wrapped = torch.zeros(n, 2, device=device)
         """[N, 2] m, sum of the shifts from edge to edge in this episode"""
         self.start = torch.zeros(n, 2, device=device)
@@ -68,8 +68,17 @@ class Placement(OwnedState):
         self.tile.copy_(types * self.terrain.num_levels + levels)
         self._simulator.assign(self.tile)
         self.origin.copy_(self._origins[self.tile])
-        if "flat" in self.terrain.types:
-            self.on_flat.copy_(types == self.terrain.types.index("flat"))
+        for columns, mask in self._chosen:
+            mask.copy_((types[:, None] == columns).any(1))
+
+    def on(self, names: Collection[str]) -> torch.Tensor:
+        """[N] bool, the robots on tiles of these types, from now on."""
+        types = self.curriculum.types
+        columns = [i for i, name in enumerate(self.terrain.types) if name in names]
+        mask = torch.zeros(len(types), dtype=torch.bool, device=types.device)
+        self._chosen.append((torch.tensor(columns, dtype=types.dtype, device=types.device), mask))
+        self.find_tiles()
+        return mask
 
     def place(self, column: int, level: int) -> None:
         """Put every robot on this tile, from the next reset on."""

@@ -313,7 +313,11 @@ def _check_distance(config: Config) -> None:
     forward, sideways = (
         max(map(abs, bounds)) for bounds in (commands.lin_vel_x, commands.lin_vel_y)
     )
-    fastest = max([math.hypot(forward, sideways), *map(abs, commands.flat_velocity)])
+    others = [
+        *commands.flat_velocity,
+        *(commands.forward_velocity if commands.forward_types else []),
+    ]
+    fastest = max([math.hypot(forward, sideways), *map(abs, others)])
     reach = fastest * config.task.episode_length_s
     if curriculum.rule != "none" and not commands.sampler and curriculum.distance > reach:
         expected = f"at most {reach:.1f} m, as far as an episode's fastest command leads"

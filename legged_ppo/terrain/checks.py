@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from legged_ppo.config.extensions import load_extensions
 from legged_ppo.config.schema import Config, TerrainConfig
 from legged_ppo.errors import ConfigError
@@ -10,14 +12,17 @@ from legged_ppo.terrain.types import NO_TYPES, ExtraTypes, TileType, make_tile_t
 
 
 def check_ground(config: Config) -> None:
-    """Whether the terrain can be built, with the extensions' types, and its curriculum can move robots.
+    """Whether the terrain can be built, with the extensions' types, its curriculum can move robots, and the types
+    that commands name exist.
 
     Raises:
-        ConfigError: what `check_terrain` and `check_curriculum` raise.
+        ConfigError: what `check_terrain` and `check_curriculum` raise, or an unknown type.
     """
     extra = load_extensions(config.extensions).terrains
     check_terrain(config.terrain, extra)
     check_curriculum(config.terrain, extra)
+    known = list(make_tile_types(config.terrain, extra))
+    _check_types("task.commands.forward_types", config.task.commands.forward_types, known)
 
 
 def check_terrain(config: TerrainConfig, extra: ExtraTypes = NO_TYPES) -> dict[str, float]:
@@ -81,17 +86,19 @@ def _gets_harder(config: TerrainConfig, extra: ExtraTypes) -> bool:
 def _checked_proportions(config: TerrainConfig, known: list[str]) -> dict[str, float]:
     """The types with a positive share, and their shares."""
     proportions = config.proportions or {"flat": 1.0}
-    for name in proportions:
-        if name not in known:
-            raise ConfigError(
-                "terrain.proportions", name, f"one of {', '.join(known)}", choices=known
-            )
+    _check_types("terrain.proportions", proportions, known)
     chosen = {name: share for name, share in proportions.items() if share > 0}
     if not chosen or min(proportions.values()) < 0:
         raise ConfigError(
             "terrain.proportions", dict(proportions), "shares >= 0 with a positive sum"
         )
     return chosen
+
+
+def _check_types(key: str, names: Iterable[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise ConfigError(key, name, f"one of {', '.join(known)}", choices=known)
 
 
 def _check_sizes(config: TerrainConfig, types: list[str]) -> None:

@@ -198,15 +198,15 @@ def test_success_over_64_episodes_is_that_of_the_evaluation(
 
 
 @pytest.mark.parametrize("heading", [False, True])
-@pytest.mark.parametrize("flat", [False, True])
-def test_drawn_commands_are_those_of_training(heading: bool, flat: bool) -> None:
+@pytest.mark.parametrize("ground", ["", "flat", "gaps"])
+def test_drawn_commands_are_those_of_training(heading: bool, ground: str) -> None:
     config = CommandConfig(heading=heading, resample_time_s=0.49, standing_fraction=0.3)
-    if flat:
-        config.flat_velocity = [0.2, 0.6]
+    config.flat_velocity, config.forward_types = [0.2, 0.6], ["gaps"]
     unit = np.random.default_rng(0).random((24, 5)).astype(np.float32)
     theirs = VelocityCommands(config, 1, 0.02, torch.Generator())
     theirs.plan(len(unit))
-    theirs._planned, theirs.on_flat[:] = torch.from_numpy(unit)[:, None], flat
+    theirs._planned = torch.from_numpy(unit)[:, None]
+    theirs.on_flat[:], theirs.on_forward[:] = ground == "flat", ground == "gaps"
 
     class Numbers:
         rows = iter(unit.astype(float))
@@ -214,7 +214,7 @@ def test_drawn_commands_are_those_of_training(heading: bool, flat: bool) -> None
         def random(self, count: int) -> np.ndarray:
             return next(self.rows)
 
-    ours = Commands(config, 0.02, Numbers(), on_flat=flat)
+    ours = Commands(config, 0.02, Numbers(), ground)
     walk = np.cumsum(0.05 * np.random.default_rng(1).standard_normal(550))
     yaw = (walk + math.pi) % (2 * math.pi) - math.pi
     theirs.resample(torch.ones(1, dtype=torch.bool))

@@ -196,6 +196,31 @@ def test_on_flat_tiles_a_third_each_follow_curves_turn_and_stand() -> None:
     assert narrowed.command[:, 0].max() == pytest.approx(0.375, abs=0.01), "flat ground too"
 
 
+def test_beside_gaps_commands_lead_forward() -> None:
+    config = replace(
+        CONFIG,
+        lin_vel_x=[-0.5, 1.0],
+        lin_vel_y=[-0.5, 0.5],
+        heading=True,
+        standing_fraction=0.25,
+        forward_types=["gaps"],
+        forward_velocity=[0.4, 0.9],
+        forward_heading=[-0.3, 0.2],
+    )
+    commands = VelocityCommands(config, 6000, DT, torch.Generator().manual_seed(0))
+    commands.on_forward = torch.arange(6000) < 3000
+    commands.resample(torch.ones(6000, dtype=torch.bool))
+    ahead, rest, stand = commands.command[:3000], commands.command[3000:], commands.standing
+    walking = ahead[~stand[:3000]]
+    assert walking[:, 0].min() >= 0.4 and walking[:, 0].max() <= 0.9 and not walking[:, 1].any()
+    assert walking[:, 0].std() > 0.1
+    assert commands.turn[:3000].min() >= -0.3 and commands.turn[:3000].max() <= 0.2
+    assert stand[:3000].float().mean() == pytest.approx(0.25, abs=0.03)
+    assert not ahead[stand[:3000], :2].any()
+    assert rest[:, 0].min() < -0.4 and rest[:, 1].abs().max() > 0.4
+    assert commands.turn[3000:].abs().max() > 3.0
+
+
 def test_ranges_widen_with_the_training() -> None:
     commands = make(replace(CONFIG, initial_scale=0.2, ramp=0.5, min_speed=0.0))
     widest = []

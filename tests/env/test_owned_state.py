@@ -16,7 +16,12 @@ def addresses(env: LocomotionEnv) -> dict[str, int]:
     parts = [env, env.commands, env.randomization, env.scandots]
     parts += [where, where.curriculum, env.statistics]
     tensors = {f"{type(p).__name__}.{n}": t for p in parts for n, t in p.owned_tensors().items()}
-    tensors |= {"tile": where.tile, "origin": where.origin, "on_flat": env.commands.on_flat}
+    tensors |= {
+        "tile": where.tile,
+        "origin": where.origin,
+        "on_flat": env.commands.on_flat,
+        "on_forward": env.commands.on_forward,
+    }
     return {name: tensor.data_ptr() for name, tensor in tensors.items()}
 
 

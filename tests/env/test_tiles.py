@@ -52,6 +52,17 @@ def test_robots_start_on_their_tiles_at_the_spawn_height(busy: Config) -> None:
     }
 
 
+def test_commands_know_the_robots_on_their_types(busy: Config) -> None:
+    busy.task.commands.forward_types = [*busy.terrain.proportions, "gaps"][-2:]
+    env = make_locomotion_env(busy, 16, seed=0)
+    forward, flat = env.commands.on_forward, env.commands.on_flat
+    named = [env.terrain.types[i] in busy.task.commands.forward_types for i in env.terrain_type]
+    assert forward.tolist() == named and 0 < sum(named) < 16
+    assert torch.equal(flat, env.terrain_type == env.terrain.types.index("flat"))
+    env.place(env.terrain.types.index("flat"), 0)
+    assert flat.all() and not forward.any(), "the masks that commands hold follow the robots"
+
+
 def test_the_engine_hears_of_new_tiles_before_robots_are_reset_there(
     busy: Config, kinematic: Kinematic
 ) -> None:

@@ -48,6 +48,13 @@ class CommandConfig:
     a third turn on the spot and a third stand (Agarwal et al.); empty: the same commands everywhere."""
     flat_heading: list[float] = low_high([-1.0472, 1.0472])
     """Range of the heading [rad] of those curves; turns take any."""
+    forward_types: list[str] = names([])
+    """Terrain types whose commands lead forward, those that are not to stand: beside a gap a robot must see where
+    it steps, and scandots and cameras look ahead."""
+    forward_velocity: list[float] = low_high([0.3, 1.0])
+    """Range of the forward velocity [m/s] there; the lateral one is 0."""
+    forward_heading: list[float] = low_high([-0.5, 0.5])
+    """Range of the heading [rad] there, about that of the robot at the time."""
     initial_scale: float = share(1.0)
     """Share of the velocity ranges that commands are drawn from at the start of training."""
     ramp: float = open_share(0.5)
