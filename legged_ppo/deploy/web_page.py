@@ -63,17 +63,13 @@ def write_page(
 
     Raises:
         ConfigError: the folder holds something else, or the policy reads what no robot or this page has.
-        UsageError: a package is missing, the robot has meshes, which the page cannot draw, or the policy a depth
-            camera, which it does not render.
+        UsageError: a package is missing, or the robot has meshes, which the page cannot draw.
     """
     if folder.exists() and any(folder.iterdir()) and not (folder / "page.json").is_file():
         raise ConfigError("--share", str(folder), "a new or empty folder, or one with such a page")
     robot = load_robot(config.robot)
     if others := other_files(robot):
         raise UsageError(f"the page cannot draw a robot with meshes ({others[0]})")
-    if policy.trunk.depth_encoder is not None:
-        hint = "python -m legged_ppo.deploy.run drives an exported one"
-        raise UsageError("the page cannot drive a policy that sees by a depth camera", hint)
     terrain = build_terrain(config.terrain, load_extensions(config.extensions).terrains)
     column, level = terrain.place(*place) if place else (0, 0)
     require("onnx", "onnxscript", "onnxruntime")

@@ -8,8 +8,10 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import mujoco
 import numpy as np
 import pytest
 from browser import Page, browser, find_browser, served
@@ -17,6 +19,7 @@ from PIL import Image
 
 from legged_ppo.config.schema import Config
 from legged_ppo.deploy import web_page
+from legged_ppo.deploy.camera import Camera
 from legged_ppo.deploy.policy_file import OnnxPolicy
 from legged_ppo.deploy.simulation import Simulation
 from legged_ppo.deploy.walker import Walker
@@ -135,14 +138,52 @@ def test_a_page_is_replaced_and_anything_else_is_not(
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_policy_that_sees_by_a_camera_has_no_page(
+def test_the_camera_of_the_page_sees_what_the_runners_sees(
     deployed_config: Config, make_policy: Callable[[Config], ActorCritic], tmp_path: Path
 ) -> None:
+    if (program := find_browser()) is None:
+        pytest.skip("no Chromium here: make apt-browser")
     config = copy.deepcopy(deployed_config)
-    config.task.observations.depth.enabled = True
-    with pytest.raises(UsageError, match=r"depth camera; python -m legged_ppo.deploy.run"):
-        write_page(make_policy(config), config, tmp_path / "page")
-    assert not (tmp_path / "page").exists()
+    depth = config.task.observations.depth
+    depth.enabled, depth.rows, depth.columns, depth.pitch_deg = True, 9, 13, 30.0
+    depth.period_s, depth.latency_s = [0.06, 0.06], [0.02, 0.02]
+    policy, folder = make_policy(config), tmp_path / "page"
+    try:
+        write_page(policy, config, folder, ("rough", 1))
+    except UsageError as error:
+        pytest.skip(str(error))
+    with served(folder) as address, browser(program) as tab:
+        tab.open(address)
+        tab.wait_for("window.leggedPPO && leggedPPO.steps > 3")
+        poses, images, shown = tab.run(
+            "(async () => {"
+            " const {Robot} = await import('./robot.js');"
+            " const {mujoco, ort, page} = leggedPPO.robot;"
+            " const xml = await (await fetch('scene.xml')).text();"
+            " const robot = new Robot(mujoco, xml, page,"
+            "   await ort.InferenceSession.create('policy.onnx'), ort);"
+            " const poses = [], images = [];"
+            f" for (let i = 0; i < {_STEPS}; i++) {{"
+            "   poses.push(Array.from(robot.data.qpos));"
+            "   await robot.step([0.4, 0.1, 0.3]);"
+            "   images.push(robot.camera.depths); }"
+            " const canvas = document.getElementById('sight');"
+            " const pixels = canvas.getContext('2d').getImageData(0, 0, 13, 9).data;"
+            " return [poses, images, [canvas.width, canvas.height, Array.from(pixels)]]; })()"
+        )
+        assert tab.errors == []
+    scene = tmp_path / "scene.xml"
+    scene.write_text((folder / "scene.xml").read_text())
+    metadata = OnnxPolicy(folder / "policy.onnx").metadata
+    simulation = Simulation(replace(metadata, camera={}), scene, "p")
+    camera = Camera(metadata.camera, metadata.dt)
+    for pose, image in zip(poses, images, strict=True):
+        simulation.data.qpos[:] = pose
+        mujoco.mj_forward(simulation.model, simulation.data)
+        expected = camera(simulation.model, simulation.data, simulation._rays)
+        np.testing.assert_allclose(image, expected, atol=1e-4)
+    assert np.std(images[0]) > 0.1 and not np.allclose(images[0], images[-1], atol=1e-3)
+    assert shown[:2] == [13, 9] and np.std(shown[2][::4]) > 10
 
 
 def test_without_npm_the_packages_are_named(

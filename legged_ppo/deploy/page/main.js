@@ -10,6 +10,7 @@ const SHARE = 0.7; // of the largest command of the training
 const MOST_LATE = 0.2; // s that the loop catches up; a hidden tab continues where it was
 
 const status = document.getElementById("status");
+const sight = document.getElementById("sight");
 const held = new Set();
 
 function listen(robot) {
@@ -78,6 +79,7 @@ async function start() {
       }
     }
     picture.draw(robot.data);
+    robot.camera?.draw(sight);
     const v = robot.velocity();
     status.textContent =
       `command ${robot.command.map((x) => x.toFixed(2)).join("  ")}\n` +

@@ -1,4 +1,5 @@
 // One robot: sensors, observation, graph, joint targets, physics. The same loop as legged_ppo/deploy/walker.py.
+import { Camera } from "./camera.js";
 
 const STANDING = 0.1; // sum of a command's absolute values up to which the gait clock is hidden
 
@@ -15,6 +16,8 @@ export class Robot {
     this.threshold = this.metadata.config.task.observations.contact_threshold;
     this.maxTilt = this.metadata.config.task.max_tilt;
     this.maxVelocity = this.metadata.config.sim.max_velocity;
+    const { camera, dt } = this.metadata;
+    this.camera = camera.rows ? new Camera(mujoco, this.model, camera, dt) : null;
     this.restart();
   }
 
@@ -26,6 +29,7 @@ export class Robot {
     mujoco.mj_forward(model, data);
     this.action = new Array(this.default.length).fill(0);
     this.contact = page.foot_forces.map(() => 0);
+    this.camera?.restart();
     this.phase = 0;
     this.command = [0, 0, 0];
     this.walked = [0, 0];
@@ -91,6 +95,7 @@ export class Robot {
       case "yaw_rate": return this.command.slice(2);
       case "gait_clock": return this.clock();
       case "scandots": return this.heights();
+      case "depth": return this.camera.image(data);
     }
     throw new Error(`the page cannot compute the observation ${name}`);
   }
