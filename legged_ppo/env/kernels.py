@@ -53,7 +53,7 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
 
     def owners() -> list[object]:
         where, state = env.placement, env.simulator.state
-        parts = [env.commands, env.clock, env.scandots, env.survey, where, where.heights]
+        parts = [env.commands, env.clock, env.pace, env.scandots, env.survey, where, where.heights]
         parts += [env.statistics, env.observations, env.randomization, env.extension_groups]
         return [env, state, *parts, *settings(env)]
 

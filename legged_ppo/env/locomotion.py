@@ -18,6 +18,7 @@ from legged_ppo.env.extension_terms import ExtensionTerms
 from legged_ppo.env.gait_clock import GaitClock
 from legged_ppo.env.kernels import fusable, make_kernels
 from legged_ppo.env.observations import ObservationBuilder, ObservationInputs
+from legged_ppo.env.pace import Pace
 from legged_ppo.env.placement import Placement
 from legged_ppo.env.randomization import Randomization
 from legged_ppo.env.survey import Survey
@@ -86,6 +87,7 @@ class LocomotionEnv(OwnedState, Environment):
             simulator.keep_bodies(self.randomization.bodies)
         self.clock = GaitClock(task.gait, self.num_envs, robot.num_feet, self.dt, generator)
         sight = task.observations
+        self.pace = Pace(task.stuck_after_s, self.num_envs, self.dt, self.device)
         self.scandots = Scandots(sight.scandots, self.num_envs, self.dt, generator, sight.noise)
         self.depth = self.make_camera() if sight.depth.enabled else None
         self.observations = ObservationBuilder(
@@ -274,6 +276,9 @@ class LocomotionEnv(OwnedState, Environment):
         tilted = self.survey.projected_gravity[:, 2] > -math.cos(self.config.task.max_tilt)
         self.failed.copy_(state.failed | ~sound | ~self._measured_finite())
         terminated = state.termination_contact | tilted | self.failed
+        if self.pace.watched:
+            self.pace.step(self.path_velocity, self.commands.command)
+            terminated = terminated | self.pace.stuck()
         inputs = self._reward_inputs(terminated)
         inputs.fell = self.extension_terms.ended(inputs)
         reward, terms, terminated = self._reward(inputs)
@@ -317,6 +322,8 @@ class LocomotionEnv(OwnedState, Environment):
         }
         if self.clock.size:
             state["clock"] = self.clock.state_dict()
+        if self.pace.watched:
+            state["pace"] = self.pace.state_dict()
         if self.depth:
             state["depth"] = self.depth.state_dict()
         if extra := self.extension_terms.state_dict() | self.extension_groups.state_dict():
@@ -330,6 +337,8 @@ class LocomotionEnv(OwnedState, Environment):
         self.commands.load_state_dict(state["commands"])
         if self.clock.size:
             self.clock.load_state_dict(state["clock"])
+        if self.pace.watched:
+            self.pace.load_state_dict(state["pace"])
         self.randomization.load_state_dict(state["randomization"])
         self.scandots.load_state_dict(state["scandots"])
         if self.depth:
@@ -514,6 +523,7 @@ class LocomotionEnv(OwnedState, Environment):
         self.episode_length *= ~mask
         self.commands.resample(mask)
         self.clock.reset(mask)
+        self.pace.reset(mask)
         torch.where(chosen, state.joint_vel, self.last_joint_vel, out=self.last_joint_vel)
         torch.where(chosen, state.foot_force, self.last_foot_force, out=self.last_foot_force)
         self.contact &= ~chosen

@@ -130,8 +130,9 @@ def collect_episodes(
 
 
 def evaluation_config(config: Config, *, pushes: bool = False) -> Config:
-    """A copy of `config` without curriculum and, unless asked for, pushes, with the episodes shared out evenly
-    over all terrain types and levels, and with one control step more than the time limit.
+    """A copy of `config` without curriculum, ends of stuck robots and, unless asked for, pushes, with the
+    episodes shared out evenly over all terrain types and levels, and with one control step more than the time
+    limit.
 
     Robots that end are reset inside `step`, which hides their last state. With the extra step those
     that last until the time limit are never reset while they are measured.
@@ -139,6 +140,7 @@ def evaluation_config(config: Config, *, pushes: bool = False) -> Config:
     config = copy.deepcopy(config)
     if not pushes:
         config.task.randomization.push_interval_s = 0.0
+    config.task.stuck_after_s = 0.0
     terrain = config.terrain
     terrain.curriculum.rule, terrain.max_initial_level = "none", None
     terrain.proportions = {name: 1.0 for name, share in terrain.proportions.items() if share > 0}

@@ -38,6 +38,7 @@ def no_options(config: Config) -> None:
 def flat_commands(config: Config) -> None:
     config.task.commands.flat_velocity = [0.3, 0.8]
     config.task.commands.forward_types = list(config.terrain.proportions)[1:]
+    config.task.stuck_after_s = 0.3
     config.task.gait.frequency, config.task.gait.offsets = 2.0, [0.0, 0.5, 0.5, 0.0]
 
 

@@ -212,6 +212,10 @@ class TaskConfig:
     """Time limit [s] of an episode."""
     max_tilt: float = positive(1.0)
     """Angle [rad] between base and gravity that counts as a fall."""
+    stuck_after_s: float = not_negative(0.0)
+    """Time [s] in which a robot that stops although it is commanded to move counts as fallen in training: stuck
+    in a gap, or afraid of it, it would see nothing new until the time limit; 0: it stays. Slower than a fifth of
+    the command in the average of lately is stuck too."""
     terminations: list[str] = names([])
     """Ends of episodes of the extensions, by name; an episode that ends so counts as a fall."""
     action_clip: float = positive(10.0)
