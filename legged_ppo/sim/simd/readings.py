@@ -137,10 +137,12 @@ class Readings:
     def _views(
         self, block: torch.Tensor, spans: dict[str, tuple[int, int]]
     ) -> dict[str, torch.Tensor]:
-        parts = block.split([length * self.capacity for _, length in spans.values()])
+        begin = next(iter(spans.values()))[0]
         return {
-            name: part.view(self.capacity, length)[: self._num_envs]
-            for (name, (_, length)), part in zip(spans.items(), parts, strict=True)
+            name: block.as_strided(
+                (self._num_envs, length), (length, 1), (start - begin) * self.capacity
+            )
+            for name, (start, length) in spans.items()
         }
 
 
