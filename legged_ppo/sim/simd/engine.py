@@ -7,6 +7,7 @@ from dataclasses import fields
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 from legged_ppo.config.schema import SimConfig
@@ -173,9 +174,10 @@ class Simd:
         robots = mask.nonzero()[:, 0]
         if len(robots) == 0:
             return
-        for name, values in self._parameters.spans(parameters, robots.numpy()).items():
-            span = self._groups.layout.slice(name)
-            self._groups.place(robots, torch.from_numpy(values).float(), span)
+        found, layout = self._parameters.spans(parameters, robots.numpy()), self._groups.layout
+        values = np.concatenate([found[name] for name in layout.spans if name in found], axis=1)
+        last = slice(layout.size - values.shape[1], None)  # parameters end the layout
+        self._groups.place(robots, torch.from_numpy(values).float(), last)
 
     def push(self, velocity: torch.Tensor) -> None:
         """See `Simulator.push`."""

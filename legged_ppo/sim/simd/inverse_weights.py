@@ -46,9 +46,10 @@ class InverseWeights:
         diagonal = np.arange(6, 6 + joints)
         inertia[:, diagonal, diagonal] += armature
         inverse = np.linalg.inv(inertia)
-        bodies = np.einsum("bij,njk,bik->nb", self.jacobians, inverse, self.jacobians) / 3
+        moved = self.jacobians @ inverse[:, None]
+        bodies = np.einsum("bij,nbij->nb", self.jacobians, moved) / 3
         base = _point_jacobian(moment / mass[:, None])
-        on_base = np.einsum("nij,njk,nik->n", base, inverse[:, :6, :6], base) / 3
+        on_base = np.einsum("nij,nij->n", base, base @ inverse[:, :6, :6]) / 3
         return np.where(self.on_base, on_base[:, None], bodies), inverse[:, diagonal, diagonal]
 
 

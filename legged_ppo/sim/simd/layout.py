@@ -74,7 +74,8 @@ def state_layout(robot: Robot) -> Layout:
             "target": joints,
             "previous_target": joints,
             "latency": 1,
-            # Parameters of each robot: the base's inertia (as `Inertia`), motors, friction, inverse weights.
+            # Parameters of each robot: the base's inertia (as `Inertia`), motors, friction, inverse weights. At
+            # the end, because `Simd.randomize` writes them together.
             "mass": 1,
             "moment": 3,
             "tensor": 6,
