@@ -175,9 +175,10 @@ class Simd:
         if len(robots) == 0:
             return
         found, layout = self._parameters.spans(parameters, robots.numpy()), self._groups.layout
-        values = np.concatenate([found[name] for name in layout.spans if name in found], axis=1)
-        last = slice(layout.size - values.shape[1], None)  # parameters end the layout
-        self._groups.place(robots, torch.from_numpy(values).float(), last)
+        names = [name for name in layout.spans if name in found]  # one after the other
+        span = slice(layout.slice(names[0]).start, layout.slice(names[-1]).stop)
+        values = np.concatenate([found[name] for name in names], axis=1)
+        self._groups.place(robots, torch.from_numpy(values).float(), span)
 
     def push(self, velocity: torch.Tensor) -> None:
         """See `Simulator.push`."""

@@ -74,8 +74,8 @@ def state_layout(robot: Robot) -> Layout:
             "target": joints,
             "previous_target": joints,
             "latency": 1,
-            # Parameters of each robot: the base's inertia (as `Inertia`), motors, friction, inverse weights. At
-            # the end, because `Simd.randomize` writes them together.
+            # Parameters of each robot, which are written together: the base's inertia (as `Inertia`), motors,
+            # friction, inverse weights.
             "mass": 1,
             "moment": 3,
             "tensor": 6,
