@@ -1,4 +1,4 @@
-"""The parts of a control step that become kernels where the simulator computes on a CPU's SIMD lanes."""
+"""The parts of a control step that become kernels."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from legged_ppo.runtime import distributed
 
 if TYPE_CHECKING:
     from legged_ppo.runtime.fusion.fused import Fused
+    from legged_ppo.runtime.fusion.kernel import Backend
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -36,18 +37,17 @@ def fusable(method: Method) -> Method:
 def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
     """Kernels of an environment's fusable methods, compiled at their first calls.
 
-    None unless the simulator asks for them.
+    None unless the simulator names a compiler of them.
 
     Args:
         env: a `LocomotionEnv`.
         refused: names of methods that call what an extension defines.
     """
-    if not getattr(env.simulator, "fuses_task", False):
+    if not hasattr(env.simulator, "task_compiler"):
         return {}
-    # Here, because other simulators need no LLVM.
     from legged_ppo.runtime.fusion.fused import Fused
-    from legged_ppo.runtime.fusion.kernel import Threads
 
+    backend = _backend(env)
     # Callbacks may change the numbers of a recipe while a training runs.
     settings = attrgetter("robot.config", *_dataclasses("config.task", env.config.task))
 
@@ -57,16 +57,26 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
         parts += [env.statistics, env.observations, env.randomization, env.extension_groups]
         return [env, state, *parts, *settings(env)]
 
-    threads = Threads(env.config.sim.threads or distributed.threads())
     methods = {
         name: method
         for name, method in vars(type(env)).items()
         if hasattr(method, "__wrapped__") and name not in refused
     }
     return {
-        name: Fused(MethodType(method.__wrapped__, env), owners, env.num_envs, threads)
+        name: Fused(MethodType(method.__wrapped__, env), owners, env.num_envs, backend)
         for name, method in methods.items()
     }
+
+
+def _backend(env: Any) -> Backend:
+    # Imported here, because a simulator needs one compiler alone.
+    if env.simulator.task_compiler == "warp":
+        from legged_ppo.runtime.fusion.warp_backend import WarpBackend
+
+        return WarpBackend(env.device)
+    from legged_ppo.runtime.fusion.lane_backend import LaneBackend
+
+    return LaneBackend(env.config.sim.threads or distributed.threads())
 
 
 def _dataclasses(path: str, value: Any) -> list[str]:

@@ -63,6 +63,9 @@ class MujocoWarp:
         RuntimeError: the worlds do not fit into the memory of the device (raised by torch or Warp).
     """
 
+    task_compiler = "warp"
+    """See `make_kernels`."""
+
     def __init__(
         self,
         model: mujoco.MjModel,
