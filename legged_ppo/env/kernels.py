@@ -34,6 +34,14 @@ def fusable(method: Method) -> Method:
     return cast(Method, run)
 
 
+def fusable_for_all(method: Method) -> Method:
+    """A `fusable` method of work that a CPU spares the robots which do not need it, in torch. A GPU cannot tell
+    without waiting which those are, and does it for all."""
+    run = fusable(method)
+    run.for_all = True  # type: ignore[attr-defined]
+    return run
+
+
 def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
     """Kernels of an environment's fusable methods, compiled at their first calls.
 
@@ -43,11 +51,12 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
         env: a `LocomotionEnv`.
         refused: names of methods that call what an extension defines.
     """
-    if not hasattr(env.simulator, "task_compiler"):
+    compiler = getattr(env.simulator, "task_compiler", None)
+    if compiler is None:
         return {}
     from legged_ppo.runtime.fusion.fused import Fused
 
-    backend = _backend(env)
+    backend = _backend(env, compiler)
     # Callbacks may change the numbers of a recipe while a training runs.
     settings = attrgetter("robot.config", *_dataclasses("config.task", env.config.task))
 
@@ -55,12 +64,13 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
         where, state = env.placement, env.simulator.state
         parts = [env.commands, env.clock, env.scandots, env.survey, where, where.heights]
         parts += [env.statistics, env.observations, env.randomization, env.extension_groups]
-        return [env, state, *parts, *settings(env)]
+        return [env, state, *parts, where.curriculum, *settings(env)]
 
     methods = {
         name: method
         for name, method in vars(type(env)).items()
         if hasattr(method, "__wrapped__") and name not in refused
+        if compiler == "warp" or not hasattr(method, "for_all")
     }
     return {
         name: Fused(MethodType(method.__wrapped__, env), owners, env.num_envs, backend)
@@ -68,9 +78,9 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
     }
 
 
-def _backend(env: Any) -> Backend:
-    # Imported here, because a simulator needs one compiler alone.
-    if env.simulator.task_compiler == "warp":
+def _backend(env: Any, compiler: str) -> Backend:
+    # Imported here, because a simulator needs one of them alone.
+    if compiler == "warp":
         from legged_ppo.runtime.fusion.warp_backend import WarpBackend
 
         return WarpBackend(env.device)
