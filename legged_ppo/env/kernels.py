@@ -10,6 +10,7 @@ from operator import attrgetter
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from legged_ppo.interface import TensorFunction
 from legged_ppo.runtime import distributed
 
 if TYPE_CHECKING:
@@ -76,6 +77,15 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
         name: Fused(MethodType(method.__wrapped__, env), owners, env.num_envs, backend)
         for name, method in methods.items()
     }
+
+
+def compiled(env: Any, function: TensorFunction, rows: int) -> TensorFunction:
+    """See `Environment.compiled`: a kernel in front of MuJoCo Warp."""
+    if getattr(env.simulator, "task_compiler", None) != "warp":
+        return function
+    from legged_ppo.runtime.fusion.fused import Fused
+
+    return Fused(function, tuple, rows, _backend(env, "warp"))
 
 
 def _backend(env: Any, compiler: str) -> Backend:

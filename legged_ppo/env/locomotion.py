@@ -16,13 +16,13 @@ from legged_ppo.env.episode_statistics import EpisodeStatistics
 from legged_ppo.env.extension_groups import ExtensionGroups
 from legged_ppo.env.extension_terms import ExtensionTerms
 from legged_ppo.env.gait_clock import GaitClock
-from legged_ppo.env.kernels import fusable, fusable_for_all, make_kernels
+from legged_ppo.env.kernels import compiled, fusable, fusable_for_all, make_kernels
 from legged_ppo.env.observations import ObservationBuilder, ObservationInputs
 from legged_ppo.env.placement import Placement
 from legged_ppo.env.randomization import Randomization
 from legged_ppo.env.survey import Survey
 from legged_ppo.env.symmetry import make_symmetry
-from legged_ppo.interface import Environment, Observations, StepResult, Symmetry
+from legged_ppo.interface import Environment, Observations, StepResult, Symmetry, TensorFunction
 from legged_ppo.robots.front import camera_mount
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.runtime import distributed
@@ -128,6 +128,10 @@ class LocomotionEnv(OwnedState, Environment):
         if not self.commands.draws_itself:
             refused |= {"_restart", "_command"}
         return make_kernels(self, refused)
+
+    def compiled(self, function: TensorFunction, rows: int) -> TensorFunction:
+        """See `Environment`."""
+        return compiled(self, function, rows)
 
     def make_camera(self, robots: int | None = None) -> DepthCamera:
         """Depth cameras of `task.observations.depth`, apart from the observations; None: one for each robot."""

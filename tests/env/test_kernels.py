@@ -11,9 +11,11 @@ import torch
 from rollouts import actions, assert_same_results, rollout
 from torch.testing import assert_close
 
+from legged_ppo.algorithms.collector import clean_rows
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.runtime.fusion.fused import Fused
 
 N = 21
 """No multiple of any width."""
@@ -103,6 +105,18 @@ def test_a_step_in_front_of_warps_physics_is_that_of_torch(busy: Config, as_on_g
     assert fused.kernels
     plain.kernels = {}
     assert_same_steps(fused, plain, steps=60)
+
+
+def test_a_function_of_the_learners_is_compiled_for_warp_alone(busy: Config) -> None:
+    env = build(busy, compiler="warp")
+    function = env.compiled(clean_rows, N)
+    wide = torch.randn(N, 150)
+    wide[3, 7], wide[5, 0] = torch.nan, torch.inf
+    no = torch.zeros(N, dtype=torch.bool)
+    arguments = torch.randn(N), no, ~no, wide, wide * 2
+    assert_close(function(*arguments), clean_rows(*arguments), rtol=0.0, atol=0.0)
+    assert isinstance(function, Fused) and function.compiled
+    assert build(busy).compiled(clean_rows, N) is clean_rows
 
 
 def test_both_compilers_give_the_same_bits(busy: Config) -> None:
