@@ -34,7 +34,7 @@ from legged_ppo.algorithms.collector import Collector
 from legged_ppo.algorithms.optimizer import GuardedAdamW
 from legged_ppo.algorithms.ppo import PPO
 from legged_ppo.config.loading import load_config
-from legged_ppo.env import commands, locomotion, placement
+from legged_ppo.env import commands, locomotion
 from legged_ppo.env.commands import VelocityCommands
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
@@ -126,7 +126,7 @@ def as_on_gpu() -> Iterator[None]:
         def put(of: object, name: str, value: object) -> None:
             patches.enter_context(mock.patch.object(of, name, value))
 
-        for module in (commands, locomotion, placement, indexing):
+        for module in (commands, locomotion, indexing):
             put(module, "any_without_sync", lambda mask: True)
         for module in (collector, locomotion):
             put(module, "rows_without_sync", lambda mask: torch.arange(len(mask)))

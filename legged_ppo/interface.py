@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+TensorFunction = Callable[..., tuple[torch.Tensor, ...]]
 Observations = dict[str, torch.Tensor]
 """Named groups, each [N, width] float32; images [N, channels, height, width] uint8; depth images [N, rows,
 columns] float32."""
@@ -92,6 +93,15 @@ class Environment(ABC):
     @abstractmethod
     def step(self, actions: torch.Tensor) -> StepResult:
         """One step with actions [N, A]; environments whose episode ended are reset inside."""
+
+    def compiled(self, function: TensorFunction, rows: int) -> TensorFunction:
+        """The function as the environment's device runs it fastest, up to rounding.
+
+        Args:
+            function: of tensors [rows, ...] to new ones, every row of which depends on that row of the arguments
+                alone. No branch depends on a tensor's values, and random numbers come from one generator.
+        """
+        return function
 
     def begin_whole_episodes(self) -> None:  # noqa: B027
         """Called before `reset` where episodes are evaluated: one that spreads their clocks over the time limit

@@ -12,7 +12,7 @@ import yaml
 
 from legged_ppo.algorithms import collector
 from legged_ppo.config.schema import Config, RobotConfig, TerrainConfig
-from legged_ppo.env import commands, locomotion, placement
+from legged_ppo.env import commands, locomotion
 from legged_ppo.interface import Environment, Observations, StepResult
 from legged_ppo.sim import indexing
 
@@ -109,7 +109,7 @@ def small_warp() -> list[str]:
 @pytest.fixture
 def as_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is left out because it concerns nobody: to know that would mean to wait for the device."""
-    for module in (commands, locomotion, placement, indexing):
+    for module in (commands, locomotion, indexing):
         monkeypatch.setattr(module, "any_without_sync", lambda mask: True)
     for module in (collector, locomotion):
         monkeypatch.setattr(module, "rows_without_sync", lambda mask: torch.arange(len(mask)))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from legged_ppo.algorithms.rollout_buffer import RolloutBuffer
-from legged_ppo.interface import Environment, Observations, StepResult
+from legged_ppo.interface import Environment, Observations, StepResult, TensorFunction
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.distributions import ActionDistribution, Gaussian
 from legged_ppo.runtime.device import finite_without_sync, rows_without_sync
 from legged_ppo.runtime.owned_state import OwnedState
 
@@ -42,6 +43,7 @@ class Collector(OwnedState):
     ) -> None:
         self.env, self.policy, self._mirror_actions = env, policy, mirror_actions
         self._generator, self._precision = generator, precision
+        self._draw, self._clean = env.compiled(self._drawn, env.num_envs), Cleaning.of(env)
         self.obs: Observations = {name: group.clone() for name, group in env.reset().items()}
         self.state = policy.initial_state(env.num_envs, env.device)
         self.starts = torch.ones(env.num_envs, dtype=torch.bool, device=env.device)
@@ -68,12 +70,11 @@ class Collector(OwnedState):
             buffer.store_inputs(t, obs, state, starts)
             with self._precision():
                 distribution, values, state = self.policy.step(with_latents(obs), state, starts)
-            actions = distribution.sample(self._generator)
-            log_probs = distribution.log_prob(actions)
+            actions, log_probs = self._sample(distribution)
             if self._mirror_actions is not None:
                 actions, log_probs = self._mirror_actions(actions, log_probs)
             buffer.store_action(t, actions, log_probs, values)
-            result, nonfinite = finite_step(self.env.step(actions))
+            result, nonfinite = self._clean(self.env.step(actions))
             final_values: torch.Tensor | None = values
             if result.final_obs is not None:
                 ends += _truncated(t, result, state)
@@ -90,6 +91,18 @@ class Collector(OwnedState):
             _, next_value, _ = self.policy.step(obs, state, starts)
         self._keep(seen, state, starts)
         return next_value, sums
+
+    def _sample(self, distribution: ActionDistribution) -> tuple[torch.Tensor, ...]:
+        """Actions [N, A] and their log-densities [N]."""
+        if isinstance(distribution, Gaussian):
+            return self._draw(distribution.mean, distribution.log_std)
+        actions = distribution.sample(self._generator)
+        return actions, distribution.log_prob(actions)
+
+    def _drawn(self, mean: torch.Tensor, log_std: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        distribution = Gaussian(mean, log_std)
+        actions = distribution.sample(self._generator)
+        return actions, distribution.log_prob(actions)
 
     def _keep(self, obs: Observations, state: torch.Tensor, starts: torch.Tensor) -> None:
         """Write the owned state, for the next rollout."""
@@ -140,32 +153,55 @@ def add_metrics(sums: dict[str, torch.Tensor], result: StepResult, nonfinite: to
         sums[name] = sums[name] + value if name in sums else value
 
 
-def finite_step(result: StepResult) -> tuple[StepResult, torch.Tensor]:
-    """The step with non-finite numbers removed, and the number of environments that had any.
+@dataclass(frozen=True)
+class Cleaning:
+    """Removes numbers that are not finite from steps of an environment that may compile functions."""
 
-    Their reward and the non-finite entries of their observations become 0, and their episode counts as
-    terminated, so that no value is bootstrapped and the recurrent state is zeroed.
-    """
-    groups = [result.reward, *result.obs.values(), *(result.final_obs or {}).values()]
-    if finite_without_sync(groups):
-        return result, result.reward.new_zeros((), dtype=torch.int64)
-    floats = [group for group in result.obs.values() if group.is_floating_point()]
+    rows: TensorFunction
+    """`clean_rows`"""
+    groups: TensorFunction
+    """`clean_groups`"""
+
+    @classmethod
+    def of(cls, env: Environment) -> Cleaning:
+        n = env.num_envs
+        return cls(env.compiled(clean_rows, n), env.compiled(clean_groups, n))
+
+    def __call__(self, result: StepResult) -> tuple[StepResult, torch.Tensor]:
+        """The step with non-finite numbers removed, and the number of environments that had any.
+
+        Their reward and the non-finite entries of their observations become 0, and their episode counts as
+        terminated, so that no value is bootstrapped and the recurrent state is zeroed.
+        """
+        obs, final_obs = result.obs, result.final_obs
+        if finite_without_sync([result.reward, *obs.values(), *(final_obs or {}).values()]):
+            return result, result.reward.new_zeros((), dtype=torch.int64)
+        unsound, reward, terminated, truncated, *groups = self.rows(
+            result.reward, result.terminated, result.truncated, *obs.values()
+        )
+        if final_obs is not None:
+            last = self.groups(*final_obs.values())
+            final_obs = dict(zip(final_obs, last, strict=True))
+        obs = dict(zip(obs, groups, strict=True))
+        found = StepResult(obs, reward, terminated, truncated, final_obs, result.info)
+        return found, unsound.sum()
+
+
+def clean_rows(
+    reward: torch.Tensor, terminated: torch.Tensor, truncated: torch.Tensor, *groups: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """Which environments' numbers are not finite [N] bool, and the arguments as `Cleaning` leaves them."""
+    floats = [group for group in groups if group.is_floating_point()]
     # A sum of anything that is not finite is not finite.
-    sums = [result.reward, *(group.flatten(1).sum(1) for group in floats)]
+    sums = [reward, *(group.flatten(1).sum(1) for group in floats)]
     sound = torch.stack(sums).isfinite().all(0)
-    final_obs = result.final_obs
-    clean = replace(
-        result,
-        obs={name: _zero_nonfinite(group) for name, group in result.obs.items()},
-        reward=torch.where(sound, result.reward, 0.0),
-        terminated=result.terminated | ~sound,
-        truncated=result.truncated & sound,
-        final_obs=final_obs and {name: _zero_nonfinite(g) for name, g in final_obs.items()},
+    reward = torch.where(sound, reward, 0.0)
+    return ~sound, reward, terminated | ~sound, truncated & sound, *clean_groups(*groups)
+
+
+def clean_groups(*groups: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Groups of observations with 0 in place of what is not finite."""
+    return tuple(
+        torch.where(group.isfinite(), group, 0.0) if group.is_floating_point() else group
+        for group in groups
     )
-    return clean, (~sound).sum()
-
-
-def _zero_nonfinite(group: torch.Tensor) -> torch.Tensor:
-    if not group.is_floating_point():
-        return group
-    return torch.nan_to_num(group, nan=0.0, posinf=0.0, neginf=0.0)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from legged_ppo.algorithms.collector import Collector, add_metrics, finite_step
+from legged_ppo.algorithms.collector import Collector, add_metrics
 from legged_ppo.algorithms.optimizer import GuardedAdamW
 from legged_ppo.algorithms.rollout_buffer import Minibatch, RolloutBuffer
 from legged_ppo.algorithms.schedules import annealed, cosine
@@ -92,7 +92,7 @@ class DistillationCollector(Collector):
             )
             zero = torch.zeros_like(drawn)
             buffer.store_action(t, label.mode, zero, zero)
-            result, nonfinite = finite_step(self.env.step(torch.where(by_teacher, shown, acted)))
+            result, nonfinite = self._clean(self.env.step(torch.where(by_teacher, shown, acted)))
             buffer.store_outcome(t, result.reward, result.terminated, result.truncated, zero)
             seen, starts = result.obs, result.terminated | result.truncated
             add_metrics(sums, result, nonfinite)

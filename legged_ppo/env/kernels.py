@@ -1,4 +1,4 @@
-"""The parts of a control step that become kernels where the simulator computes on a CPU's SIMD lanes."""
+"""The parts of a control step that become kernels."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from operator import attrgetter
 from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
+from legged_ppo.interface import TensorFunction
 from legged_ppo.runtime import distributed
 
 if TYPE_CHECKING:
     from legged_ppo.runtime.fusion.fused import Fused
+    from legged_ppo.runtime.fusion.kernel import Backend
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -33,21 +35,29 @@ def fusable(method: Method) -> Method:
     return cast(Method, run)
 
 
+def fusable_for_all(method: Method) -> Method:
+    """A `fusable` method of work that a CPU spares the robots which do not need it, in torch. A GPU cannot tell
+    without waiting which those are, and does it for all."""
+    run = fusable(method)
+    run.for_all = True  # type: ignore[attr-defined]
+    return run
+
+
 def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
     """Kernels of an environment's fusable methods, compiled at their first calls.
 
-    None unless the simulator asks for them.
+    None unless the simulator names a compiler of them.
 
     Args:
         env: a `LocomotionEnv`.
         refused: names of methods that call what an extension defines.
     """
-    if not getattr(env.simulator, "fuses_task", False):
+    compiler = getattr(env.simulator, "task_compiler", None)
+    if compiler is None:
         return {}
-    # Here, because other simulators need no LLVM.
     from legged_ppo.runtime.fusion.fused import Fused
-    from legged_ppo.runtime.fusion.kernel import Threads
 
+    backend = _backend(env, compiler)
     # Callbacks may change the numbers of a recipe while a training runs.
     settings = attrgetter("robot.config", *_dataclasses("config.task", env.config.task))
 
@@ -55,18 +65,38 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
         where, state = env.placement, env.simulator.state
         parts = [env.commands, env.clock, env.pace, env.scandots, env.survey, where, where.heights]
         parts += [env.statistics, env.observations, env.randomization, env.extension_groups]
-        return [env, state, *parts, *settings(env)]
+        return [env, state, *parts, where.curriculum, *settings(env)]
 
-    threads = Threads(env.config.sim.threads or distributed.threads())
     methods = {
         name: method
         for name, method in vars(type(env)).items()
         if hasattr(method, "__wrapped__") and name not in refused
+        if compiler == "warp" or not hasattr(method, "for_all")
     }
     return {
-        name: Fused(MethodType(method.__wrapped__, env), owners, env.num_envs, threads)
+        name: Fused(MethodType(method.__wrapped__, env), owners, env.num_envs, backend)
         for name, method in methods.items()
     }
+
+
+def compiled(env: Any, function: TensorFunction, rows: int) -> TensorFunction:
+    """See `Environment.compiled`: a kernel in front of MuJoCo Warp."""
+    if getattr(env.simulator, "task_compiler", None) != "warp":
+        return function
+    from legged_ppo.runtime.fusion.fused import Fused
+
+    return Fused(function, tuple, rows, _backend(env, "warp"))
+
+
+def _backend(env: Any, compiler: str) -> Backend:
+    # Imported here, because a simulator needs one of them alone.
+    if compiler == "warp":
+        from legged_ppo.runtime.fusion.warp_backend import WarpBackend
+
+        return WarpBackend(env.device)
+    from legged_ppo.runtime.fusion.lane_backend import LaneBackend
+
+    return LaneBackend(env.config.sim.threads or distributed.threads())
 
 
 def _dataclasses(path: str, value: Any) -> list[str]:

@@ -16,14 +16,14 @@ from legged_ppo.env.episode_statistics import EpisodeStatistics
 from legged_ppo.env.extension_groups import ExtensionGroups
 from legged_ppo.env.extension_terms import ExtensionTerms
 from legged_ppo.env.gait_clock import GaitClock
-from legged_ppo.env.kernels import fusable, make_kernels
+from legged_ppo.env.kernels import compiled, fusable, fusable_for_all, make_kernels
 from legged_ppo.env.observations import ObservationBuilder, ObservationInputs
 from legged_ppo.env.pace import Pace
 from legged_ppo.env.placement import Placement
 from legged_ppo.env.randomization import Randomization
 from legged_ppo.env.survey import Survey
 from legged_ppo.env.symmetry import make_symmetry
-from legged_ppo.interface import Environment, Observations, StepResult, Symmetry
+from legged_ppo.interface import Environment, Observations, StepResult, Symmetry, TensorFunction
 from legged_ppo.robots.front import camera_mount
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.runtime import distributed
@@ -128,7 +128,13 @@ class LocomotionEnv(OwnedState, Environment):
         if type(self) is not LocomotionEnv:
             return {}
         refused = {"_judge"} if self.extension_terms else set()
-        return make_kernels(self, refused | (set() if self.commands.draws_itself else {"_restart"}))
+        if not self.commands.draws_itself:
+            refused |= {"_restart", "_command"}
+        return make_kernels(self, refused)
+
+    def compiled(self, function: TensorFunction, rows: int) -> TensorFunction:
+        """See `Environment`."""
+        return compiled(self, function, rows)
 
     def make_camera(self, robots: int | None = None) -> DepthCamera:
         """Depth cameras of `task.observations.depth`, apart from the observations; None: one for each robot."""
@@ -231,23 +237,25 @@ class LocomotionEnv(OwnedState, Environment):
         if push is not None and any_without_sync(push):
             self.simulator.push(push)
         self.simulator.step(targets, self.randomization.latency)
-        self.placement.stay_on_tile()
+        shift = self._stay_on_tile()
+        if any_without_sync(shift):
+            self.simulator.translate(shift)
         self._measure()
         if self.depth:
             self.depth.step(self.base_pose())
         reward, terminated, truncated, due = self._judge(sound)
         if any_without_sync(due):
-            self.commands.resample(due)
+            self._command(due)
         final_obs = obs = self._conclude()
         done = terminated | truncated
         info = self.statistics.info(done, self.failed)
         if any_without_sync(done):
-            outcome = self.statistics.outcome(self.placement.farthest, terminated)
-            self.placement.move_levels(done, outcome, self.generator)
+            self._move_levels(done, terminated)
             self._reset(done)
             # Only where an episode ended: the others must not see a second draw of noise.
             first = self._observe(done)
-            obs = {k: _chosen_rows(done, first[k], last) for k, last in final_obs.items()}
+            chosen = self._choose(done, *first.values(), *(final_obs[name] for name in first))
+            obs = dict(zip(first, chosen, strict=True))
         return StepResult(obs, reward, terminated, truncated, final_obs, info)
 
     @fusable
@@ -266,6 +274,16 @@ class LocomotionEnv(OwnedState, Environment):
         self.episode_length += 1
         targets = self._default + self.robot.config.action_scale * actions
         return sound, targets, self.randomization.pushes()
+
+    @fusable_for_all
+    def _stay_on_tile(self) -> torch.Tensor:
+        """See `Placement.find_shift`."""
+        return self.placement.find_shift()
+
+    @fusable_for_all
+    def _command(self, due: torch.Tensor) -> None:
+        """Give new commands to the robots that are due [N] bool."""
+        self.commands.resample(due)
 
     @fusable
     def _judge(
@@ -497,12 +515,13 @@ class LocomotionEnv(OwnedState, Environment):
         """Start new episodes of the masked robots [N] bool; the others are untouched."""
         qpos, qvel = self._draw_starts(mask)
         robots = rows_without_sync(mask)
-        self.placement.lift(qpos, robots)
+        everyone = len(robots) == self.num_envs
+        self._lift(qpos) if everyone else self.placement.lift(qpos, robots)
         self.simulator.reset(mask, qpos, qvel, self.randomization.parameters)
         self._restart(mask)
         self.extension_terms.reset(mask)
         self.extension_groups.reset(mask)
-        self.survey.take(robots)
+        self._survey() if everyone else self.survey.take(robots)
         self._settle(mask)
         if self.depth:
             self.depth.reset(mask, self.base_pose())
@@ -513,6 +532,40 @@ class LocomotionEnv(OwnedState, Environment):
         above the tile's middle, and velocities [N, 6 + J]."""
         self.randomization.resample(mask)
         return self.randomization.initial_state(self.placement.origin, self.placement.spawn_radius)
+
+    @fusable_for_all
+    def _lift(self, qpos: torch.Tensor) -> None:
+        """See `Placement.lift_all`."""
+        self.placement.lift_all(qpos)
+
+    @fusable_for_all
+    def _survey(self) -> None:
+        """See `Survey.take`."""
+        self.survey.take()
+
+    def _move_levels(self, done: torch.Tensor, terminated: torch.Tensor) -> None:
+        """Let the curriculum decide where the robots that ended, `done` [N] bool, start again."""
+        curriculum = self.placement.curriculum
+        curriculum.count(*self._move(done, terminated))
+        self.simulator.assign(self.placement.tile)
+
+    @fusable_for_all
+    def _move(
+        self, done: torch.Tensor, terminated: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Take robots to the tiles where they start again; returns what the curriculum counts."""
+        outcome = self.statistics.outcome(self.placement.farthest, terminated)
+        counted = self.placement.curriculum.counted(done, outcome.solved)
+        self.placement.curriculum.move(done, outcome, self.generator)
+        self.placement.look_up_tiles()
+        return counted
+
+    @fusable_for_all
+    def _choose(self, mask: torch.Tensor, *groups: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Rows [N, ...] of the first half of the groups where the mask [N] bool holds, else of the other half."""
+        half = len(groups) // 2
+        pairs = zip(groups[:half], groups[half:], strict=True)
+        return tuple(_chosen_rows(mask, first, last) for first, last in pairs)
 
     @fusable
     def _restart(self, mask: torch.Tensor) -> None:

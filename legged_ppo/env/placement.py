@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 
-from legged_ppo.runtime.device import any_without_sync
 from legged_ppo.runtime.owned_state import OwnedState
-from legged_ppo.sim.rotations import rotation_matrix
+from legged_ppo.sim.rotations import quadratic_form, rotation_matrix
 from legged_ppo.sim.simulator import Simulator
-from legged_ppo.terrain.curriculum import EpisodeOutcome, TerrainCurriculum
+from legged_ppo.terrain.curriculum import TerrainCurriculum
 from legged_ppo.terrain.grid import Terrain
 from legged_ppo.terrain.height_map import HeightMap
 
@@ -49,7 +48,7 @@ class Placement(OwnedState):
         """[N, 2] m, where the episode began"""
         self.farthest = torch.zeros(n, device=device)
         """[N] m, largest distance from the start along x or y in this episode"""
-        self._stance = self._find_stance()
+        self._form, self._stance = quadratic_form(device), self._find_stance()
         self.find_tiles()
 
     @property
@@ -64,9 +63,13 @@ class Placement(OwnedState):
 
     def find_tiles(self) -> None:
         """Look up the robots' tiles, which follow from types and levels, and assign them in the engine."""
+        self.look_up_tiles()
+        self._simulator.assign(self.tile)
+
+    def look_up_tiles(self) -> None:
+        """`find_tiles` without telling the engine."""
         types, levels = self.curriculum.types, self.curriculum.levels
         self.tile.copy_(types * self.terrain.num_levels + levels)
-        self._simulator.assign(self.tile)
         self.origin.copy_(self._origins[self.tile])
         for columns, mask in self._chosen:
             mask.copy_((types[:, None] == columns).any(1))
@@ -86,27 +89,22 @@ class Placement(OwnedState):
         self.curriculum.levels.fill_(level)
         self.find_tiles()
 
-    def move_levels(
-        self, done: torch.Tensor, outcome: EpisodeOutcome, generator: torch.Generator
-    ) -> None:
-        """Let the curriculum decide where the robots that ended, `done` [N] bool, start again."""
-        self.curriculum.update(done, outcome, generator)
-        self.find_tiles()
-
     def load_levels(self, states: list[dict[str, Any]], rank: int, ranks: int) -> None:
         """Take over this rank's share of the levels in the curriculum states of a run on any number of ranks."""
         self.curriculum.load_share(states, rank, ranks)
         self.find_tiles()
 
-    def stay_on_tile(self) -> None:
-        """Move robots that crossed an edge of their tile to the opposite one, so that their ground goes on for
-        ever at their own type and level. Rims are flat, so nothing else changes."""
+    def find_shift(self) -> torch.Tensor:
+        """[N, 2] m that takes robots which crossed an edge of their tile to the opposite one, so that their
+        ground goes on for ever at their own type and level. Rims are flat, so nothing else changes.
+
+        `wrapped` counts it as done.
+        """
         size = self.terrain.config.tile_size
         local = self._simulator.state.base_pos[:, :2] - self.origin[:, :2]
         shift = torch.round(local / size) * -size
-        if any_without_sync(shift):
-            self._simulator.translate(shift)
-            self.wrapped += shift
+        self.wrapped += shift
+        return shift
 
     def measure(self) -> None:
         """Take the distances from the start after a control step."""
@@ -114,16 +112,19 @@ class Placement(OwnedState):
         torch.maximum(self.farthest, distance, out=self.farthest)
 
     def lift(self, qpos: torch.Tensor, robots: torch.Tensor) -> None:
-        """Raise positions [N, 7 + J] given above the tile's middle to the highest ground under the base and
-        around the feet of the default pose, so that no foot begins in the ground.
+        """`lift_all` of these robots [n] int64 alone."""
+        chosen, tile, ground = qpos[robots], self.tile[robots], self.origin[robots, 2]
+        qpos[robots, 2] += self._rise(chosen, tile, ground)
 
-        Args:
-            robots: [n] int64, those to raise.
-        """
-        chosen, tile = qpos[robots], self.tile[robots]
-        turn = rotation_matrix(chosen[:, 3:7])[:, :2, :2]
-        points = chosen[:, None, :2] + self._stance @ turn.transpose(1, 2)
-        qpos[robots, 2] += self.heights(points, tile).amax(1) - self.origin[robots, 2]
+    def lift_all(self, qpos: torch.Tensor) -> None:
+        """Raise positions [N, 7 + J] given above the tile's middle to the highest ground under the base and
+        around the feet of the default pose, so that no foot begins in the ground."""
+        qpos[:, 2] += self._rise(qpos, self.tile, self.origin[:, 2])
+
+    def _rise(self, qpos: torch.Tensor, tile: torch.Tensor, ground: torch.Tensor) -> torch.Tensor:
+        turn = rotation_matrix(qpos[:, 3:7], self._form)[:, :2, :2]
+        points = qpos[:, None, :2] + self._stance @ turn.transpose(1, 2)
+        return self.heights(points, tile).amax(1) - ground
 
     def begin(self, mask: torch.Tensor) -> None:
         """Start new episodes of the masked robots [N] bool where they are now."""

@@ -65,6 +65,10 @@ class Randomization(OwnedState):
         self.values = self._draw_parameters(num_envs)
         """[N, 8] the drawn parameters side by side, of which `parameters` are views"""
         self.parameters = _views(self.values, self.armature)
+        if num_bodies:
+            self.body = torch.zeros(num_envs, dtype=torch.int64, device=generator.device)
+            """[N] the bodies that the last `resample` chose"""
+            self.parameters.body = self.body
         self.latency = self._draw_latency()
         self.push_clock = uniform((0.0, max(config.push_interval_s, 0.0)), (num_envs,), generator)
         self.owned = ("values", "push_clock")
@@ -129,7 +133,7 @@ class Randomization(OwnedState):
         device = self._generator.device
         count = len(self._bank)
         chosen = torch.randint(count, (self._n,), generator=self._generator, device=device)
-        self.parameters.body = chosen
+        self.body.copy_(chosen)
         drawn = self._bank[chosen]
         values[:, _BODY] = drawn[:, :-1]
         return drawn[:, -1]

@@ -121,6 +121,11 @@ class _Recording:
         self._launches.append(self._segment.replay)
 
 
+def is_recording() -> bool:
+    """Whether a recording is under way, in which what runs is not computed and nothing may be compiled."""
+    return _Recording.current is not None
+
+
 def outside_graph(work: Callable[[], None]) -> None:
     """Do what a graph of torch's operators cannot hold: Warp's graphs, communication. During a recording it is
     not done; the replays do it, between two segments."""

@@ -8,7 +8,7 @@ import torch
 
 
 @functools.cache
-def _quadratic_form(device: torch.device) -> torch.Tensor:
+def quadratic_form(device: torch.device) -> torch.Tensor:
     """[16, 9]: the entries of the rotation matrix as sums of products of two quaternion components."""
     form = torch.zeros(4, 4, 3, 3)
     w, x, y, z = range(4)
@@ -22,11 +22,16 @@ def _quadratic_form(device: torch.device) -> torch.Tensor:
     return form.view(16, 9).to(device)
 
 
-def rotation_matrix(quat: torch.Tensor) -> torch.Tensor:
+def rotation_matrix(quat: torch.Tensor, form: torch.Tensor | None = None) -> torch.Tensor:
     """[N, 3, 3] of quaternions [N, 4]; its columns are the axes of the rotated frame. Three operations,
-    because on small tensors the cost is per operation."""
+    because on small tensors the cost is per operation.
+
+    Args:
+        form: `quadratic_form` of the device, for code that may read no other tensors than those it is given.
+    """
     products = (quat.unsqueeze(-1) * quat.unsqueeze(-2)).view(-1, 16)
-    return (products @ _quadratic_form(quat.device)).view(-1, 3, 3)
+    form = quadratic_form(quat.device) if form is None else form
+    return (products @ form).view(-1, 3, 3)
 
 
 def from_yaw(angle: torch.Tensor) -> torch.Tensor:

@@ -78,7 +78,13 @@ class TerrainCurriculum(OwnedState):
         self, ended: torch.Tensor, outcome: EpisodeOutcome, generator: torch.Generator
     ) -> None:
         """Update solve rates and levels of the robots whose episodes ended, [N] bool."""
-        self._count(ended, outcome.solved)
+        self.count(*self.counted(ended, outcome.solved))
+        self.move(ended, outcome, generator)
+
+    def move(
+        self, ended: torch.Tensor, outcome: EpisodeOutcome, generator: torch.Generator
+    ) -> None:
+        """Update the levels alone."""
         if self.config.rule == "none":
             return
         up, down = self._moves(outcome)
@@ -89,6 +95,23 @@ class TerrainCurriculum(OwnedState):
         anywhere = (drawn * (highest + 1)).long().clamp(max=highest)
         moved = torch.where(moved > highest, anywhere, moved.clamp(min=0))
         torch.where(ended, moved, self.levels, out=self.levels)
+
+    def counted(
+        self, ended: torch.Tensor, solved: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What `count` adds up: each robot's tile [N] int64, and whether its episode ended and whether it was
+        solved [2, N]."""
+        index = self.types * self.solve_rate.shape[1] + self.levels
+        return index, torch.stack([ended, ended & solved]).float()
+
+    def count(self, tile: torch.Tensor, ended: torch.Tensor) -> None:
+        """Update the solve rates with the ended episodes, each with weight 1 / window; see `counted`."""
+        sums = torch.zeros(2, self.solve_rate.numel(), device=tile.device)
+        new, wins = sums.index_add_(1, tile, ended).view(2, *self.episodes.shape)
+        self.episodes += new
+        recent = 1.0 - (1.0 - 1.0 / self.config.window) ** new
+        weight = torch.maximum(recent, new / self.episodes.clamp(min=1.0))  # 0 without new ones
+        self.solve_rate.lerp_(wins / new.clamp(min=1.0), weight)
 
     def metrics(self, names: list[str]) -> dict[str, torch.Tensor]:
         """Mean level, frontier level and solve rate of each type, and the mean level overall.
@@ -164,16 +187,3 @@ class TerrainCurriculum(OwnedState):
         whole = outcome.commanded / torch.where(outcome.fell, outcome.share, 1.0).clamp(min=1e-3)
         down = (outcome.path_distance < self.config.demote * whole) & (whole > STANDING_PATH)
         return up & ~down, down
-
-    def _count(self, ended: torch.Tensor, solved: torch.Tensor) -> None:
-        """Update the solve rates with the ended episodes, each with weight 1 / window."""
-        index = self.types * self.solve_rate.shape[1] + self.levels
-        new, wins = torch.zeros(2, self.solve_rate.numel(), device=index.device)
-        new.index_add_(0, index, ended.float())
-        wins.index_add_(0, index, (ended & solved).float())
-        new, wins = new.view_as(self.episodes), wins.view_as(self.episodes)
-        self.episodes += new
-        recent = 1.0 - (1.0 - 1.0 / self.config.window) ** new
-        weight = torch.maximum(recent, new / self.episodes.clamp(min=1.0))
-        weight = torch.where(new > 0, weight, 0.0)
-        self.solve_rate.lerp_(wins / new.clamp(min=1.0), weight)

@@ -10,7 +10,7 @@ import torch
 
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
-from legged_ppo.interface import Environment, Observations, StepResult, Symmetry
+from legged_ppo.interface import Environment, Observations, StepResult, Symmetry, TensorFunction
 
 
 def required_symmetry(config: Config, env: Environment) -> Symmetry | None:
@@ -54,6 +54,10 @@ class SymmetryAugmentedEnv(Environment):
         own = actions[: self.env.num_envs]
         coupled = torch.cat([own, self._mirror.actions(own)])
         return coupled, log_probs[: self.env.num_envs].repeat(2)
+
+    def compiled(self, function: TensorFunction, rows: int) -> TensorFunction:
+        """See `Environment`."""
+        return self.env.compiled(function, rows)
 
     def reset(self) -> Observations:
         """See `Environment`."""

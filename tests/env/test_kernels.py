@@ -11,9 +11,11 @@ import torch
 from rollouts import actions, assert_same_results, rollout
 from torch.testing import assert_close
 
+from legged_ppo.algorithms.collector import clean_rows
 from legged_ppo.config.schema import Config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
+from legged_ppo.runtime.fusion.fused import Fused
 
 N = 21
 """No multiple of any width."""
@@ -50,12 +52,14 @@ def depth(config: Config) -> None:
 RECIPES = [lambda config: None, scandots_late, no_options, flat_commands, depth]
 
 
-def build(config: Config, num_envs: int = N, fused: bool = True) -> LocomotionEnv:
+def build(
+    config: Config, num_envs: int = N, fused: bool = True, compiler: str = "lanes"
+) -> LocomotionEnv:
     config.sim.engine, config.sim.threads = "simd", 1
     env = make_locomotion_env(config, num_envs, seed=3)
     assert env.kernels
-    if not fused:
-        env.kernels = {}
+    env.simulator.task_compiler = compiler  # type: ignore[attr-defined]
+    env.kernels = env._make_kernels() if fused else {}
     return env
 
 
@@ -66,15 +70,11 @@ def flat(value: Any, name: str = "") -> dict[str, torch.Tensor]:
     return {k: v for key, item in value.items() for k, v in flat(item, f"{name}.{key}").items()}
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_a_step_is_that_of_torch_up_to_rounding(
-    busy: Config, recipe: Callable[[Config], None]
-) -> None:
-    recipe(busy)
-    fused, plain = build(busy), build(busy, fused=False)
+def assert_same_steps(fused: LocomotionEnv, plain: LocomotionEnv, steps: int) -> None:
+    """Every step of `fused` is that of torch from the same state, and every robot is reset."""
     fused.reset(), plain.reset()
-    ended = torch.zeros(N, dtype=torch.bool)
-    for step in range(45):
+    ended = torch.zeros(fused.num_envs, dtype=torch.bool)
+    for step in range(steps):
         plain.load_state_dict(fused.state_dict())
         a, b = (env.step(actions(env, step)) for env in (fused, plain))
         ended |= b.terminated | b.truncated
@@ -84,6 +84,50 @@ def test_a_step_is_that_of_torch_up_to_rounding(
         assert_close(*states, rtol=2e-4, atol=2e-4)
     assert ended.all(), "every robot was reset"
     assert all(kernel.compiled for kernel in fused.kernels.values())
+
+
+@pytest.mark.parametrize("compiler", ["lanes", "warp"])
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_step_is_that_of_torch_up_to_rounding(
+    busy: Config,
+    recipe: Callable[[Config], None],
+    compiler: str,
+    request: pytest.FixtureRequest,
+) -> None:
+    if compiler == "warp":
+        request.getfixturevalue("as_on_gpu")  # all of whose work is compiled
+    recipe(busy)
+    assert_same_steps(build(busy, compiler=compiler), build(busy, fused=False), steps=45)
+
+
+def test_a_step_in_front_of_warps_physics_is_that_of_torch(busy: Config, as_on_gpu: None) -> None:
+    busy.sim.engine = "mujoco_warp"
+    busy.sim.contacts, busy.sim.constraints, busy.sim.convex_pairs = 48, 160, 48
+    fused, plain = (make_locomotion_env(busy, 4, seed=3) for _ in range(2))
+    assert fused.kernels
+    plain.kernels = {}
+    assert_same_steps(fused, plain, steps=60)
+
+
+def test_a_function_of_the_learners_is_compiled_for_warp_alone(busy: Config) -> None:
+    env = build(busy, compiler="warp")
+    function = env.compiled(clean_rows, N)
+    wide = torch.randn(N, 150)
+    wide[3, 7], wide[5, 0] = torch.nan, torch.inf
+    no = torch.zeros(N, dtype=torch.bool)
+    arguments = torch.randn(N), no, ~no, wide, wide * 2
+    assert_close(function(*arguments), clean_rows(*arguments), rtol=0.0, atol=0.0)
+    assert isinstance(function, Fused) and function.compiled
+    assert build(busy).compiled(clean_rows, N) is clean_rows
+
+
+def test_both_compilers_give_the_same_bits(busy: Config) -> None:
+    lanes, warp = build(busy), build(busy, compiler="warp")
+    warp.kernels = {name: warp.kernels[name] for name in lanes.kernels}
+    lanes.reset(), warp.reset()
+    assert_same_results(rollout(warp, range(300)), rollout(lanes, range(300)))
+    for name, value in flat(lanes.state_dict()).items():
+        assert torch.equal(flat(warp.state_dict())[name], value), name
 
 
 def test_a_loaded_state_continues_bit_for_bit(busy: Config) -> None:

@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.cpp_extension import include_paths, library_paths
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
+from legged_ppo.env import placement
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.sim import rotations
@@ -118,8 +119,9 @@ def gpu(device_guard: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: SIZE_OF_GPU)
     monkeypatch.setattr(nn.Module, "to", moved)
     # A cache of its own: the tensors are of no use after the test.
-    fresh = functools.cache(rotations._quadratic_form.__wrapped__)
-    monkeypatch.setattr(rotations, "_quadratic_form", fresh)
+    fresh = functools.cache(rotations.quadratic_form.__wrapped__)
+    for module in (rotations, placement):
+        monkeypatch.setattr(module, "quadratic_form", fresh)
     with FakeTensorMode():
         yield
 

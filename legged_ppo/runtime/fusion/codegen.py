@@ -1,95 +1,110 @@
-"""LLVM IR of a kernel: numbers with a robot in each lane, rows of memory, and one loop at a time.
+"""What code is written for: numbers of a robot, entries of memory, and one loop at a time.
 
-No operation carries a fast-math flag: NaN, infinity, signed zeros and comparisons are IEEE's, as in torch.
+A backend's `Codegen` writes instructions for a robot's numbers through its `builder`, which has the methods of
+llvmlite's `IRBuilder` that arithmetic needs. NaN, infinity, signed zeros and comparisons are IEEE's, as in torch.
 Integers are int64 in memory and 32 bits wide in registers, where vectors of 64 bits would cost several times as
 much: what counts steps and robots and indexes tables needs no more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
-
-import llvmlite.ir as ir
+from typing import Any, Protocol
 
 from legged_ppo.runtime.fusion.graph import UnfusableError
-from legged_ppo.runtime.fusion.rows import F32, I32, POINTER
 
-I1 = ir.IntType(1)
-_SCALARS = {"f": F32, "i": I32, "b": I1}
 _INTEGERS = ((">=", -2147483648.0), ("<=", 2147483520.0))
-"""The smallest and the largest float32 that an i32 holds."""
+"""The smallest and the largest float32 that 32 bits hold."""
 
 
 @dataclass(frozen=True, eq=False)
 class Number:
-    """A vector of float32 (`f`), integers (`i`) or booleans (`b`)."""
+    """Code of a float32 (`f`), an integer (`i`) or a boolean (`b`) of a robot, or of several robots in lanes."""
 
     code: Any
     kind: str
     robot: bool = False
-    """The number of each lane's robot."""
+    """The robot's own number."""
 
 
-class Codegen:
-    """The function `kernel(pointers, first, end, last)`: groups `first` to `end` of as many robots as there are
-    lanes. Lanes beyond the `last` robot repeat it."""
+@dataclass(frozen=True)
+class Place:
+    """Where a robot's entry of a tensor lies, in entries from its first one."""
 
-    def __init__(self, lanes: int, triple: str) -> None:
-        self.lanes = lanes
-        self.module = ir.Module("fusion")
-        self.module.triple = triple
-        kind = ir.FunctionType(ir.VoidType(), [POINTER, I32, I32, I32])
-        self._function = ir.Function(self.module, kind, "kernel")
-        pointers, first, self._end, last = self._function.args
-        blocks = [self._function.append_basic_block(name) for name in ("entry", "group", "end")]
-        entry, group, self._done = blocks
-        self.builder = ir.IRBuilder(entry)
-        self.pointers = pointers
-        self._constants: dict[tuple[str, str], Any] = {}
-        start = self.builder.icmp_signed("<", first, self._end)
-        self._entry_branch = self.builder.cbranch(start, group, self._done)
-        self.builder.position_at_end(group)
-        self._group = self.builder.phi(I32)
-        self._group.add_incoming(first, entry)
-        lane = ir.Constant(self.type("i", I32), list(range(lanes)))
-        base = self.splat(self.builder.mul(self._group, I32(lanes)), I32)
-        row = self.builder.add(base, lane)
-        top = self.splat(last, I32)
-        self.rows = self.builder.select(self.builder.icmp_signed("<", row, top), row, top)
-        self.loop_index: Any = None
+    fixed: int
+    robot: int
+    """Stride of the robots."""
+    loop: int
+    """Stride of the loop's index."""
+    computed: tuple[tuple[Number, int], ...] = ()
+    """Indices and their strides."""
 
-    def finish(self) -> str:
-        """The text of the module."""
-        builder = self.builder
-        following = builder.add(self._group, I32(1))
-        self._group.add_incoming(following, builder.block)
-        more = builder.icmp_signed("<", following, self._end)
-        builder.cbranch(more, self._group.parent, self._done)
-        builder.position_at_end(self._done)
-        builder.ret_void()
-        return str(self.module)
 
-    # Numbers
+class Variable(Protocol):
+    """A number that the iterations of a loop change."""
 
-    def type(self, kind: str, scalar: Any = None) -> Any:
-        return ir.VectorType(scalar or _SCALARS[kind], self.lanes)
+    def get(self) -> Number: ...
+
+    def set(self, value: Number) -> None: ...
+
+
+class Memory(Protocol):
+    """The tensors whose addresses are among a kernel's pointers."""
+
+    def load(self, slot: int, kind: str, place: Place, row: int) -> Number:
+        """An entry of the tensor at this position among the pointers.
+
+        Args:
+            row: entries of a robot, or of a table's row, if they lie side by side, else 0.
+        """
+
+    def store(self, slot: int, place: Place, value: Number) -> None: ...
+
+    def store_row(self, slot: int, first: Place, values: Sequence[Number]) -> None:
+        """Entries of a robot's row that lie side by side from the first one on."""
+
+
+class Codegen(ABC):
+    """A function that is written one instruction after the other."""
+
+    builder: Any
+
+    @abstractmethod
+    def type(self, kind: str) -> Any:
+        """That of the code of numbers of this kind."""
+
+    @abstractmethod
+    def literal(self, value: Any, kind: str) -> Any:
+        """Code of a constant."""
+
+    @abstractmethod
+    def call(self, name: str, kind: str, *values: Number) -> Number:
+        """A function by its name among LLVM's intrinsics."""
+
+    @abstractmethod
+    def robot(self) -> Number:
+        """The robot's number."""
+
+    @abstractmethod
+    def loop_number(self, offset: int) -> Number:
+        """The loop's index plus an offset."""
+
+    @abstractmethod
+    def loop(self, low: int, high: int) -> AbstractContextManager[None]:
+        """The body runs with the loop's index from `low` to `high`, at least once."""
+
+    @abstractmethod
+    def variable(self, value: Number) -> Variable:
+        """A variable that holds this number at first."""
 
     def constant(self, value: Any, kind: str) -> Number:
         value = {"f": float, "i": int, "b": bool}[kind](value)
         if kind == "i" and not -(2**31) <= value < 2**31:
             raise UnfusableError(f"the integer {value}, which has more than 32 bits")
-        return Number(self.filled(_SCALARS[kind], value), kind)
-
-    def filled(self, scalar: Any, value: Any) -> Any:
-        """IR of a vector of equal constants, made once: its text takes longer than that of an operation."""
-        key = str(scalar), repr(value)
-        if key not in self._constants:
-            kind = ir.VectorType(scalar, self.lanes)
-            self._constants[key] = ir.Constant(kind, [value] * self.lanes)
-        return self._constants[key]
+        return Number(self.literal(value, kind), kind)
 
     def converted(self, a: Number, kind: str) -> Number:
         """A number as another kind, as torch converts."""
@@ -107,104 +122,14 @@ class Codegen:
         return Number(self.truncated(a.code), "i")
 
     def truncated(self, code: Any) -> Any:
-        """i32 of floats, the nearest there is; 0 of NaN. LLVM's own conversion of that kind goes lane by lane."""
+        """Integers of floats, the nearest there is; 0 of NaN. LLVM's own conversion of that kind goes lane by
+        lane."""
         builder = self.builder
         for operation, bound in (("ord", 0.0), *_INTEGERS):
-            other = self.filled(F32, bound)
+            other = self.literal(bound, "f")
             inside = builder.fcmp_ordered(operation, code, code if operation == "ord" else other)
             code = builder.select(inside, code, other)
         return builder.fptosi(code, self.type("i"))
 
-    def call(self, name: str, kind: str, *values: Number) -> Number:
-        """An intrinsic of LLVM."""
-        types = [value.code.type for value in values]
-        function = self.named(f"llvm.{name}.{suffix(types[0])}", self.type(kind), types)
-        return Number(self.builder.call(function, [v.code for v in values]), kind)
-
     def select(self, mask: Number, a: Number, b: Number) -> Number:
         return Number(self.builder.select(mask.code, a.code, b.code), a.kind)
-
-    def robot(self) -> Number:
-        """The number of each lane's robot."""
-        return Number(self.rows, "i", robot=True)
-
-    def loop_number(self, offset: int) -> Number:
-        index = self.builder.add(self.loop_index, I32(offset))
-        return Number(self.splat(index, I32), "i")
-
-    def splat(self, scalar: Any, kind: Any) -> Any:
-        """IR of a vector of equal numbers."""
-        undefined = ir.Constant(ir.VectorType(kind, self.lanes), ir.Undefined)
-        first = self.builder.insert_element(undefined, scalar, I32(0))
-        zeros = self.filled(I32, 0)
-        return self.builder.shuffle_vector(first, undefined, zeros)
-
-    def named(self, name: str, result: Any, types: list[Any]) -> Any:
-        known = self.module.globals.get(name)
-        return known or ir.Function(self.module, ir.FunctionType(result, types), name)
-
-    def pointer(self, slot: int) -> Any:
-        """The pointer at this position, loaded once."""
-        entry = ir.IRBuilder(self._entry_branch.parent)
-        entry.position_before(self._entry_branch)
-        address = entry.gep(self.pointers, [I32(slot)], source_etype=POINTER)
-        return entry.load(address, typ=POINTER, align=8)
-
-    def times(self, vector: Any, factor: int) -> Any:
-        """Integers times a constant."""
-        return self.builder.mul(vector, self.filled(I32, factor))
-
-    def on_stack(self, element: Any, count: int) -> Any:
-        """Room for vectors of these entries."""
-        entry = ir.IRBuilder(self._entry_branch.parent)
-        entry.position_before(self._entry_branch)
-        vector = ir.VectorType(element, self.lanes)
-        place = entry.alloca(vector, size=I32(count))
-        place.align = 4 * self.lanes
-        return place
-
-    # The loop
-
-    @contextmanager
-    def loop(self, low: int, high: int) -> Iterator[None]:
-        """The body runs with `loop_index` from `low` to `high`: at least once, so that its numbers can be used
-        behind it."""
-        builder = self.builder
-        before = builder.block
-        body, end = (builder.function.append_basic_block() for _ in range(2))
-        builder.branch(body)
-        builder.position_at_end(body)
-        index = self.loop_index = builder.phi(I32)
-        index.add_incoming(I32(low), before)
-        yield
-        following = builder.add(index, I32(1))
-        index.add_incoming(following, builder.block)
-        builder.cbranch(builder.icmp_signed("<", following, I32(high)), body, end)
-        builder.position_at_end(end)
-        self.loop_index = None
-
-    def variable(self, value: Number) -> Variable:
-        """A number that the iterations of a loop change."""
-        return Variable(self, self.on_stack(_SCALARS[value.kind], 1), value)
-
-
-class Variable:
-    """A number on the stack."""
-
-    def __init__(self, code: Codegen, place: Any, value: Number) -> None:
-        self._code, self._place, self._kind = code, place, value.kind
-        self.set(value)
-
-    def get(self) -> Number:
-        kind = self._code.type(self._kind)
-        return Number(self._code.builder.load(self._place, typ=kind), self._kind)
-
-    def set(self, value: Number) -> None:
-        self._code.builder.store(value.code, self._place)
-
-
-def suffix(kind: Any) -> str:
-    """Of an intrinsic's name for vectors of this type."""
-    element = kind.element
-    letter = "f32" if element == F32 else f"i{element.width}"
-    return f"v{kind.count}{letter}"

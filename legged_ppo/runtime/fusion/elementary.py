@@ -9,10 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import llvmlite.ir as ir
-
 from legged_ppo.runtime.fusion.codegen import Codegen, Number
-from legged_ppo.runtime.fusion.rows import F32, I32
 
 _HALF_PI_PARTS = (1.5703125, 4.837512969970703125e-4, 7.54978995489188216e-8)
 _LN2_PARTS = (0.693359375, -2.12194440e-4)
@@ -76,7 +73,7 @@ def exponential(c: Codegen, a: Number) -> Number:
     result = _polynomial(r, _EXP) * (r * r) + r + 1.0
     # Two factors: one alone would overflow before the result does, or lose subnormal results.
     whole = c.truncated(n.value)
-    half = c.builder.ashr(whole, c.filled(I32, 1))
+    half = c.builder.ashr(whole, c.literal(1, "i"))
     for power in (half, c.builder.sub(whole, half)):
         result = result * _power_of_two(c, power)
     return Number(result.value, "f")
@@ -124,11 +121,11 @@ def _wave(c: Codegen, a: Number, shift: int) -> Number:
     sin = _polynomial(z, _SIN) * z * r + r
     cos = _polynomial(z, _COS) * z * z - z * 0.5 + 1.0
     whole = c.truncated(n.value)
-    quadrant = builder.add(whole, c.filled(I32, shift))
-    one, two = (c.filled(I32, i) for i in (1, 2))
-    odd = builder.icmp_signed("!=", builder.and_(quadrant, one), c.filled(I32, 0))
+    quadrant = builder.add(whole, c.literal(shift, "i"))
+    one, two = (c.literal(i, "i") for i in (1, 2))
+    odd = builder.icmp_signed("!=", builder.and_(quadrant, one), c.literal(0, "i"))
     chosen = cos.chosen(odd, sin)
-    sign = builder.shl(builder.and_(quadrant, two), c.filled(I32, 30))
+    sign = builder.shl(builder.and_(quadrant, two), c.literal(30, "i"))
     bits = builder.xor(builder.bitcast(chosen.value, whole.type), sign)
     return Number(builder.bitcast(bits, c.type("f")), "f")
 
@@ -141,12 +138,12 @@ def _polynomial(x: Scalars, factors: tuple[float, ...]) -> Scalars:
 
 
 def _power_of_two(c: Codegen, exponent: Any) -> Scalars:
-    bias, places = (c.filled(I32, i) for i in (127, 23))
+    bias, places = (c.literal(i, "i") for i in (127, 23))
     bits = c.builder.shl(c.builder.add(exponent, bias), places)
-    return Scalars(c, c.builder.bitcast(bits, ir.VectorType(F32, c.lanes)))
+    return Scalars(c, c.builder.bitcast(bits, c.type("f")))
 
 
 def _negative(c: Codegen, x: Any) -> Any:
     """Whether the sign bit is set, that of -0 too."""
-    bits = c.builder.bitcast(x, c.type("i", I32))
-    return c.builder.icmp_signed("<", bits, c.filled(I32, 0))
+    bits = c.builder.bitcast(x, c.type("i"))
+    return c.builder.icmp_signed("<", bits, c.literal(0, "i"))

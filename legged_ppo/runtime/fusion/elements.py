@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from legged_ppo.runtime.fusion.arithmetic import POINTWISE, add, larger, multiply, smaller
-from legged_ppo.runtime.fusion.codegen import Codegen, Number
+from legged_ppo.runtime.fusion.codegen import Codegen, Memory, Number
 from legged_ppo.runtime.fusion.graph import Node, UnfusableError
 from legged_ppo.runtime.fusion.indices import (
     ROBOT,
@@ -23,7 +23,6 @@ from legged_ppo.runtime.fusion.indices import (
     place_of,
 )
 from legged_ppo.runtime.fusion.lookups import LOOKUPS, looked_up
-from legged_ppo.runtime.fusion.memory import Memory
 from legged_ppo.runtime.fusion.reductions import FOLDS, places, reduced_entries
 from legged_ppo.runtime.fusion.structure import STRUCTURE
 
@@ -41,8 +40,8 @@ class Elements:
         strides: of the inputs' memory.
     """
 
-    def __init__(self, code: Codegen, strides: Sequence[tuple[int, ...]]) -> None:
-        self.code, self.memory, self._strides = code, Memory(code), strides
+    def __init__(self, code: Codegen, memory: Memory, strides: Sequence[tuple[int, ...]]) -> None:
+        self.code, self.memory, self._strides = code, memory, strides
         self._known: dict[tuple[Node, Index], Number] = {}
         self._in_loop: dict[tuple[Node, Index], Number] = {}
         self.range = Range()

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from legged_ppo.runtime.fusion.codegen import Codegen, Number
+from legged_ppo.runtime.fusion.codegen import Codegen, Memory, Number
 from legged_ppo.runtime.fusion.elements import UNROLLED, Elements
 from legged_ppo.runtime.fusion.graph import Node, UnfusableError
 from legged_ppo.runtime.fusion.indices import ROBOT, Index, Loop, place_of
-from legged_ppo.runtime.fusion.memory import Memory
 
 _SHORT = 8
 """Iterations up to which a loop is unrolled."""
@@ -33,13 +32,13 @@ class Output:
 
 
 def emit(
+    code: Codegen,
+    memory: Memory,
     outputs: Sequence[Output],
     strides: Sequence[tuple[int, ...]],
     robots: int,
-    lanes: int,
-    triple: str,
-) -> str:
-    """LLVM IR of `kernel`, see `Codegen`.
+) -> None:
+    """Write the function of a kernel.
 
     Entries that are written without a loop are all computed before the first loop and stored after the last, so
     that everything reads its inputs as they were. A loop computes all its entries of one index before it stores.
@@ -50,8 +49,7 @@ def emit(
     Raises:
         UnfusableError: the graph has an operator or a pattern of memory that is not known here.
     """
-    code = Codegen(lanes, triple)
-    elements = Elements(code, strides)
+    elements = Elements(code, memory, strides)
     unrolled: list[tuple[Output, dict[Index, Number]]] = []
     looped: dict[int, list[Any]] = {}
     for output in outputs:
@@ -71,7 +69,6 @@ def emit(
         _store(elements.memory, output, numbers)
     if robots > 1:
         _check_rows(elements, outputs, robots)
-    return code.finish()
 
 
 def _store(memory: Memory, output: Output, numbers: dict[Index, Number]) -> None:

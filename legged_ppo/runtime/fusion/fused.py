@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
+from legged_ppo.runtime.cuda_graphs import is_recording
 from legged_ppo.runtime.fusion.graph import Node, UnfusableError
-from legged_ppo.runtime.fusion.kernel import Kernel, Threads, extent
+from legged_ppo.runtime.fusion.kernel import Backend, Kernel, extent
 from legged_ppo.runtime.fusion.trace import Draw, Guard, Recorder, Storage
-from legged_ppo.runtime.lanes.target import host
 
 _LOG = logging.getLogger(__name__)
 _MOST = 4
@@ -40,7 +40,7 @@ class Fused:
         function: returns a tensor, None, or a tuple or dictionary of such.
         owners: the objects, at any time.
         robots: N, rows of every tensor that is written or returned.
-        threads: None: one.
+        backend: compiles kernels for the device of all tensors.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class Fused:
         function: Callable[..., Any],
         owners: Callable[[], Sequence[object]],
         robots: int,
-        threads: Threads | None = None,
+        backend: Backend,
     ) -> None:
         self._function, self._owners, self._robots = function, owners, robots
-        self._threads = threads or Threads(1)
+        self._backend = backend
         self._compiled: list[_Compiled] = []
         self._refused = False
 
@@ -67,10 +67,12 @@ class Fused:
         for compiled in self._compiled:
             if compiled.fits(owners):
                 return compiled(owners, arguments)
+        if is_recording():
+            return self._function(*arguments)
         try:
             if len(self._compiled) == _MOST:
                 raise UnfusableError("too many variants")
-            compiled = _Compiled(self._function, owners, arguments, self._robots, self._threads)
+            compiled = _Compiled(self._function, owners, arguments, self._robots, self._backend)
         except (UnfusableError, RecursionError) as reason:
             name = getattr(self._function, "__name__", "function")
             _LOG.debug("%s runs in torch: %s", name, reason)
@@ -89,15 +91,13 @@ class _Compiled:
         owners: Sequence[object],
         arguments: Sequence[torch.Tensor],
         robots: int,
-        threads: Threads,
+        backend: Backend,
     ) -> None:
         self._function = function
         self._python = _PythonState(owners)
         places = _tensor_places(owners)
         present = [vars(owners[i])[name] for i, name in places]
         given = [*arguments, *present]
-        if any(t.device.type != "cpu" for t in given):
-            raise UnfusableError("a tensor that is not on the CPU")
         large = {i for i, t in enumerate(given) if t.numel() > _LARGE and robots not in t.shape}
         copies = [t if i in large else _copied(t) for i, t in enumerate(given)]
         recorder = Recorder(copies, fixed=large)
@@ -114,7 +114,7 @@ class _Compiled:
             for place, tensor in assigned.items()
         ]
         inputs = [*arguments, *present, *recorder.drawn]
-        self._kernel = Kernel(list(results), recorder.written(), inputs, robots, host(), threads)
+        self._kernel = Kernel(list(results), recorder.written(), inputs, robots, backend)
         first, behind = len(arguments), len(arguments) + len(present)
         used = self._kernel.positions
         self._arguments = [i for i in used if i < first]

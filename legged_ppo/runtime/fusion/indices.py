@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from legged_ppo.runtime.fusion.codegen import Number
+from legged_ppo.runtime.fusion.codegen import Number, Place
 from legged_ppo.runtime.fusion.graph import UnfusableError
-from legged_ppo.runtime.fusion.memory import Place
 
 
 class Robot:

@@ -8,37 +8,44 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from operator import is_not
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
-from legged_ppo.runtime.fusion.emission import Output, emit
+from legged_ppo.runtime.fusion.emission import Output
 from legged_ppo.runtime.fusion.graph import Node, UnfusableError, in_order
-from legged_ppo.runtime.lanes.object_code import cached_object, load_object
-from legged_ppo.runtime.lanes.target import Target
-from legged_ppo.runtime.lanes.team import run_each
 
+Pointers = Any
+"""An array of ctypes with the addresses of a kernel's tensors."""
 _FARTHEST = 2**30
 """Entries between a tensor's first and last one up to which the kernel's 32 bits can count halves of them."""
-_FEWEST = 32
-"""Groups of robots for which a thread is worth its waking."""
 
 
-class Threads:
-    """Threads among which kernels divide their robots; which of them computes a robot changes no bit."""
+class Backend(Protocol):
+    """Compiles kernels for one device."""
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    device: torch.device
 
-    def run(self, function: Callable[..., None], address: int, groups: int, last: int) -> None:
-        """Call a kernel's function for all groups."""
-        parts = max(1, min(self._count, groups // _FEWEST))
-        bounds = [groups * i // parts for i in range(parts + 1)]
-        run_each(function, [(address, first, end, last) for first, end in pairwise(bounds)])
+    def compile(
+        self,
+        outputs: Sequence[Output],
+        strides: Sequence[tuple[int, ...]],
+        robots: int,
+        pointers: Pointers,
+    ) -> Callable[[Sequence[torch.Tensor]], None]:
+        """A function of the kernel's tensors that writes the outputs; `pointers` then has their addresses.
+
+        Args:
+            strides: of the inputs.
+
+        Raises:
+            UnfusableError: the graph has an operator or a pattern of memory that is not known, or the backend
+                has no compiler.
+        """
 
 
 class Kernel:
-    """A graph as one function of tensors on the CPU.
+    """A graph as one function of tensors.
 
     Args:
         results: nodes whose values new tensors receive.
@@ -56,8 +63,7 @@ class Kernel:
         written: dict[int, Node],
         inputs: Sequence[torch.Tensor],
         robots: int,
-        target: Target,
-        threads: Threads,
+        backend: Backend,
     ) -> None:
         order = in_order([*results, *written.values()])
         positions = {node.args[0] for node in order if node.name == "input"} | set(written)
@@ -70,6 +76,8 @@ class Kernel:
                 node.args = (slots[node.args[0]],)
             node.check_keywords()
         used = [inputs[i] for i in self.positions]
+        if any(tensor.device != backend.device for tensor in used):
+            raise UnfusableError(f"a tensor that is not on {backend.device}")
         self._layouts = [_layout(tensor) for tensor in used]
         outputs = [Output(n, slots[i], inputs[i].stride()) for i, n in written.items()]
         outputs += [
@@ -83,15 +91,10 @@ class Kernel:
         """Those that are written, whose first and last addresses are `_spans`"""
         self._spans: tuple[list[int], list[int]] = [], []
         strides = [tensor.stride() for tensor in used]
-        text = emit(outputs, strides, robots, target.lanes, target.triple)
-        self._engine = load_object(cached_object((text,), [], lambda: text, target), target)
-        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_int] * 3)
-        self._function = kind(self._engine.get_function_address("kernel"))
-        self._threads = threads
-        self._groups, self._last = -(-robots // target.lanes), robots - 1
         self._pointers = (ctypes.c_void_p * (len(used) + len(results)))()
         self._present: list[torch.Tensor | None] = [None] * len(used)
-        self._address = ctypes.addressof(self._pointers)
+        self._device = backend.device
+        self._launch = backend.compile(outputs, strides, robots, self._pointers)
 
     def shares_memory(self, inputs: Sequence[torch.Tensor]) -> bool:
         """Whether one that the graph writes shares memory with another one, if any is not that of the last call.
@@ -141,10 +144,10 @@ class Kernel:
                 if _layout(tensor) != self._layouts[i]:
                     raise ValueError(f"an input {_layout(tensor)} instead of {self._layouts[i]}")
                 pointers[i], present[i] = tensor.data_ptr(), tensor
-        results = [torch.empty(shape, dtype=dtype) for shape, dtype in self._results]
+        results = [torch.empty(s, dtype=dtype, device=self._device) for s, dtype in self._results]
         for i, tensor in enumerate(results, len(inputs)):
             pointers[i] = tensor.data_ptr()
-        self._threads.run(self._function, self._address, self._groups, self._last)
+        self._launch([*inputs, *results])
         return results
 
 

@@ -53,8 +53,8 @@ class Simd:
         ConfigError: the model has something that the engine cannot simulate.
     """
 
-    fuses_task = True
-    """The task's own operators may be compiled as well; their results then differ by rounding."""
+    task_compiler = "lanes"
+    """What compiles the task's own operators, whose results then differ by rounding: see `make_kernels`."""
 
     def __init__(
         self, robot: RobotSpec, terrain: Terrain, config: SimConfig, num_envs: int

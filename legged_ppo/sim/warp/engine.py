@@ -63,6 +63,9 @@ class MujocoWarp:
         RuntimeError: the worlds do not fit into the memory of the device (raised by torch or Warp).
     """
 
+    task_compiler = "warp"
+    """See `make_kernels`."""
+
     def __init__(
         self,
         model: mujoco.MjModel,
@@ -200,11 +203,11 @@ class MujocoWarp:
 
     def push(self, velocity: torch.Tensor) -> None:
         """See `Simulator.push`."""
-        self._qvel[:, :2] += velocity
+        self._qvel[:, :2].add_(velocity)
 
     def translate(self, shift: torch.Tensor) -> None:
         """See `Simulator.translate`."""
-        self._qpos[:, :2] += shift
+        self._qpos[:, :2].add_(shift)
         self._readings.translate(shift)
         self.state = self._readings.state()
 

@@ -94,8 +94,8 @@ class Readings:
     def translate(self, shift: torch.Tensor) -> None:
         """Shift positions by [N, 2] m."""
         view = self._views(self._numbers, self._flags)
-        view.base_pos[:, :2] += shift
-        view.foot_pos[..., :2] += shift[:, None]
+        view.base_pos[:, :2].add_(shift)  # of `+=` torch would copy the slice to itself
+        view.foot_pos[..., :2].add_(shift[:, None])
 
     def _views(self, numbers: torch.Tensor, flags: torch.Tensor) -> SimState:
         sizes = [torch.Size(shape).numel() for shape in self._shapes.values()]

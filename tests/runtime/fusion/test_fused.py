@@ -11,7 +11,12 @@ import pytest
 import torch
 from torch import Tensor
 
+from legged_ppo.runtime.fusion import fused as fused_module
+from legged_ppo.runtime.fusion import warp_backend
 from legged_ppo.runtime.fusion.fused import Fused
+from legged_ppo.runtime.fusion.kernel import Backend
+from legged_ppo.runtime.fusion.lane_backend import LaneBackend
+from legged_ppo.runtime.fusion.warp_backend import WarpBackend
 from legged_ppo.runtime.lanes import object_code
 from legged_ppo.runtime.lanes.target import Target
 
@@ -36,10 +41,12 @@ def state(seed: int = 0) -> SimpleNamespace:
     )
 
 
-def agree(function: Callable[[SimpleNamespace], Any], calls: int = 3) -> SimpleNamespace:
+def agree(
+    function: Callable[[SimpleNamespace], Any], backend: Backend, calls: int = 3
+) -> SimpleNamespace:
     """Run a function compiled and as it is, and compare results and states; returns the compiled one's state."""
     own, other = state(), state()
-    fused = Fused(lambda: function(own), lambda: [own], N)
+    fused = Fused(lambda: function(own), lambda: [own], N, backend)
     for _ in range(calls):
         found, expected = fused(), function(other)
         torch.testing.assert_close(found, expected)
@@ -51,7 +58,7 @@ def agree(function: Callable[[SimpleNamespace], Any], calls: int = 3) -> SimpleN
     return own
 
 
-def test_tensors_are_written_in_place() -> None:
+def test_tensors_are_written_in_place(backend: Backend) -> None:
     own = state()
     memory = own.x, own.steps
 
@@ -61,7 +68,7 @@ def test_tensors_are_written_in_place() -> None:
         own.steps += 1
 
     before = own.x.clone()
-    fused = Fused(function, lambda: [own], N)
+    fused = Fused(function, lambda: [own], N, backend)
     fused()
     assert fused.compiled
     assert (own.x is memory[0], own.steps is memory[1]) == (True, True)
@@ -69,7 +76,7 @@ def test_tensors_are_written_in_place() -> None:
     assert own.steps.tolist() == [1] * N
 
 
-def test_operators_in_place_and_into_out() -> None:
+def test_operators_in_place_and_into_out(backend: Backend) -> None:
     def function(o: SimpleNamespace) -> Tensor:
         o.x.masked_fill_(o.x > 1.0, 0.0).clamp_(-1.0, 1.0)
         torch.where(o.steps[:, None] < 2, o.x, o.wide[:, :3], out=o.x)
@@ -78,34 +85,34 @@ def test_operators_in_place_and_into_out() -> None:
         o.wide.copy_(o.wide * o.x[:, :1])
         return part.sum(1)
 
-    agree(function)
+    agree(function, backend)
 
 
-def test_a_comparison_in_place_leaves_numbers() -> None:
+def test_a_comparison_in_place_leaves_numbers(backend: Backend) -> None:
     def function(o: SimpleNamespace) -> None:
         o.x[:, 0].gt_(0.5)
         o.x[:, 1].logical_not_()
         o.steps.lt_(1)
 
-    agree(function)
+    agree(function, backend)
 
 
-def test_a_tensor_without_dimensions_fills_others() -> None:
+def test_a_tensor_without_dimensions_fills_others(backend: Backend) -> None:
     def function(o: SimpleNamespace) -> None:
         o.x[:, 0] = 3
         o.x[:, 1].fill_(o.scale)
 
-    agree(function)
+    agree(function, backend)
 
 
-def test_assigned_attributes_are_new_tensors() -> None:
+def test_assigned_attributes_are_new_tensors(backend: Backend) -> None:
     own = state()
 
     def function() -> None:
         own.norm = own.x.norm(dim=1)
         own.x.add_(1.0)
 
-    fused = Fused(function, lambda: [own], N)
+    fused = Fused(function, lambda: [own], N, backend)
     fused()
     first, kept = own.norm, own.norm.clone()
     fused()
@@ -114,17 +121,17 @@ def test_assigned_attributes_are_new_tensors() -> None:
     assert torch.equal(first, kept)
 
 
-def test_draws_are_those_of_torch_in_the_same_order() -> None:
+def test_draws_are_those_of_torch_in_the_same_order(backend: Backend) -> None:
     def function(o: SimpleNamespace) -> Tensor:
         noise = torch.randn((N, 3), generator=o.generator)
         unit = torch.rand((N,), generator=o.generator)
         torch.rand((5,), generator=o.generator)  # not used, but drawn
         return noise * unit[:, None] + o.x
 
-    agree(function)
+    agree(function, backend)
 
 
-def test_a_delay_line_is_read_before_it_is_shifted() -> None:
+def test_a_delay_line_is_read_before_it_is_shifted(backend: Backend) -> None:
     def function(o: SimpleNamespace) -> Tensor:
         o.past[1:] = o.past[:-1].clone()
         o.past[0] = o.wide
@@ -134,41 +141,43 @@ def test_a_delay_line_is_read_before_it_is_shifted() -> None:
         o.wide += 1.0
         return torch.lerp(o.past[newer, robots], o.past[newer + 1, robots], between)
 
-    agree(function)
+    agree(function, backend)
 
 
-def test_joined_tensors_are_divided_again_in_loops() -> None:
+def test_joined_tensors_are_divided_again_in_loops(backend: Backend) -> None:
     def function(o: SimpleNamespace) -> tuple[Tensor, Tensor]:
         joined = torch.cat([o.x[:, :1], o.wide, o.x], dim=1)
         first, rest = joined.split([2, 152], dim=1)
         return joined.abs().amax(1), rest * first[:, :1]
 
-    agree(function)
+    agree(function, backend)
 
 
-def test_what_is_contiguous_only_in_a_copy_is_copied() -> None:
+def test_what_is_contiguous_only_in_a_copy_is_copied(backend: Backend) -> None:
     def function(o: SimpleNamespace) -> Tensor:
         return o.strided.contiguous().mul_(2.0)
 
-    agree(function)
+    agree(function, backend)
 
 
-def test_one_robot_is_written_in_place() -> None:
+def test_one_robot_is_written_in_place(backend: Backend) -> None:
     own = SimpleNamespace(x=torch.ones(1, 3), wide=torch.ones(1, 150))
 
     def function() -> Tensor:
         own.x.mul_(2.0)
         return own.wide.mul_(own.x[:, :1]).sum(1)
 
-    fused = Fused(function, lambda: [own], 1)
+    fused = Fused(function, lambda: [own], 1, backend)
     assert fused() == 300.0
     assert fused() == 1200.0
     assert fused.compiled
 
 
-def test_numbers_in_tensors_may_change_and_numbers_of_pythons_are_compiled_anew() -> None:
+def test_numbers_in_tensors_may_change_and_numbers_of_pythons_are_compiled_anew(
+    backend: Backend,
+) -> None:
     own = state()
-    fused = Fused(lambda: own.x * own.scale * own.gain, lambda: [own], N)
+    fused = Fused(lambda: own.x * own.scale * own.gain, lambda: [own], N, backend)
     fused()
     own.scale.fill_(3.0)
     assert torch.equal(fused(), own.x * 6.0)
@@ -177,9 +186,11 @@ def test_numbers_in_tensors_may_change_and_numbers_of_pythons_are_compiled_anew(
     assert fused.compiled == 2
 
 
-def test_an_attribute_that_becomes_a_tensor_is_seen() -> None:
+def test_an_attribute_that_becomes_a_tensor_is_seen(backend: Backend) -> None:
     own = state()
-    fused = Fused(lambda: own.x if own.fixed is None else own.x + own.fixed, lambda: [own], N)
+    fused = Fused(
+        lambda: own.x if own.fixed is None else own.x + own.fixed, lambda: [own], N, backend
+    )
     assert torch.equal(fused(), own.x)
     own.fixed = torch.ones(3)
     assert torch.equal(fused(), own.x + 1.0)
@@ -210,12 +221,14 @@ def split(o: SimpleNamespace) -> None:
     ids=["type", "dictionary", "function", "no tensor", "another tensor", "generator"],
 )
 def test_a_change_of_pythons_is_compiled_anew(
-    function: Callable[[SimpleNamespace], Tensor], later: Callable[[SimpleNamespace], None]
+    function: Callable[[SimpleNamespace], Tensor],
+    later: Callable[[SimpleNamespace], None],
+    backend: Backend,
 ) -> None:
     own, other = state(), state()
     for o in (own, other):
         o.table, o.operator, o.given, o.twin = {"a": [2.0]}, torch.abs, torch.ones(3), o.x
-    fused = Fused(lambda: function(own), lambda: [own], N)
+    fused = Fused(lambda: function(own), lambda: [own], N, backend)
     torch.testing.assert_close(fused(), function(other))
     for o in (own, other):
         later(o)
@@ -233,14 +246,14 @@ def becoming(name: str, value: Callable[[SimpleNamespace], Any]) -> Callable[...
     return function
 
 
-def test_an_argument_that_is_written_as_state_runs_in_torch() -> None:
+def test_an_argument_that_is_written_as_state_runs_in_torch(backend: Backend) -> None:
     own = state()
 
     def function(values: Tensor) -> Tensor:
         own.x.add_(1.0)
         return values * 2
 
-    fused = Fused(function, lambda: [own], N)
+    fused = Fused(function, lambda: [own], N, backend)
     fused(torch.zeros(N, 3))
     before = own.x.clone()
     assert torch.equal(fused(own.x), (before + 1.0) * 2)
@@ -249,7 +262,7 @@ def test_an_argument_that_is_written_as_state_runs_in_torch() -> None:
     assert torch.equal(own.x, before + 3.0)
 
 
-def test_state_that_comes_to_share_memory_runs_in_torch() -> None:
+def test_state_that_comes_to_share_memory_runs_in_torch(backend: Backend) -> None:
     own = state()
 
     def function() -> Tensor:
@@ -257,7 +270,7 @@ def test_state_that_comes_to_share_memory_runs_in_torch() -> None:
         return own.part * 2
 
     own.part = torch.zeros(N)
-    fused = Fused(function, lambda: [own], N)
+    fused = Fused(function, lambda: [own], N, backend)
     fused()
     memory = torch.zeros(4 * N)
     own.part = memory[:N]
@@ -271,9 +284,9 @@ def test_state_that_comes_to_share_memory_runs_in_torch() -> None:
     assert torch.equal(own.x, torch.full((N, 3), 3.0))
 
 
-def test_a_refused_function_leaves_lists_as_they_were() -> None:
+def test_a_refused_function_leaves_lists_as_they_were(backend: Backend) -> None:
     own = SimpleNamespace(x=torch.ones(N, 3), past=[])
-    fused = Fused(lambda: own.past.append(own.x * 2), lambda: [own], N)
+    fused = Fused(lambda: own.past.append(own.x * 2), lambda: [own], N, backend)
     fused(), fused()
     assert [torch.equal(each, own.x * 2) for each in own.past] == [True, True]
     assert not fused.compiled
@@ -316,10 +329,13 @@ def test_a_refused_function_leaves_lists_as_they_were() -> None:
     ],
 )
 def test_what_cannot_be_compiled_runs_in_torch(
-    function: Callable[[SimpleNamespace], Tensor], reason: str, caplog: pytest.LogCaptureFixture
+    function: Callable[[SimpleNamespace], Tensor],
+    reason: str,
+    caplog: pytest.LogCaptureFixture,
+    backend: Backend,
 ) -> None:
     own, other = state(), state()
-    fused = Fused(lambda: function(own), lambda: [own], N)
+    fused = Fused(lambda: function(own), lambda: [own], N, backend)
     with caplog.at_level(logging.DEBUG, logger="legged_ppo"):
         torch.manual_seed(0)
         found = fused()
@@ -330,7 +346,7 @@ def test_what_cannot_be_compiled_runs_in_torch(
     assert any(part in line for part in reason.split("|")), line
 
 
-def test_tensors_that_share_memory_run_in_torch() -> None:
+def test_tensors_that_share_memory_run_in_torch(backend: Backend) -> None:
     own = state()
     own.part = own.x[:, 1]
 
@@ -338,15 +354,15 @@ def test_tensors_that_share_memory_run_in_torch() -> None:
         own.x.add_(1.0)
         return own.part * 2
 
-    fused = Fused(function, lambda: [own], N)
+    fused = Fused(function, lambda: [own], N, backend)
     expected = (own.x[:, 1] + 1) * 2
     assert torch.equal(fused(), expected)
     assert not fused.compiled
 
 
-def test_an_input_in_another_layout_is_refused() -> None:
+def test_an_input_in_another_layout_is_refused(backend: Backend) -> None:
     own = state()
-    fused = Fused(lambda: own.x * 2, lambda: [own], N)
+    fused = Fused(lambda: own.x * 2, lambda: [own], N, backend)
     fused()
     own.x = torch.randn(3, N).T
     with pytest.raises(ValueError, match="instead of"):
@@ -365,5 +381,34 @@ def test_code_is_compiled_once_on_a_machine(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.setattr(object_code, "compile_object", compile_object)
     for _ in range(2):
         own = state()
-        Fused(lambda own=own: own.x * 2, lambda own=own: [own], N)()  # type: ignore[misc]
+        Fused(lambda own=own: own.x * 2, lambda own=own: [own], N, LaneBackend())()  # type: ignore[misc]
     assert len(texts) == 1
+
+
+def test_without_a_compiler_it_runs_in_torch_and_one_warning_says_why(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("no such architecture")
+
+    monkeypatch.setattr(warp_backend, "make_kernel", broken)
+    own, backend = state(), WarpBackend(torch.device("cpu"))
+    for factor in (2, 3):
+        fused = Fused(lambda factor=factor: own.x * factor, lambda: [own], N, backend)  # type: ignore[misc]
+        assert torch.equal(fused(), own.x * factor)
+        assert not fused.compiled
+    (line,) = caplog.messages
+    assert "no such architecture" in line
+
+
+def test_what_is_new_in_a_recording_runs_in_torch(
+    backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = state()
+    fused = Fused(lambda: own.x * own.gain, lambda: [own], N, backend)
+    with monkeypatch.context() as patch:
+        patch.setattr(fused_module, "is_recording", lambda: True)
+        assert torch.equal(fused(), own.x * 2.0)
+        assert not fused.compiled
+    fused()
+    assert fused.compiled

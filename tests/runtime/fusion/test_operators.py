@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from legged_ppo.runtime.fusion import fused as fused_module
+from legged_ppo.runtime.fusion import lane_backend
 from legged_ppo.runtime.fusion.fused import Fused
-from legged_ppo.runtime.fusion.kernel import Threads
+from legged_ppo.runtime.fusion.kernel import Backend
+from legged_ppo.runtime.fusion.lane_backend import LaneBackend
 from legged_ppo.runtime.lanes.target import Target, host
 
 N = 37
@@ -149,10 +150,10 @@ SHAPES: dict[str, tuple[Callable[[Any], Tensor], float]] = {
 
 
 @pytest.mark.parametrize("name", [*POINTWISE, *SHAPES])
-def test_an_operator_is_that_of_torch(name: str) -> None:
+def test_an_operator_is_that_of_torch(name: str, backend: Backend) -> None:
     function, tolerance = (POINTWISE | SHAPES)[name]
     values = numbers()
-    fused = Fused(lambda: function(values), lambda: [values], N)
+    fused = Fused(lambda: function(values), lambda: [values], N, backend)
     found, expected = fused(), function(values)
     assert fused.compiled, "it was not compiled"
     assert found.dtype == expected.dtype
@@ -163,13 +164,13 @@ def test_an_operator_is_that_of_torch(name: str) -> None:
 
 
 @pytest.mark.parametrize("robots", [1, 3, 8, 16, 100])
-def test_any_number_of_robots(robots: int) -> None:
+def test_any_number_of_robots(robots: int, backend: Backend) -> None:
     values = SimpleNamespace(x=torch.randn(robots, 3), wide=torch.randn(robots, 200))
 
     def function() -> tuple[Tensor, Tensor]:
         return values.x.sum(1), values.wide * values.x[:, :1]
 
-    fused = Fused(function, lambda: [values], robots)
+    fused = Fused(function, lambda: [values], robots, backend)
     for found, expected in zip(fused(), function(), strict=True):
         torch.testing.assert_close(found, expected)
     assert fused.compiled
@@ -182,13 +183,13 @@ def test_threads_change_no_bit(robots: int) -> None:
     def function() -> tuple[Tensor, Tensor]:
         return values.x.sin().sum(1), values.wide * values.x[:, :1]
 
-    alone = Fused(function, lambda: [values], robots)()
-    divided = Fused(function, lambda: [values], robots, Threads(3))()
+    alone = Fused(function, lambda: [values], robots, LaneBackend())()
+    divided = Fused(function, lambda: [values], robots, LaneBackend(threads=3))()
     for one, other in zip(alone, divided, strict=True):
         assert torch.equal(one, other)
 
 
-def test_nan_of_a_robot_changes_no_other_robot() -> None:
+def test_nan_of_a_robot_changes_no_other_robot(backend: Backend) -> None:
     values = numbers()
     values.a = torch.randn(N, 5)
 
@@ -196,7 +197,7 @@ def test_nan_of_a_robot_changes_no_other_robot() -> None:
         wide = torch.cat([values.a] * 20, dim=1)
         return values.a.exp().sum(1), torch.remainder(values.a, 0.3), wide.amax(1), wide.sin()
 
-    fused = Fused(function, lambda: [values], N)
+    fused = Fused(function, lambda: [values], N, backend)
     before = fused()
     values.a[11] = NAN
     after = fused()
@@ -207,10 +208,10 @@ def test_nan_of_a_robot_changes_no_other_robot() -> None:
         assert new[11].isnan().any()
 
 
-def test_an_index_out_of_bounds_reads_inside_the_table() -> None:
+def test_an_index_out_of_bounds_reads_inside_the_table(backend: Backend) -> None:
     values = numbers()
     values.far = torch.zeros(N)
-    fused = Fused(lambda: values.table[values.far.long()], lambda: [values], N)
+    fused = Fused(lambda: values.table[values.far.long()], lambda: [values], N, backend)
     fused()
     assert fused.compiled
     values.far = torch.tensor([10**6, -(10**6)] + [NAN] * (N - 2))
@@ -234,8 +235,8 @@ class Wide(Target):
         (Wide, "x86-64-v3", "+avx,+avx2,+fma"),
     ],
 )
-def test_every_width_gives_the_same_numbers(
-    kind: type[Target], cpu: str, features: str, monkeypatch: pytest.MonkeyPatch
+def test_every_width_and_compiler_gives_the_same_numbers(
+    kind: type[Target], cpu: str, features: str, monkeypatch: pytest.MonkeyPatch, backend: Backend
 ) -> None:
     values = numbers(4)
     values.many = torch.randn(N, 150)
@@ -246,10 +247,10 @@ def test_every_width_gives_the_same_numbers(
         wide = torch.where(values.many > 0.3, values.many * turned[:, :1], 0.5)
         return turned, looked.sum(1), wide, wide.sum(1), values.p & (values.i > 0), values.i * 2
 
-    native = Fused(function, lambda: [values], N)()
+    native = Fused(function, lambda: [values], N, backend)()
     target = kind(cpu, features, host().triple)
-    monkeypatch.setattr(fused_module, "host", lambda: target)
-    fused = Fused(function, lambda: [values], N)
+    monkeypatch.setattr(lane_backend, "host", lambda: target)
+    fused = Fused(function, lambda: [values], N, LaneBackend())
     found = fused()
     assert fused.compiled
     for one, other, expected in zip(found, native, function(), strict=True):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.ir as ir
 
-from legged_ppo.runtime.fusion.codegen import I1, Codegen, Number, suffix
+from legged_ppo.runtime.fusion.codegen import Number, Place
+from legged_ppo.runtime.fusion.lane_code import I1, LaneCode, suffix
 from legged_ppo.runtime.fusion.rows import (
     BYTES,
     F32,
@@ -30,29 +30,10 @@ _LONGEST_ROW = 64
 """Entries up to which a row is copied as a whole."""
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where the lanes' entries of a tensor lie, in entries from its first one."""
+class LaneMemory:
+    """`Memory` of a robot in each lane."""
 
-    fixed: int
-    robot: int
-    """Stride of the lanes' robots."""
-    loop: int
-    """Stride of the loop's index."""
-    computed: tuple[tuple[Number, int], ...] = ()
-    """Indices and their strides."""
-
-    @property
-    def is_record(self) -> bool:
-        """Whether it is an entry of a row of four that an index chooses."""
-        chosen = [stride for _, stride in self.computed] == [RECORD] and self.fixed < RECORD
-        return chosen and not self.robot and not self.loop
-
-
-class Memory:
-    """The tensors whose addresses are among a kernel's pointers."""
-
-    def __init__(self, code: Codegen) -> None:
+    def __init__(self, code: LaneCode) -> None:
         self._code = code
         self._tables: dict[int, Any] = {}
         self._row_offsets: dict[int, Any] = {}
@@ -71,7 +52,7 @@ class Memory:
         builder, stored = self._code.builder, ON_STACK[kind]
         if place.robot and not place.loop and not place.computed and 1 < row <= _LONGEST_ROW:
             return self._of_row(slot, kind, place, row)
-        if kind == "f" and self._code.lanes >= 4 and row == RECORD and place.is_record:
+        if kind == "f" and self._code.lanes >= 4 and row == RECORD and _is_record(place):
             return self._of_record(slot, place)
         base = self._base(slot, place, IN_MEMORY[kind])
         offsets = self._offsets(place, _HALVES[kind])
@@ -193,3 +174,9 @@ class Memory:
             POINTER, self._code.lanes
         )  # llvmlite derives a scalar's type
         return addresses
+
+
+def _is_record(place: Place) -> bool:
+    """Whether it is an entry of a row of four that an index chooses."""
+    chosen = [stride for _, stride in place.computed] == [RECORD] and place.fixed < RECORD
+    return chosen and not place.robot and not place.loop
