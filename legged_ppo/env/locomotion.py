@@ -103,9 +103,9 @@ class LocomotionEnv(OwnedState, Environment):
         )
         self.episode_metrics = self.statistics.episode_metrics
         self.step_metrics = self.statistics.step_metrics
-        self.placement = Placement(terrain, simulator)
-        self.commands.on_flat = self.placement.on(["flat"])
-        self.commands.on_forward = self.placement.on(task.commands.forward_types)
+        self.placement = Placement(terrain, simulator, task.commands.forward_types)
+        self.commands.on_flat = self.placement.on_flat
+        self.commands.on_forward = self.placement.on_forward
         self.survey = Survey(simulator, self.placement, self.scandots)
         self._load_constants()
         self._start_episode_state()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,11 +20,17 @@ _FOOT_REACH = 0.1
 
 class Placement(OwnedState):
     """N robots on the tiles that a curriculum gives them. Every tile is endless: a robot that crosses an edge
-    enters at the opposite one."""
+    enters at the opposite one.
+
+    Args:
+        forward_types: terrain types that `on_forward` tells of.
+    """
 
     owned = ("wrapped", "start", "farthest")
 
-    def __init__(self, terrain: Terrain, simulator: Simulator) -> None:
+    def __init__(
+        self, terrain: Terrain, simulator: Simulator, forward_types: Sequence[str] = ()
+    ) -> None:
         self.terrain, self._simulator = terrain, simulator
         n, device = simulator.num_envs, simulator.device
         types, levels = terrain.assign(n)
@@ -41,7 +47,12 @@ class Placement(OwnedState):
         """[N] int64, counted along the levels of one type after the other"""
         self.origin = torch.zeros(n, 3, device=device)
         """[N, 3] m, middle of each robot's tile, on the ground"""
-        self._chosen: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.on_flat = torch.zeros(n, dtype=torch.bool, device=device)
+        """[N] bool, robots on `flat` tiles"""
+        self.on_forward = torch.zeros(n, dtype=torch.bool, device=device)
+        """[N] bool, robots on tiles of the `forward_types`"""
+        columns = [i for i, name in enumerate(terrain.types) if name in forward_types]
+        self._forward = torch.tensor(columns, dtype=torch.int64, device=device)
         self.wrapped = torch.zeros(n, 2, device=device)
         """[N, 2] m, sum of the shifts from edge to edge in this episode"""
         self.start = torch.zeros(n, 2, device=device)
@@ -71,17 +82,10 @@ class Placement(OwnedState):
         types, levels = self.curriculum.types, self.curriculum.levels
         self.tile.copy_(types * self.terrain.num_levels + levels)
         self.origin.copy_(self._origins[self.tile])
-        for columns, mask in self._chosen:
-            mask.copy_((types[:, None] == columns).any(1))
-
-    def on(self, names: Collection[str]) -> torch.Tensor:
-        """[N] bool, the robots on tiles of these types, from now on."""
-        types = self.curriculum.types
-        columns = [i for i, name in enumerate(self.terrain.types) if name in names]
-        mask = torch.zeros(len(types), dtype=torch.bool, device=types.device)
-        self._chosen.append((torch.tensor(columns, dtype=types.dtype, device=types.device), mask))
-        self.find_tiles()
-        return mask
+        if "flat" in self.terrain.types:
+            self.on_flat.copy_(types == self.terrain.types.index("flat"))
+        if len(self._forward):
+            self.on_forward.copy_((types[:, None] == self._forward).any(1))
 
     def place(self, column: int, level: int) -> None:
         """Put every robot on this tile, from the next reset on."""
