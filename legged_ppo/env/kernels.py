@@ -52,7 +52,7 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
         env: a `LocomotionEnv`.
         refused: names of methods that call what an extension defines.
     """
-    compiler = getattr(env.simulator, "task_compiler", None)
+    compiler = _compiler(env)
     if compiler is None:
         return {}
     from legged_ppo.runtime.fusion.fused import Fused
@@ -81,11 +81,18 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
 
 def compiled(env: Any, function: TensorFunction, rows: int) -> TensorFunction:
     """See `Environment.compiled`: a kernel in front of MuJoCo Warp."""
-    if getattr(env.simulator, "task_compiler", None) != "warp":
+    if _compiler(env) != "warp":
         return function
     from legged_ppo.runtime.fusion.fused import Fused
 
     return Fused(function, tuple, rows, _backend(env, "warp"))
+
+
+def _compiler(env: Any) -> str | None:
+    """The simulator's `task_compiler`; None: nothing is compiled."""
+    if not env.config.sim.compile_task:
+        return None
+    return getattr(env.simulator, "task_compiler", None)
 
 
 def _backend(env: Any, compiler: str) -> Backend:

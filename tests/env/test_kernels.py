@@ -121,6 +121,14 @@ def test_a_function_of_the_learners_is_compiled_for_warp_alone(busy: Config) -> 
     assert build(busy).compiled(clean_rows, N) is clean_rows
 
 
+def test_on_request_everything_runs_in_torch(busy: Config) -> None:
+    busy.sim.engine, busy.sim.compile_task = "simd", False
+    env = make_locomotion_env(busy, N, seed=3)
+    env.simulator.task_compiler = "warp"  # type: ignore[attr-defined]
+    assert not env.kernels and not env._make_kernels()
+    assert env.compiled(clean_rows, N) is clean_rows
+
+
 def test_both_compilers_give_the_same_bits(busy: Config) -> None:
     lanes, warp = build(busy), build(busy, compiler="warp")
     warp.kernels = {name: warp.kernels[name] for name in lanes.kernels}

@@ -17,6 +17,9 @@ class SimConfig:
     in evaluation."""
     simd_width: int = one_of(0, 4, 8, 16)
     """simd: robots per vector; 0 takes as many float32 numbers as the CPU's registers hold."""
+    compile_task: bool = True
+    """simd, mujoco_warp: compile measurements, rewards, observations and resets too; false runs them in torch,
+    as a debugger or a `print` in a reward needs."""
     dt: float = between(0.005, 1e-5, 0.1)
     """Physics time step [s]."""
     decimation: int = positive(4, most=1000)
