@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 TensorFunction = Callable[..., tuple[torch.Tensor, ...]]
+"""Of tensors to new tensors."""
 Observations = dict[str, torch.Tensor]
 """Named groups, each [N, width] float32; images [N, channels, height, width] uint8; depth images [N, rows,
 columns] float32."""
@@ -98,8 +99,9 @@ class Environment(ABC):
         """The function as the environment's device runs it fastest, up to rounding.
 
         Args:
-            function: of tensors [rows, ...] to new ones, every row of which depends on that row of the arguments
-                alone. No branch depends on a tensor's values, and random numbers come from one generator.
+            function: of tensors to new ones [rows, ...], every row of which depends on that row of the arguments
+                alone, or on arguments that have none. No branch depends on a tensor's values, and random numbers
+                come from one generator.
         """
         return function
 

@@ -36,8 +36,8 @@ def fusable(method: Method) -> Method:
 
 
 def fusable_for_all(method: Method) -> Method:
-    """A `fusable` method of work that a CPU spares the robots which do not need it, in torch. A GPU cannot tell
-    without waiting which those are, and does it for all."""
+    """A `fusable` method that is compiled on a GPU alone. A CPU does this work in torch, where and for whom it is
+    needed; a GPU cannot tell that without waiting, and does it for all robots at every step."""
     run = fusable(method)
     run.for_all = True  # type: ignore[attr-defined]
     return run
@@ -59,7 +59,8 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
 
     backend = _backend(env, compiler)
     # Callbacks may change the numbers of a recipe while a training runs.
-    settings = attrgetter("robot.config", *_dataclasses("config.task", env.config.task))
+    curriculum = "placement.curriculum.config"
+    settings = attrgetter("robot.config", curriculum, *_dataclasses("config.task", env.config.task))
 
     def owners() -> list[object]:
         where, state = env.placement, env.simulator.state

@@ -516,12 +516,18 @@ class LocomotionEnv(OwnedState, Environment):
         qpos, qvel = self._draw_starts(mask)
         robots = rows_without_sync(mask)
         everyone = len(robots) == self.num_envs
-        self._lift(qpos) if everyone else self.placement.lift(qpos, robots)
+        if everyone:
+            self._lift(qpos)
+        else:
+            self.placement.lift(qpos, robots)
         self.simulator.reset(mask, qpos, qvel, self.randomization.parameters)
         self._restart(mask)
         self.extension_terms.reset(mask)
         self.extension_groups.reset(mask)
-        self._survey() if everyone else self.survey.take(robots)
+        if everyone:
+            self._survey()
+        else:
+            self.survey.take(robots)
         self._settle(mask)
         if self.depth:
             self.depth.reset(mask, self.base_pose())
@@ -576,7 +582,8 @@ class LocomotionEnv(OwnedState, Environment):
         self.episode_length *= ~mask
         self.commands.resample(mask)
         self.clock.reset(mask)
-        self.pace.reset(mask)
+        if self.pace.watched:
+            self.pace.reset(mask)
         torch.where(chosen, state.joint_vel, self.last_joint_vel, out=self.last_joint_vel)
         torch.where(chosen, state.foot_force, self.last_foot_force, out=self.last_foot_force)
         self.contact &= ~chosen

@@ -28,9 +28,7 @@ class Survey:
         self.take()
 
     def take(self, robots: torch.Tensor | None = None) -> None:
-        """Derive everything from the present state; with `robots` [n] int64 of these alone, where n < N."""
-        if robots is not None and len(robots) == self._simulator.num_envs:
-            robots = None
+        """Derive everything from the present state; with `robots` [n] int64 of these alone."""
         state, tile = self._simulator.state, self._placement.tile
         measured = [state.base_rotation, state.base_pos, state.foot_pos, tile]
         if robots is not None:

@@ -234,6 +234,7 @@ def _state_shapes(config: Config) -> dict[str, Any]:
         "task.rewards (terms that count)": list(active_terms(task.rewards)),
         "task.observations.groups": task.observations.groups,
         "task.terminations": task.terminations,
+        "task.stuck_after_s (above 0)": task.stuck_after_s > 0.0,
         "task.gait.frequency (above 0)": task.gait.frequency > 0.0,
         "task.observations.scandots.x": sight.x,
         "task.observations.scandots.y": sight.y,

@@ -207,6 +207,21 @@ def test_a_change_of_the_recipes_numbers_counts_from_the_next_step_on(busy: Conf
         assert_close(a.reward, b.reward, rtol=2e-4, atol=2e-4)
 
 
+def test_a_change_of_the_curriculums_numbers_counts_too(busy: Config, as_on_gpu: None) -> None:
+    env = build(busy, compiler="warp")
+    busy.terrain.curriculum.rule = "progress"
+    everyone = torch.ones(N, dtype=torch.bool)
+    levels = []
+    for distance in (0.0, 1e9):
+        busy.terrain.curriculum.distance = distance
+        env.terrain_level.zero_()
+        env.statistics.totals.fill_(1.0)
+        env._move(everyone, ~everyone)
+        levels.append(env.terrain_level.clone())
+    assert env.kernels["_move"].compiled == 2
+    assert levels[0].any() and not levels[1].any()
+
+
 def test_a_change_of_a_sensors_numbers_counts_too(busy: Config) -> None:
     busy.task.episode_length_s = 20.0
     env = build(busy)

@@ -45,6 +45,9 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     trainer = Trainer(config, env, run, scorer=None)
     for _ in range(10):
         trainer.iterate()
+    collector = trainer.collector
+    functions = [*env.kernels.values(), collector._draw, collector._clean.rows]
+    assert all(function.compiled for function in functions), "nothing runs in torch unseen"
     return trainer
 
 

@@ -293,6 +293,7 @@ def test_bad_checkpoints_are_refused_and_change_nothing(
         ("training.num_envs=12", "training.num_envs"),
         ("task.rewards.base_height=-1", "task.rewards"),
         ("task.observations.scandots.latency_s=[0.02,0.04]", "scandots.latency_s"),
+        ("task.stuck_after_s=2", "task.stuck_after_s"),
         ("task.observations.depth.enabled=true", "observations.depth.enabled"),
         ("task.randomization.latency_s=[0,0.02]", "randomization.latency_s"),
     ],

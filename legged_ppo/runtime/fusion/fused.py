@@ -51,7 +51,7 @@ class Fused:
         backend: Backend,
     ) -> None:
         self._function, self._owners, self._robots = function, owners, robots
-        self._backend = backend
+        self._backend, self._name = backend, getattr(function, "__name__", "function")
         self._compiled: list[_Compiled] = []
         self._refused = False
 
@@ -68,14 +68,14 @@ class Fused:
             if compiled.fits(owners):
                 return compiled(owners, arguments)
         if is_recording():
+            _LOG.debug("%s runs in torch in this graph: nothing is compiled now", self._name)
             return self._function(*arguments)
         try:
             if len(self._compiled) == _MOST:
                 raise UnfusableError("too many variants")
             compiled = _Compiled(self._function, owners, arguments, self._robots, self._backend)
         except (UnfusableError, RecursionError) as reason:
-            name = getattr(self._function, "__name__", "function")
-            _LOG.debug("%s runs in torch: %s", name, reason)
+            _LOG.debug("%s runs in torch: %s", self._name, reason)
             self._refused = True
             return self._function(*arguments)
         self._compiled.append(compiled)

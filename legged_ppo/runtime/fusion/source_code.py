@@ -52,10 +52,14 @@ class SourceBuilder:
 
     def value(self, kind: str, expression: str) -> Value:
         """A new number."""
-        self._count += 1
-        name = f"v{self._count}"
+        name = self.name()
         self.lines.append(f"const {kind} {name} = {expression};")
         return Value(name, kind)
+
+    def name(self) -> str:
+        """A name that nothing has yet."""
+        self._count += 1
+        return f"v{self._count}"
 
     def __getattr__(self, name: str) -> Any:
         if name in _INFIX:
@@ -147,7 +151,7 @@ class SourceVariable:
 
     def __init__(self, builder: SourceBuilder, value: Number) -> None:
         self._builder, self._kind = builder, value.kind
-        self._name = f"held_{value.code}"
+        self._name = builder.name()
         builder.lines.append(f"{value.code.type} {self._name} = {value.code};")
 
     def get(self) -> Number:

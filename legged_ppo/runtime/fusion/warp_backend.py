@@ -40,7 +40,7 @@ class WarpBackend:
 
     def __init__(self, device: torch.device) -> None:
         wp.init()
-        self.device = device
+        self.device = torch.empty(0, device=device).device  # with its number, as tensors have it
         self._broken = False
 
     def compile(
@@ -65,7 +65,8 @@ class WarpBackend:
 
 
 class WarpLaunch:
-    """A kernel of Warp's as an operator of torch's, so that what follows those follows its launches too.
+    """A kernel of Warp's as an operator of torch's: dispatch modes, such as the one that records graphs in the
+    tests, and profilers see its launches.
 
     Args:
         source: body of its function, see `SourceCode`.
@@ -81,8 +82,10 @@ class WarpLaunch:
     ) -> None:
         self._kernel, self._kind = make_kernel(source, count)
         self._robots, self._device = robots, wp.device_from_torch(device)
-        # Now: the first launch may be in the capture of a graph, which allows neither.
-        if not self._kernel.module.load(self._device, _BLOCK if self._device.is_cuda else 1):
+        # Now: the first launch may be in the capture of a graph, which allows neither loading nor what Warp does
+        # with a function at its first use.
+        code = self._kernel.module.load(self._device, _BLOCK if self._device.is_cuda else 1)
+        if not code or code.get_kernel_hooks(self._kernel).forward is None:
             raise RuntimeError("its module has no code for this device")
         self._read, self._written = [i for i in range(count) if i not in written], sorted(written)
         self._number = next(_numbers)

@@ -40,7 +40,18 @@ def numbers(width: int = 5) -> SimpleNamespace:
     p, q = torch.rand(2, N, width, generator=g) > 0.5
     row, table = torch.randn(width, generator=g), torch.randn(7, width, generator=g)
     matrix = torch.randn(N, 3, 3, generator=g)
-    values = {"a": a, "b": b, "i": i, "j": j, "p": p, "q": q, "row": row, "table": table}
+    wide = torch.randn(N, 20 * width, generator=g)
+    values = {
+        "wide": wide,
+        "a": a,
+        "b": b,
+        "i": i,
+        "j": j,
+        "p": p,
+        "q": q,
+        "row": row,
+        "table": table,
+    }
     return SimpleNamespace(**values, matrix=matrix, x=a.nan_to_num(0.3, 2.0, -2.0).clamp(-9, 9))
 
 
@@ -112,6 +123,8 @@ POINTWISE: dict[str, tuple[Callable[[Any], Tensor], float]] = {
 }
 SHAPES: dict[str, tuple[Callable[[Any], Tensor], float]] = {
     "sum": (lambda o: o.x.sum(1), 1e-5),
+    "two loops over the same row": (lambda o: o.wide.sum(1) * o.wide.amax(1), 1e-4),
+    "sum of a constant row": (lambda o: torch.ones_like(o.wide).sum(1) + o.row[0], EXACT),
     "sum that keeps": (lambda o: o.x.sum(1, keepdim=True) * o.x, 1e-4),
     "sum of bools": (lambda o: o.p.sum(1), EXACT),
     "mean": (lambda o: o.x.mean(1), 1e-6),
