@@ -134,7 +134,10 @@ def test_bad_value_names_key_value_and_what_is_allowed(override: str, parts: lis
         (["terrain.curriculum.demote=0.9"], ["curriculum.demote", "below"]),
         (["terrain.max_initial_level=10"], ["max_initial_level", "below terrain.num_levels"]),
         (["task.commands.forward_types=[gap]"], ["commands.forward_types", "'gap'", "gaps"]),
-        (["task.commands.heading=false"], ["commands.forward_types", "heading is true"]),
+        (
+            ["task.commands.forward_types=[gaps]", "task.commands.heading=false"],
+            ["commands.forward_types", "heading is true"],
+        ),
     ],
 )
 def test_ground_that_cannot_be_used_is_refused_with_the_recipe(
