@@ -74,17 +74,10 @@ class TerrainCurriculum(OwnedState):
         self.episodes = torch.zeros(shape, device=types.device)
         """[types, levels], number of ended episodes"""
 
-    def update(
-        self, ended: torch.Tensor, outcome: EpisodeOutcome, generator: torch.Generator
-    ) -> None:
-        """Update solve rates and levels of the robots whose episodes ended, [N] bool."""
-        self.count(*self.counted(ended, outcome.solved))
-        self.move(ended, outcome, generator)
-
     def move(
         self, ended: torch.Tensor, outcome: EpisodeOutcome, generator: torch.Generator
     ) -> None:
-        """Update the levels alone."""
+        """Update the levels of the robots whose episodes ended, [N] bool."""
         if self.config.rule == "none":
             return
         up, down = self._moves(outcome)

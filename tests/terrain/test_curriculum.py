@@ -38,7 +38,8 @@ def after(
     state: TerrainCurriculum, result: EpisodeOutcome, ended: list[bool] | None = None
 ) -> list[int]:
     chosen = torch.tensor(ended or [True] * len(state.levels))
-    state.update(chosen, result, torch.Generator().manual_seed(0))
+    state.count(*state.counted(chosen, result.solved))  # before they move
+    state.move(chosen, result, torch.Generator().manual_seed(0))
     return state.levels.tolist()
 
 
