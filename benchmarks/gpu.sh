@@ -48,4 +48,4 @@ if "$python" -c "import rsl_rl, tensordict" 2>/dev/null; then
 else
     echo "learner: rsl_rl is not installed (pip install -c constraints.txt -e '.[rsl-rl]')"
 fi
-part 70 gru benchmarks/gru.py --device "$device" --batch 1024 2048 --hidden 256 --reset-rate 0 0.002
+part 70 gru benchmarks/gru.py --device "$device" --batch 1024 2048 --hidden 128 256 --reset-rate 0.002

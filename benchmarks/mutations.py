@@ -176,6 +176,42 @@ _MODELS = [
         "models/test_gru.py",
     ),
     Mutation(
+        "models/gru_source.py",
+        "after * kept[OWN][SLOT]",
+        "after",
+        "models/test_warp_gru.py",
+    ),
+    Mutation(
+        "models/gru_source.py",
+        "fmaf(carried.of[side], kept[OWN][SLOT], in[5])",
+        "carried.of[side] + in[5]",
+        "models/test_warp_gru.py",
+    ),
+    Mutation(
+        "models/gru_source.py",
+        "return part == 0 ? own + other : own - other;",
+        "return own + other;",
+        "models/test_warp_gru.py",
+    ),
+    Mutation(
+        "models/gru_source.py",
+        "group < GROUPS; ++group) sum +=",
+        "group < GROUPS - 1; ++group) sum +=",
+        "models/test_warp_gru.py",
+    ),
+    Mutation(  # what another thread writes in this stage
+        "models/gru_source.py",
+        "const float h = entered[sequence * HIDDEN + own];",
+        "const float h = entered[sequence * HIDDEN + own] + 1e-6f * entered[0];",
+        "models/test_warp_gru.py",
+    ),
+    Mutation(
+        "models/equivariance.py",
+        "memory.commutes = True",
+        "pass",
+        "models/test_warp_gru.py",
+    ),
+    Mutation(
         "models/normalization.py",
         "batch_var + (1 - weight) * shift.square()",
         "batch_var",

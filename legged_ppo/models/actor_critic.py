@@ -13,6 +13,7 @@ from legged_ppo.config.schema import PolicyConfig
 from legged_ppo.interface import Observations, Symmetry
 from legged_ppo.models.depth_encoder import DEPTH, FrameMemory
 from legged_ppo.models.distributions import ActionDistribution, make_head
+from legged_ppo.models.gru import GRU
 from legged_ppo.models.halves import Inputs
 from legged_ppo.models.linear import Linear
 from legged_ppo.models.mlp import mlp
@@ -37,6 +38,9 @@ class ActorCritic(nn.Module):
         super().__init__()
         self.config, self.num_actions = config, num_actions
         self.trunk = make_trunk(obs_dims, config)
+        for module in self.trunk.modules():
+            if isinstance(module, GRU):
+                module.has_kernels = config.gru_kernels
         self.obs_dims = read = {name: obs_dims[name] for name in self.trunk.groups}
         """Sizes of the groups that the network reads."""
         # Normalised scandots made learning slower (docs/rough_terrain.md). They share one unit as they are.

@@ -9,6 +9,7 @@ import torch
 from legged_ppo.errors import ConfigError
 from legged_ppo.interface import Observations, SignedPermutation, Symmetry
 from legged_ppo.models.actor_critic import ActorCritic
+from legged_ppo.models.gru import GRU
 from legged_ppo.models.halves import Halves
 from legged_ppo.runtime.lanes.use import compiles_for
 
@@ -38,6 +39,7 @@ class Equivariance:
         device = symmetry.actions.sign.device
         self._parameters, self._blocks = found.parameters, found.blocks
         self._reflection = SignedPermutation.joined(found.reflections).to(device)
+        self._memories = [layer for layer, *_ in found.layers if isinstance(layer, GRU)]
         self._halved: HalvedNetwork | None = None
         if device.type == "cpu":
             # Here, because other devices need no LLVM.
@@ -88,6 +90,8 @@ class Equivariance:
     def project(self) -> None:
         """Replace the parameters by the closest equivariant ones."""
         _average([p.data for p in self._parameters], self._reflection)
+        for memory in self._memories:
+            memory.commutes = True
 
     @torch.no_grad()
     def project_gradients(self) -> None:

@@ -9,14 +9,13 @@ PyTorch's equations (`torch.nn.GRU`), with the state multiplied by `1 - starts[t
 
 The input projection of all steps is one matrix product, and so is each weight gradient in the backward
 pass; only `[B, H] x [H, 3H]` remains inside the time loop. On a CPU that loop is compiled code
-(`compiled_gru.py`). `benchmarks/gru.py` compares the alternatives.
+(`compiled_gru.py`), on a GPU a kernel (`warp_gru.py`). `benchmarks/gru.py` compares the alternatives.
 """
 
 from __future__ import annotations
 
-import functools
 import math
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import torch
 from torch import nn
@@ -24,10 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from legged_ppo.models.halves import Features, HalvedLinear, Halves
 from legged_ppo.models.linear import product, weight_gradient
-from legged_ppo.runtime.lanes.use import compiles_for
-
-if TYPE_CHECKING:
-    from legged_ppo.models.compiled_gru import CompiledGRU
+from legged_ppo.models.recurrence import compiled_gru
 
 
 class GRULayer(torch.autograd.Function):
@@ -43,10 +39,11 @@ class GRULayer(torch.autograd.Function):
         weight_hh: torch.Tensor,  # [3H, H]
         bias: torch.Tensor,  # [3H], b_i (+ b_hr, b_hz)
         bias_n: torch.Tensor,  # [H], b_hn
+        parts: int = 1,  # see `compiled_gru`
     ) -> torch.Tensor:
         """Outputs [T, B, H] of T steps."""
         projected = _projected(inputs, weight_ih, bias)
-        compiled = compiled_gru(inputs, state.shape[1])
+        compiled = compiled_gru(inputs, state.shape[1], parts)
         record = _record if compiled is None else compiled.record
         outputs, *kept = record(projected, state, keep, weight_hh, bias_n)
         ctx.compiled = compiled
@@ -70,7 +67,7 @@ class GRULayer(torch.autograd.Function):
         d_weight_hh = torch.cat([d_rolled[hidden:], d_rolled[:hidden]])
         d_weight_ih = weight_gradient(flat[:, hidden:], inputs.reshape(steps * batch, -1))
         d_bias_n, d_bias = flat.sum(0).split([hidden, 3 * hidden])
-        return d_inputs, d_state, None, d_weight_ih, d_weight_hh, d_bias, d_bias_n
+        return d_inputs, d_state, None, d_weight_ih, d_weight_hh, d_bias, d_bias_n, None
 
 
 def _record(
@@ -143,9 +140,13 @@ class GRU(nn.Module):
 
     Attributes:
         halved: each layer's input and recurrent weights between parts, where it takes features in parts.
+        commutes: whether the recurrent weights equal themselves with the halves of state and gates exchanged.
+        has_kernels: on a GPU, whether kernels compute the recurrence where there are some.
     """
 
     halved: list[tuple[HalvedLinear, HalvedLinear]] | None = None
+    commutes = False
+    has_kernels = True
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1) -> None:
         super().__init__()
@@ -200,16 +201,18 @@ class GRU(nn.Module):
         dtype, device = inputs.dtype, inputs.device.type
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
+        kernel_parts = (2 if self.commutes else 1) if self.has_kernels else 0
+        layer_: Any = GRULayer.apply if torch.is_grad_enabled() else _run
+        outputs: torch.Tensor = inputs
         after = []
         for layer in range(self.num_layers):
             weight_ih, weight_hh, bias_ih, bias_hh = self.parameters_of(layer)
             bias_gates, bias_n = bias_hh.split([2 * self.hidden_size, self.hidden_size])
             bias = bias_ih + nn.functional.pad(bias_gates, (0, self.hidden_size))
-            arguments = (inputs, state[layer], keep, weight_ih, weight_hh, bias, bias_n)
-            layer_ = GRULayer.apply if torch.is_grad_enabled() else _run
-            inputs = layer_(*(x.to(dtype) for x in arguments))
-            after.append(inputs[-1].float())
-        return inputs, torch.stack(after)
+            arguments = (outputs, state[layer], keep, weight_ih, weight_hh, bias, bias_n)
+            outputs = layer_(*(x.to(dtype) for x in arguments), kernel_parts)
+            after.append(outputs[-1].float())
+        return outputs, torch.stack(after)
 
     def _of_parts(
         self, inputs: Halves, state: torch.Tensor, keep: torch.Tensor
@@ -246,10 +249,11 @@ def _run(
     weight_hh: torch.Tensor,
     bias: torch.Tensor,
     bias_n: torch.Tensor,
+    parts: int,
 ) -> torch.Tensor:
     """`GRULayer.forward` without saving tensors for the backward pass."""
     whole = _projected(inputs, weight_ih, bias)
-    compiled = compiled_gru(inputs, state.shape[1])
+    compiled = compiled_gru(inputs, state.shape[1], parts)
     if compiled is not None:
         return compiled.outputs(whole, state, keep, weight_hh, bias_n)
     gates = 2 * state.shape[1]
@@ -263,22 +267,6 @@ def _run(
         state = torch.lerp(_tanh_(n), h, z)
         outputs.append(state)
     return torch.stack(outputs)
-
-
-def compiled_gru(inputs: torch.Tensor, hidden: int) -> CompiledGRU | None:
-    """The compiled recurrence for these inputs; None where there is none: on a GPU, in another precision than
-    float32, for a number of hidden units that does not fill registers, while torch records a program."""
-    return _compiled(hidden) if compiles_for(inputs) else None
-
-
-@functools.cache
-def _compiled(hidden: int) -> CompiledGRU | None:
-    # Here, because other devices need no LLVM.
-    from legged_ppo.models.compiled_gru import CompiledGRU
-    from legged_ppo.runtime.lanes.target import host
-
-    lanes = host().lanes
-    return None if hidden % lanes else CompiledGRU(hidden, lanes)
 
 
 def _projected(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +15,12 @@ import warp as wp
 
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.env.factory import make_locomotion_env
+from legged_ppo.models.gru import GRU
+from legged_ppo.models.recurrence import compiled_gru
 from legged_ppo.runs.run_directory import RunDirectory
-from legged_ppo.runtime.cuda_graphs import Captured
+from legged_ppo.runtime.cuda_graphs import Captured, CudaRecorder
 from legged_ppo.runtime.device import find_device
+from legged_ppo.runtime.lanes.use import operators_only
 from legged_ppo.sim.warp.engine import MujocoWarp
 from legged_ppo.training.trainer import Trainer
 
@@ -49,6 +53,9 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     functions = [*env.kernels.values(), collector._draw, collector._clean.rows]
     compiled = [getattr(function, "compiled", 0) for function in functions]
     assert all(compiled), "nothing runs in torch unseen"
+    gru = trainer.policy.trunk.gru
+    assert gru.commutes and gru.has_kernels, "its products are halved"
+    assert compiled_gru(torch.zeros(1, device=env.device), gru.hidden_size, parts=2) is not None
     return trainer
 
 
@@ -133,6 +140,59 @@ def test_a_replayed_optimizer_step_is_the_one_that_was_recorded(trainer: Trainer
         torch.testing.assert_close(replayed, run, rtol=1e-3, atol=1e-5)
     moved = [(p.detach() - before[n]).abs().max() for n, p in trainer.policy.named_parameters()]
     assert max(map(float, moved)) > 1e-5
+
+
+def make_gru(hidden: int, parts: int, device: torch.device) -> GRU:
+    """Two layers; of two parts, with weights that commute with the mirror."""
+    torch.manual_seed(hidden)
+    gru = GRU(80, hidden, num_layers=2).to(device)
+    for name, parameter in gru.named_parameters():
+        torch.nn.init.normal_(parameter, std=1.5 / hidden**0.5)
+        if parts == 2 and name.startswith("weight_hh"):
+            for block in parameter.data.split(hidden):
+                block.copy_((block + block.roll((hidden // 2, hidden // 2), (0, 1))) / 2)
+    gru.commutes = parts == 2
+    return gru
+
+
+def passed(
+    gru: GRU, x: torch.Tensor, state: torch.Tensor, starts: torch.Tensor
+) -> list[torch.Tensor]:
+    """Outputs, the state after, and the gradients of everything."""
+    inputs = [each.detach().requires_grad_() for each in (x, state)]
+    outputs, after = gru(*inputs, starts)
+    weights = torch.linspace(-1.0, 1.0, outputs.numel(), device=x.device).view_as(outputs)
+    loss = (outputs * weights.to(outputs.dtype)).sum() + after.square().sum()
+    gradients = torch.autograd.grad(loss, [*inputs, *gru.parameters()])
+    return [outputs.detach(), after.detach(), *gradients]
+
+
+@pytest.mark.parametrize("batch", [1, 1024, 2731])
+@pytest.mark.parametrize(
+    ("hidden", "parts"), [(16, 1), (64, 1), (96, 1), (96, 2), (128, 1), (128, 2)]
+)
+def test_the_grus_kernels_compute_what_torchs_operators_do(
+    hidden: int, parts: int, batch: int
+) -> None:
+    device = find_device("auto")
+    gru = make_gru(hidden, parts, device)
+    x, state = torch.randn(24, batch, 80), torch.randn(2, batch, hidden)
+    x, state, starts = x.to(device), state.to(device), (torch.rand(24, batch) < 0.05).to(device)
+    assert compiled_gru(x, hidden, parts) is not None, "they were compiled"
+    found = passed(gru, x, state, starts)
+    with torch.no_grad():
+        assert torch.equal(gru(x, state, starts)[0], found[0])
+    with operators_only():
+        expected = passed(copy.deepcopy(gru).double(), x.double(), state.double(), starts)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert float((ours - theirs).abs().max() / theirs.abs().max()) < 1e-5
+    work = Captured(partial(passed, gru), CudaRecorder(device, []), "the test")
+    for _ in range(3):
+        replayed = work(x, state, starts)
+    assert work.replays
+    # Weight gradients are products that may sum in another order in a graph.
+    torch.testing.assert_close(replayed, found, rtol=1e-4, atol=1e-4)
+    assert torch.equal(replayed[0], found[0])
 
 
 _SETTLING, _LASTING = 60, 30

@@ -9,7 +9,8 @@ import torch
 
 from legged_ppo.models import gru as gru_module
 from legged_ppo.models.compiled_gru import CompiledGRU
-from legged_ppo.models.gru import GRU, compiled_gru
+from legged_ppo.models.gru import GRU
+from legged_ppo.models.recurrence import compiled_gru
 from legged_ppo.runtime.lanes import team
 from legged_ppo.runtime.lanes.target import host
 from legged_ppo.runtime.lanes.use import operators_only

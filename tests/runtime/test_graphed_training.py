@@ -17,8 +17,10 @@ from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.env import factory
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.interface import Environment
+from legged_ppo.models import recurrence
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime import distributed
+from legged_ppo.runtime.fusion.warp_launch import WarpLaunch
 from legged_ppo.training import trainer
 from legged_ppo.training.trainer import Trainer
 
@@ -153,6 +155,32 @@ def test_updates_of_graphs_are_the_same(
         iterate(plain, captured)
     assert_same(captured.state_dict(), plain.state_dict())
     assert recorder.recordings == 1 + sizes
+
+
+def test_the_grus_kernels_are_in_the_graphs(
+    make_small: MakeTrainer, recorder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recurrence, "has_kernels_for", lambda x: True)
+    monkeypatch.setattr(recurrence, "multiprocessors", lambda device: 1)
+    launches = 0
+
+    def counted(*arguments: Any) -> None:
+        nonlocal launches
+        launches += 1
+        run(*arguments)
+
+    run = WarpLaunch.run
+    monkeypatch.setattr(WarpLaunch, "run", counted)
+    plain, captured = (make_small(each, "policy.gru_hidden=16") for each in (None, recorder))
+    for _ in range(3):
+        iterate(plain, captured)
+    assert_same(captured.state_dict(), plain.state_dict())
+    launches, recordings = 0, recorder.recordings
+    captured.iterate()
+    config = captured.config.ppo
+    steps = config.num_epochs * config.num_minibatches
+    assert recorder.recordings == recordings > 0, "it is replayed"
+    assert launches >= 2 * steps + config.rollout_length
 
 
 def test_gradients_are_averaged_between_graphs(

@@ -7,15 +7,24 @@ _OPTIONS = {"fuse_fp": False}
 """Products are rounded before they are added, as between torch's operators."""
 
 
-def make_kernel(source: str, count: int) -> tuple[wp.Kernel, type]:
+def make_kernel(source: str, count: int, threads: int | None = None) -> tuple[wp.Kernel, type]:
     """A kernel whose threads run this body of a function of `robot` and `pointers`, and the type of `pointers`,
-    an array of `count` addresses that a launch passes by value."""
+    an array of `count` addresses that a launch passes by value.
+
+    Args:
+        threads: of every block that it is launched with, which may then use all registers; None: of any block.
+    """
     pointers_type = wp.types.vector(count, wp.uint64)
 
     @wp.func_native(source)
     def body(robot: wp.int32, pointers: pointers_type): ...
 
-    @wp.kernel(enable_backward=False, module="unique", module_options=_OPTIONS)
+    @wp.kernel(
+        enable_backward=False,
+        module="unique",
+        module_options=_OPTIONS,
+        launch_bounds=threads,
+    )
     def fused(pointers: pointers_type):
         body(wp.tid(), pointers)
 

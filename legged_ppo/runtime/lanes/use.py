@@ -1,4 +1,4 @@
-"""Where networks use code compiled for the CPU in place of torch's operators; imports no LLVM."""
+"""Where networks use code compiled for a device in place of torch's operators; imports no compiler."""
 
 from __future__ import annotations
 
@@ -17,6 +17,12 @@ def compiles_for(x: torch.Tensor) -> bool:
     return suits and not _operators_only and not is_recorded()
 
 
+def has_kernels_for(x: torch.Tensor) -> bool:
+    """Whether kernels of this package may compute on this tensor: on a GPU, while torch records no program for
+    others."""
+    return x.device.type == "cuda" and not _operators_only and not is_recorded()
+
+
 def is_recorded() -> bool:
     """Whether torch records a program for others, which lack what this package adds."""
     return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]
@@ -24,7 +30,7 @@ def is_recorded() -> bool:
 
 @contextlib.contextmanager
 def operators_only() -> Iterator[None]:
-    """Scope in which torch's operators compute everything, as on a GPU."""
+    """Scope in which torch's operators compute everything."""
     global _operators_only
     before, _operators_only = _operators_only, True
     try:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from legged_ppo.runtime.fusion import fused as fused_module
-from legged_ppo.runtime.fusion import warp_backend
+from legged_ppo.runtime.fusion import warp_launch
 from legged_ppo.runtime.fusion.fused import Fused
 from legged_ppo.runtime.fusion.kernel import Backend
 from legged_ppo.runtime.fusion.lane_backend import LaneBackend
@@ -391,7 +391,7 @@ def test_without_a_compiler_it_runs_in_torch_and_one_warning_says_why(
     def broken(*_: Any) -> None:
         raise RuntimeError("no such architecture")
 
-    monkeypatch.setattr(warp_backend, "make_kernel", broken)
+    monkeypatch.setattr(warp_launch, "make_kernel", broken)
     own, backend = state(), WarpBackend(torch.device("cpu"))
     for factor in (2, 3):
         fused = Fused(lambda factor=factor: own.x * factor, lambda: [own], N, backend)  # type: ignore[misc]

@@ -1,0 +1,93 @@
+"""What computes a GRU's recurrence: code compiled for the CPU, kernels on a GPU, or torch's operators."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from typing import Protocol
+
+import torch
+
+from legged_ppo.models.gru_plan import MOST_HIDDEN, MULTIPLE, suits
+from legged_ppo.runtime.lanes.use import compiles_for, has_kernels_for
+
+_log = logging.getLogger(__name__)
+
+
+class Recurrence(Protocol):
+    """The steps of a layer, compiled: see `CompiledGRU`."""
+
+    def outputs(
+        self,
+        projected: torch.Tensor,
+        state: torch.Tensor,
+        keep: torch.Tensor,
+        weight_hh: torch.Tensor,
+        bias_n: torch.Tensor,
+    ) -> torch.Tensor: ...
+
+    def record(
+        self,
+        projected: torch.Tensor,
+        state: torch.Tensor,
+        keep: torch.Tensor,
+        weight_hh: torch.Tensor,
+        bias_n: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]: ...
+
+    def gradients(
+        self,
+        grad_outputs: torch.Tensor,
+        keep: torch.Tensor,
+        rolled: torch.Tensor,
+        previous: torch.Tensor,
+        n: torch.Tensor,
+        gates: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]: ...
+
+
+def compiled_gru(inputs: torch.Tensor, hidden: int, parts: int = 1) -> Recurrence | None:
+    """The compiled recurrence for these inputs; None where there is none: in another precision than float32, for
+    a number of hidden units that fills no registers or too many, while torch records a program.
+
+    Args:
+        parts: on a GPU, 2 for a layer that commutes with the mirror, else 1; 0 for torch's operators.
+    """
+    if compiles_for(inputs):
+        return _on_cpu(hidden)
+    if parts == 0 or not has_kernels_for(inputs):
+        return None
+    return _on_gpu(inputs.device, inputs.dtype, hidden, parts)
+
+
+@functools.cache
+def _on_cpu(hidden: int) -> Recurrence | None:
+    # Here, because other devices need no LLVM.
+    from legged_ppo.models.compiled_gru import CompiledGRU
+    from legged_ppo.runtime.lanes.target import host
+
+    lanes = host().lanes
+    return None if hidden % lanes else CompiledGRU(hidden, lanes)
+
+
+def multiprocessors(device: torch.device) -> int:
+    """Of a GPU."""
+    return torch.cuda.get_device_properties(device).multi_processor_count
+
+
+@functools.cache
+def _on_gpu(device: torch.device, dtype: torch.dtype, hidden: int, parts: int) -> Recurrence | None:
+    if dtype != torch.float32 or not suits(hidden, 1):
+        own = f"{hidden} hidden units in {str(dtype).removeprefix('torch.')}"
+        limit = f"float32 and up to {MOST_HIDDEN} units, a multiple of {MULTIPLE}"
+        _log.info("a GRU of %s is computed by torch's operators: its kernels need %s", own, limit)
+        return None
+    parts = parts if suits(hidden, parts) else 1
+    try:
+        # Here, because a CPU needs no Warp.
+        from legged_ppo.models.warp_gru import WarpGRU
+
+        return WarpGRU(hidden, parts, device, blocks=multiprocessors(device))
+    except Exception as error:  # whatever an import, a compiler or a driver may raise
+        _log.warning("the GRU has no kernels and runs by torch's operators: %s", error)
+        return None
