@@ -41,6 +41,6 @@ class SimConfig:
     constraints: int = not_negative(0, most=10_000)
     """MuJoCo Warp: constraint rows per robot."""
     convex_pairs: int = not_negative(0, most=10_000)
-    """MuJoCo Warp: pairs of geoms per robot in the convex collider (height fields)."""
+    """MuJoCo Warp: pairs of geoms per robot in the convex collider; without effect for spheres and capsules."""
     max_velocity: float = positive(200.0)
     """Generalised velocity [m/s, rad/s] above which a robot counts as blown up and is re-initialised."""

@@ -24,6 +24,7 @@ from legged_ppo.sim.indexing import RANDOMIZED, ModelIndex
 from legged_ppo.sim.simulator import PhysicalParameters
 from legged_ppo.sim.warp.bodies import DrawnParameters
 from legged_ppo.sim.warp.derived_fields import DERIVED, DerivedConstants
+from legged_ppo.sim.warp.field_contacts import take_field_pairs
 from legged_ppo.sim.warp.kernels import choose_targets, restart_targets, write_columns
 from legged_ppo.sim.warp.memory import (
     PER_WORLD,
@@ -115,6 +116,7 @@ class MujocoWarp:
         n, size = self.num_envs, self.capacity
         self._m = mjw.put_model(self.model, dict.fromkeys(PER_WORLD, n))
         self._m.opt.warn_overflow = 0  # counted in `metrics` instead of printed by the device
+        take_field_pairs(self.model, self._m)
         self._d = mjw.make_data(
             self.model,
             nworld=n,

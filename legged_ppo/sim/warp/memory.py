@@ -17,14 +17,15 @@ import warp as wp
 
 from legged_ppo.sim.indexing import RANDOMIZED
 from legged_ppo.sim.warp.derived_fields import DERIVED
+from legged_ppo.sim.warp.field_contacts import field_pairs
 from legged_ppo.sim.warp.world_ground import MODEL_FIELDS
 
 PER_WORLD = (*RANDOMIZED, *DERIVED, *MODEL_FIELDS)
 """Model fields stored per world: randomized fields, the fields derived from them, and the ground."""
 _FLOAT = 4
 _FIELD_STACK = 1800
-"""Local memory [bytes] of a thread of the height fields' collider, which has more than any other kernel: what the
-compiler reports for compute capability 9.0 with MuJoCo Warp 4.0."""
+"""Local memory [bytes] of a thread of MuJoCo Warp's height-field collider, which has more than any other kernel:
+what the compiler reports for compute capability 9.0 with MuJoCo Warp 4.0."""
 _SENSOR_MATCHES = 64
 """Contacts that MuJoCo Warp has room for in each contact sensor, unless the model says otherwise."""
 _NEWTON_VECTORS = 8
@@ -41,7 +42,7 @@ class Capacity:
     constraints: int
     """constraint rows"""
     convex_pairs: int
-    """geom pairs that the general convex collider tests"""
+    """geom pairs that the general convex collider tests, see `most_convex_pairs`"""
 
 
 def predicted_bytes(model: mujoco.MjModel, capacity: Capacity, num_envs: int) -> int:
@@ -68,7 +69,8 @@ def scratch_bytes(model: mujoco.MjModel, capacity: Capacity, num_envs: int) -> i
     vertices, faces, horizon = 10 + 2 * iterations, 6 + 5 * iterations, 24
     polytope = 16 * vertices + 20 * faces + 4 * horizon  # of the expanding-polytope algorithm
     candidate = 20  # two pairs of integers and one more
-    collider = capacity.convex_pairs * polytope + capacity.contacts * candidate
+    convex_pairs = capacity.convex_pairs if most_convex_pairs(model) else 0
+    collider = convex_pairs * polytope + capacity.contacts * candidate
     row = (
         6 * _FLOAT
     )  # residual, its change along the search, three coefficients of a parabola, an index
@@ -84,11 +86,30 @@ def scratch_bytes(model: mujoco.MjModel, capacity: Capacity, num_envs: int) -> i
 
 def local_bytes(model: mujoco.MjModel, device: torch.device) -> int:
     """Local memory that CUDA sets aside on a GPU for all threads that it can hold at a time; 0 on a CPU and
-    without height fields."""
-    if device.type != "cuda" or not model.nhfield:
+    where MuJoCo Warp tests no pair with a height field."""
+    if device.type != "cuda" or not _general_field_pairs(model):
         return 0
     gpu = torch.cuda.get_device_properties(device)
     return gpu.multi_processor_count * gpu.max_threads_per_multi_processor * _FIELD_STACK
+
+
+def most_convex_pairs(model: mujoco.MjModel) -> int:
+    """Geom pairs of a robot and its tile that go to the general convex collider: those of a height field or a box
+    with anything except a sphere or a capsule, and those of a height field that `FieldContacts` leaves."""
+    kinds = mujoco.mjtGeom
+    mine = model.geom_type[model.geom_conaffinity != 0]
+    boxes = (model.geom_type[model.geom_contype != 0] == int(kinds.mjGEOM_BOX)).sum()
+    others = (~np.isin(mine, [int(kinds.mjGEOM_SPHERE), int(kinds.mjGEOM_CAPSULE)])).sum()
+    return int(others * boxes) + _general_field_pairs(model)
+
+
+def _general_field_pairs(model: mujoco.MjModel) -> int:
+    """Pairs of a robot's geom and a height field that MuJoCo Warp tests."""
+    mine = np.flatnonzero(model.geom_conaffinity)
+    ground = np.flatnonzero(model.geom_contype)
+    fields = ground[model.geom_type[ground] == int(mujoco.mjtGeom.mjGEOM_HFIELD)]
+    ours = field_pairs(model)
+    return sum((field, geom) not in ours for field in fields.tolist() for geom in mine.tolist())
 
 
 def _bytes_of_worlds(model: mujoco.MjModel, capacity: Capacity, worlds: int) -> int:

@@ -21,7 +21,7 @@ from legged_ppo.sim.model import build_model
 from legged_ppo.sim.rotations import from_yaw
 from legged_ppo.sim.simulator import Simulator
 from legged_ppo.sim.warp.engine import MujocoWarp, accepted
-from legged_ppo.sim.warp.memory import Capacity, local_bytes, predicted_bytes
+from legged_ppo.sim.warp.memory import Capacity, local_bytes, most_convex_pairs, predicted_bytes
 from legged_ppo.sim.warp.world_ground import WorldGround
 from legged_ppo.terrain.grid import Terrain
 from legged_ppo.terrain.height_map import HeightMap
@@ -72,7 +72,8 @@ def plan_capacity(
     most = by_type.flatten(1, 2).quantile(_QUANTILE, dim=1).amax(1)
     contacts, constraints = (math.ceil(_MARGIN * value) for value in most.tolist())
     constraints = -(-constraints // _ROWS) * _ROWS
-    return Capacity(contacts, constraints, min(contacts, _most_convex_pairs(simulator.model)))
+    convex_pairs = max(1, min(contacts, most_convex_pairs(simulator.model)))
+    return Capacity(contacts, constraints, convex_pairs)
 
 
 def sample_tiles(types: int, levels: int, each: int) -> torch.Tensor:
@@ -81,19 +82,6 @@ def sample_tiles(types: int, levels: int, each: int) -> torch.Tensor:
     robot = torch.arange(each * types)
     below = robot // types * max(levels // each, 1) % levels
     return robot % types * levels + levels - 1 - below
-
-
-def _most_convex_pairs(model: mujoco.MjModel) -> int:
-    """Geom pairs of a robot and its tile that go to the general convex collider: all with a height field, and
-    those of a box with anything except a sphere or a capsule."""
-    geom_type = mujoco.mjtGeom
-    mine = model.geom_type[model.geom_conaffinity != 0]
-    ground = model.geom_type[model.geom_contype != 0]
-    fields, boxes = (
-        (ground == int(k)).sum() for k in (geom_type.mjGEOM_HFIELD, geom_type.mjGEOM_BOX)
-    )
-    others = (~np.isin(mine, [int(geom_type.mjGEOM_SPHERE), int(geom_type.mjGEOM_CAPSULE)])).sum()
-    return max(1, int(len(mine) * fields + others * boxes))
 
 
 def scatter(

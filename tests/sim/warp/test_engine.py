@@ -127,23 +127,16 @@ def test_both_engines_agree_on_every_terrain_type(
     for simulator in pair:
         start(simulator, settled)
     c, w = pair
-    # A robot that is wedged between stones presses on walls of a height field, where this engine
-    # keeps four contacts a pair of geoms and C all of them.
-    column = torch.arange(count) % TILES // LEVELS
-    free = column != terrain.types.index("stepping_stones")
     for step in range(20):
         for simulator in pair:
             simulator.step(wiggle(robot, count, step))
         if step == 0:
-            assert distance(c.state, w.state)[free].max() < 1e-5
-            assert distance(c.state, w.state)[~free].max() < 5e-3
+            assert distance(c.state, w.state).max() < 1e-5
             force = (c.state.foot_force - w.state.foot_force).abs().amax(1)
-            assert force.median() < 1e-2 and force[free].max() < 5.0  # of some 40 N
+            assert force.median() < 2e-3 and force.max() < 5.0  # of some 40 N
             assert torch.equal(c.state.penalized_contact, w.state.penalized_contact)
     apart = distance(c.state, w.state)
-    assert apart.median() < 5e-5
-    assert apart[free].max() < 0.01
-    assert apart[~free].median() < 5e-3 and apart[~free].max() < 0.1
+    assert apart.median() < 2e-5 and apart.max() < 5e-3
     assert w.metrics()["Sim/overflows"] == 0
 
 
@@ -365,18 +358,19 @@ def test_a_measured_capacity_fits_wherever_the_robots_are(
     robot: RobotSpec, terrain: Terrain, warp: Callable[..., MujocoWarp], plan: Capacity
 ) -> None:
     """Also when a curriculum has brought all of them to the top of the type that asks for most."""
-    assert 16 <= plan.contacts < SIZES.contacts and 32 <= plan.constraints < SIZES.constraints
+    assert 16 <= plan.contacts < SIZES.contacts and 32 <= plan.constraints <= SIZES.constraints
+    assert plan.convex_pairs == 1  # the least that the key takes: spheres and capsules need none
     simulator = warp(20, plan)
     generator = torch.Generator().manual_seed(5)
     most = {}
     for column, name in enumerate(terrain.types):
         tiles = torch.full((20,), column * LEVELS + LEVELS - 1)
         scatter(simulator, robot, terrain, tiles, generator)
-        for step in range(8):
+        for step in range(60):
             simulator.step(wiggle(robot, 20, step))
-        most[name] = float(simulator.usage()[0].float().mean())
+        most[name] = float(simulator.usage()[0].max())
         assert simulator.metrics()["Sim/overflows"] == 0, name
-    assert most["slope_down"] > 2 * most["flat"], "or the test tests nothing"
+    assert most["stepping_stones"] > 2 * most["gaps"], "or the test tests nothing"
 
 
 def test_usage_is_counted_by_robot(
@@ -423,7 +417,7 @@ def test_a_ground_is_measured_once(
     (record,) = caplog.records
     measured = asdict(first.capacity)
     assert all(f"sim.{name}={size}" in record.message for name, size in measured.items())
-    assert "2 robots" in record.message and min(measured.values()) > 4
+    assert "2 robots" in record.message and min(measured.values()) > 0
     caplog.clear()
     monkeypatch.setattr(planning, "plan_capacity", None)
     config.proportions = {"flat": 1.0, "rough": 1.0}
