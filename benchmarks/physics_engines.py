@@ -46,7 +46,7 @@ def compare(
 ) -> dict[str, Any]:
     """Substeps per second of both engines, and the median ratio."""
     simulators: dict[str, Simulator] = {
-        "mujoco_c": MujocoC(spec, terrain, config.sim, robots, _tiles(terrain, robots)),
+        "mujoco_c": MujocoC(spec, terrain, config.sim, robots, tiles(terrain, robots)),
         "simd": Simd(spec, terrain, config.sim, robots),
     }
     kept = _times(simulators, spec, terrain, rounds)
@@ -80,8 +80,8 @@ def _times(
     """Wall and CPU seconds [rounds, 2] of some steps of each, in turn."""
     first = next(iter(simulators.values()))
     robots = first.num_envs
-    targets = list(_trot(spec, robots, WALK_IN + STEPS))
-    start = _walk_in(spec, terrain, first, targets)
+    targets = list(trot(spec, robots, WALK_IN + STEPS))
+    start = walk_in(spec, terrain, first, targets)
     seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in simulators}
     for _ in range(rounds + 1):
         for name, simulator in simulators.items():
@@ -94,19 +94,19 @@ def _times(
     return {name: np.array(times[1:]) for name, times in seconds.items()}  # the first warms caches
 
 
-def _tiles(terrain: Terrain, robots: int) -> np.ndarray:
+def tiles(terrain: Terrain, robots: int) -> np.ndarray:
     """[robots], all levels of the only column."""
     return np.arange(robots) % terrain.num_levels
 
 
-def _walk_in(
+def walk_in(
     spec: RobotSpec, terrain: Terrain, simulator: Simulator, targets: Sequence[torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """States (qpos, qvel) of robots that walk."""
     robots = simulator.num_envs
     generator = torch.Generator().manual_seed(0)
     qpos = torch.zeros(robots, 7 + spec.num_joints)
-    origin = torch.tensor(terrain.origins[0, _tiles(terrain, robots)]).float()
+    origin = torch.tensor(terrain.origins[0, tiles(terrain, robots)]).float()
     radius = float(terrain.spawn_radius.min())
     qpos[:, :3] = origin + torch.tensor([0.0, 0.0, spec.config.spawn_height])
     qpos[:, :2] += radius * (2 * torch.rand(robots, 2, generator=generator) - 1)
@@ -126,7 +126,7 @@ def _walk_in(
     )
 
 
-def _trot(spec: RobotSpec, robots: int, steps: int) -> Iterator[torch.Tensor]:
+def trot(spec: RobotSpec, robots: int, steps: int) -> Iterator[torch.Tensor]:
     """Joint targets [robots, J] of each step: diagonal legs swing together; hip, thigh, calf a leg."""
     rng = np.random.default_rng(2)
     rate, phase = rng.uniform(1.8, 2.6, robots), rng.uniform(0, 2 * np.pi, robots)
@@ -142,7 +142,7 @@ def _trot(spec: RobotSpec, robots: int, steps: int) -> Iterator[torch.Tensor]:
         yield torch.from_numpy(target).float()
 
 
-def _column(config: TerrainConfig, name: str) -> Terrain:
+def column(config: TerrainConfig, name: str) -> Terrain:
     """One type of the recipe's terrain, as it is there."""
     alone = copy.deepcopy(config)
     alone.proportions = {name: 1.0}
@@ -170,7 +170,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = list(config.terrain.proportions) if args.terrain == "all" else args.terrain.split(",")
     rows = []
     for name in names:
-        terrain = _column(config.terrain, name)
+        terrain = column(config.terrain, name)
         for robots in map(int, args.robots.split(",")):
             for threads in [args.scaling] if args.scaling else map(int, args.threads.split(",")):
                 sim = replace(config.sim, threads=threads, simd_width=args.width)
