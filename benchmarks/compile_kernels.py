@@ -1,6 +1,6 @@
 """Compile the kernels of MuJoCo Warp for a GPU ahead of the first run, on all cores; needs no GPU.
 
-    python benchmarks/compile_kernels.py [--terrains full,flat] [--envs 4096,8192] [--constraints 160] [--arch 90]
+    python benchmarks/compile_kernels.py [--terrains full,flat] [--envs 4096,8192] [--constraints 224] [--arch 90]
 
 A training compiles its kernels when it starts, one after the other: 64 modules, some 100 seconds of one core.
 They depend on the number of robots, on the constraint rows (`sim.constraints`; measured ones are multiples of
@@ -116,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--config", default="configs/phase1_fast.yaml")
     parser.add_argument("--terrains", default="full,flat")
     parser.add_argument("--envs", default="4096,8192", help="numbers of robots")
-    parser.add_argument("--constraints", default="160", help="numbers of constraint rows")
+    parser.add_argument("--constraints", default="224", help="numbers of constraint rows")
     parser.add_argument("--arch", type=int, help="compute capability times ten")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="threads")
     arguments = parser.parse_args(argv)

@@ -31,7 +31,7 @@ part() { # SECONDS NAME SCRIPT ARGUMENTS...
 
 usual=(ppo.rollout_length=24 ppo.bptt_length=24 ppo.num_epochs=5 ppo.num_minibatches=4 ppo.precision=tf32
     policy.gru_hidden=256 "policy.actor_hidden=[128,64]" training.wandb=disabled training.cuda_graphs=true
-    sim.contacts=48 sim.constraints=160 sim.convex_pairs=24) # given, so that no time goes into measuring them
+    sim.contacts=56 sim.constraints=224 sim.convex_pairs=24) # given, so that no time goes into measuring them
 throughput() { # SECONDS NAME SIZES OVERRIDES...; the size that is asked for first, should the time run out
     local seconds=$1 name=throughput_$2 sizes=$3
     shift 3

@@ -196,7 +196,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--skip-project", action="store_true", help="the checkout is copied itself")
     parser.add_argument("--terrains", default="full,flat")
     parser.add_argument("--envs", default="2,4096,8192", help="numbers of robots")
-    parser.add_argument("--constraints", default="160", help="numbers of constraint rows")
+    parser.add_argument("--constraints", default="224", help="numbers of constraint rows")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="threads")
     parser.add_argument("--preset", type=int, default=9, help="of xz, 0 to 9")
     parser.add_argument("--limit", type=float, default=64.0, help="MiB")

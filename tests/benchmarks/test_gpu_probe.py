@@ -41,7 +41,7 @@ def test_every_part_runs_and_a_failing_one_stops_no_other(
     for name in ("physics", "restart", "constants", "env.step", "env.observe", "env.reset"):
         assert f"    {name:12} 2.000 ms (1.000)" in shown
     assert shown.count("iteration 0") == len(gpu_probe.TRAININGS)
-    assert "room for 160" in shown and "kernels of an update" in shown and "aten::" in shown
+    assert "room for 224" in shown and "kernels of an update" in shown and "aten::" in shown
 
 
 def test_shares_count_overlapping_kernels_once_and_name_their_kinds() -> None:
