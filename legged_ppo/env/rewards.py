@@ -106,9 +106,12 @@ def progress(x: RewardInputs) -> torch.Tensor:
     goal.
 
     A robot that does not move loses as much at a slow command as at a fast one, unlike with the
-    exponential terms. Circling earns nothing, because the path does not turn with the robot."""
+    exponential terms. Circling earns nothing, because the path does not turn with the robot. A robot whose
+    velocity varies gains by walking too fast in the mean, unless `overshoot_cost` is 1."""
     speed = x.command[:, :2].norm(dim=1)
-    return (x.path_velocity / speed.clamp(min=1e-3)).clamp(-1.0, 1.0) * (speed > 0.1)
+    share = x.path_velocity / speed.clamp(min=1e-3)
+    beyond = (share - 1.0).clamp(0.0, 2.0)
+    return (share.clamp(-1.0, 1.0) - x.config.overshoot_cost * beyond) * (speed > 0.1)
 
 
 def lin_vel_z(x: RewardInputs) -> torch.Tensor:

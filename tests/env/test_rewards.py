@@ -167,6 +167,18 @@ def test_a_term_changes_with_its_cause_to_the_value_computed_by_hand(
     assert float(after) != pytest.approx(before)
 
 
+@pytest.mark.parametrize(
+    ("velocity", "cost", "expected"),
+    [(0.4, 1.0, 0.8), (0.6, 0.0, 1.0), (0.6, 1.0, 0.8), (0.6, 0.5, 0.9), (9.0, 1.0, -1.0)],
+)
+def test_progress_pays_as_little_for_too_much_as_for_too_little_where_that_costs(
+    nominal: RewardInputs, velocity: float, cost: float, expected: float
+) -> None:
+    nominal.config.overshoot_cost = cost
+    nominal.path_velocity.fill_(velocity)  # 0.5 m/s is asked for
+    assert float(TERMS["progress"](nominal)) == pytest.approx(expected)
+
+
 def test_air_time_is_paid_up_to_twice_the_target_and_only_on_the_move(
     nominal: RewardInputs,
 ) -> None:

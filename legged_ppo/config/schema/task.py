@@ -149,6 +149,8 @@ class RewardConfig:
     """Clip the sum of the terms at 0 from below (the termination reward is added after it)."""
     tracking_sigma: float = positive(0.25)
     """Scale [m^2/s^2, rad^2/s^2] of the exponential tracking terms."""
+    overshoot_cost: float = not_negative(0.0)
+    """What `progress` takes off for each commanded speed too much; 1 takes as much as it pays below."""
     air_time_target: float = not_negative(0.15)
     """Swing duration [s] from which air time is rewarded."""
     clearance_target: float = not_negative(0.08)
