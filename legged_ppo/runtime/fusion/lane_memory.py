@@ -18,11 +18,11 @@ from legged_ppo.runtime.fusion.rows import (
     IN_MEMORY,
     ON_STACK,
     POINTER,
-    RECORD,
     Copied,
     RowCopies,
-    transposed,
 )
+from legged_ppo.runtime.lanes.transposes import ROW as RECORD
+from legged_ppo.runtime.lanes.transposes import columns
 
 _HALVES = {"f": 1, "i": 2, "b": 1}
 """Vectors' entries in one of memory: the lower half of an integer comes first."""
@@ -105,7 +105,7 @@ class LaneMemory:
                 address = self._code.builder.gep(base, [start], source_etype=F32)
                 rows.append(self._code.builder.load(address, typ=four, align=4))
             self._records[key] = [
-                Number(code, "f") for code in transposed(self._code.builder, rows)
+                Number(code, "f") for code in columns(self._code.builder, rows)
             ]
         return self._records[key][place.fixed]
 

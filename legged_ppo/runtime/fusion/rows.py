@@ -20,28 +20,6 @@ ON_STACK = {"f": F32, "i": I32, "b": I8}
 BYTES = {"f": 4, "i": 8, "b": 1}
 
 
-RECORD = 4
-"""Entries of a table's row that are read at once."""
-
-
-def transposed(builder: Any, rows: list[Any]) -> list[Any]:
-    """Vectors with an entry of each of the rows, one row of four for each lane."""
-
-    def picked(a: Any, b: Any, lanes: list[int]) -> Any:
-        return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
-
-    def joined(parts: list[Any]) -> Any:
-        while len(parts) > 1:
-            both = range(2 * parts[0].type.count)
-            pairs = zip(parts[::2], parts[1::2], strict=True)
-            parts = [picked(a, b, list(both)) for a, b in pairs]
-        return parts[0]
-
-    # Vectors of four rows each, in which entry k stands at k, k + 4, k + 8 and k + 12.
-    blocks = [joined(rows[i : i + 4]) for i in range(0, len(rows), 4)]
-    columns = [[picked(b, b, [k + 4 * i for i in range(4)]) for b in blocks] for k in range(RECORD)]
-    return [joined(parts) for parts in columns]
-
 
 @dataclass(frozen=True)
 class Copied:

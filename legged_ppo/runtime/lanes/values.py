@@ -91,17 +91,6 @@ class Emitter:
         """An entry of a table of integers."""
         return IntegerMemory(self, table)[index]
 
-    def scatter(self, table: Any, places: Sequence[int], value: Any) -> None:
-        """Store a number's lanes at these places of a table of floats."""
-        offsets = ir.Constant(self.int_type, list(places))
-        addresses = self.builder.gep(table, [offsets], source_etype=F32)
-        addresses.type = ir.VectorType(POINTER, self.lanes)  # llvmlite derives a scalar's type
-        kind = [self.float_type, addresses.type, I32, self.mask_type]
-        name = f"llvm.masked.scatter.v{self.lanes}f32.v{self.lanes}p0"
-        function = self.intrinsic(name, ir.FunctionType(ir.VoidType(), kind))
-        everywhere = ir.Constant(self.mask_type, [True] * self.lanes)
-        self.builder.call(function, [self.vector(value), addresses, I32(4), everywhere])
-
     def intrinsic(self, name: str, kind: ir.FunctionType) -> Any:
         """A function of LLVM's own."""
         known = self.module.globals.get(name)
@@ -297,31 +286,6 @@ class IntegerMemory:
 
     def __setitem__(self, index: IndexValue | int, value: IndexValue | int) -> None:
         self._m.builder.store(self._m.integer(value), self.address(index), align=4)
-
-
-class RowMemory:
-    """`readings.Rows`: at a pointer, [groups * lanes, length] floats of one name after another.
-
-    Args:
-        spans: start and length of each name's rows.
-        groups, group: IR, the number of groups and which of them writes.
-    """
-
-    def __init__(
-        self, m: Emitter, pointer: Any, spans: dict[str, tuple[int, int]], groups: Any, group: Any
-    ) -> None:
-        self._m, self._pointer, self._spans = m, pointer, spans
-        self._capacity = m.builder.mul(groups, I32(m.lanes))
-        self._first = m.builder.mul(group, I32(m.lanes))
-
-    def write(self, name: str, values: Any) -> None:
-        start, length = self._spans[name]
-        builder, m = self._m.builder, self._m
-        before = builder.mul(self._capacity, I32(start))
-        row = builder.add(before, builder.mul(self._first, I32(length)))
-        own = builder.gep(self._pointer, [row], source_etype=F32)
-        for i, value in enumerate(values):
-            m.scatter(own, [lane * length + i for lane in range(m.lanes)], value)
 
 
 class IndexCell:

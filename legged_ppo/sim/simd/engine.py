@@ -25,7 +25,7 @@ from legged_ppo.sim.simd.layout import state_layout
 from legged_ppo.sim.simd.llvm_machine import work_vectors
 from legged_ppo.sim.simd.parameters import Parameters
 from legged_ppo.sim.simd.plane import plane_contacts
-from legged_ppo.sim.simd.readings import Wanted, reading_layout
+from legged_ppo.sim.simd.readings import Wanted, flag_layout, number_layout
 from legged_ppo.sim.simd.robot import read_robot
 from legged_ppo.sim.simd.substep import Collide
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
@@ -71,8 +71,9 @@ class Simd:
         lanes = config.simd_width or target.lanes
         ground = read_ground(terrain, reach_of(self._constants))
         self._columns = torch.tensor(self._parameters.columns)
+        self._rest = self._rest_pose(robot)
         wanted = self._wanted(model, robot)
-        self._readings = reading_layout(self._constants, wanted)
+        self._readings = number_layout(self._constants, wanted), flag_layout(wanted)
         kind = _collider_of(ground)
         self._program = load_program(self._constants, wanted, kind, lanes, target)
         threads = config.threads or distributed.threads()
@@ -80,8 +81,6 @@ class Simd:
         self._workers = Workers(threads, scratch, ground)
         self._groups = Groups(state_layout(self._constants), num_envs, lanes)
         self._late, self._tile = False, terrain.config.tile_size
-        self._rest = self._rest_pose(robot)
-        self._default_pose = torch.cat([self._rest[:7], self._rest[7 + self._columns]])
         self._start()
 
     def _wanted(self, model: Any, robot: RobotSpec) -> Wanted:
@@ -97,6 +96,7 @@ class Simd:
             colliders(robot.config.penalized_bodies),
             colliders(robot.config.termination_bodies),
             self.config.max_velocity,
+            tuple(torch.cat([self._rest[:7], self._rest[7 + self._columns]]).tolist()),
         )
 
     def _rest_pose(self, robot: RobotSpec) -> torch.Tensor:
@@ -119,15 +119,14 @@ class Simd:
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
         """See `Simulator.step`."""
-        self._groups.write("target", self._padded(joint_targets))
         if latency is not None:
             self._groups.write("latency", latency[:, None].float())
         elif self._late:
             self._groups.write("latency", torch.zeros(self.num_envs, 1))
         self._late = latency is not None
         run, substeps = self._program.control_step, self.config.decimation
-        readings = self._workers.run(run, self._groups, self._readings, substeps)
-        self.state = readings.state(self._default_pose)
+        readings = self._workers.run(run, self._groups, self._readings, substeps, joint_targets)
+        self.state = readings.state()
 
     def reset(
         self,
@@ -167,7 +166,7 @@ class Simd:
             chosen.write(name, self._rest[7:].repeat(len(robots), 1))
         readings = self._workers.run(self._program.forward, chosen, self._readings)
         self._groups.place(robots, chosen.rows(), slice(None))
-        return readings.state(self._default_pose)
+        return readings.state()
 
     def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
         """See `Simulator.randomize`."""

@@ -87,19 +87,30 @@ class Workers:
         self._addresses, self._arrays = ground.packed()
 
     def run(
-        self, function: Callable[..., None], groups: Groups, layout: Layout, substeps: int = 0
+        self,
+        function: Callable[..., None],
+        groups: Groups,
+        layouts: tuple[Layout, Layout],
+        substeps: int = 0,
+        targets: torch.Tensor | None = None,
     ) -> Readings:
-        """Run a program's function over all groups; returns what it read out, in this layout."""
+        """Run a program's function over all groups; returns what it read out, in these layouts.
+
+        Args:
+            targets: [N, J] float32 in the task's order, for `control_step`.
+        """
         following, count = ctypes.c_int(0), len(groups.data)
-        readings = Readings(layout, groups.num_envs, count * groups.lanes)
-        state = (
+        readings = Readings(layouts, groups.num_envs, count * groups.lanes)
+        targets = None if targets is None else targets.float().contiguous()
+        arguments = (
             groups.data.ctypes.data,
-            count,
+            groups.num_envs,
             substeps,
             ctypes.addressof(following),
-            readings.address,
+            0 if targets is None else targets.data_ptr(),
+            *readings.addresses,
         )
         ground = self._addresses.ctypes.data
         scratches = self._scratch[:count]
-        run_each(function, [(*state, scratch.ctypes.data, ground) for scratch in scratches])
+        run_each(function, [(*arguments, scratch.ctypes.data, ground) for scratch in scratches])
         return readings

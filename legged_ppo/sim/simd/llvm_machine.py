@@ -7,6 +7,7 @@ from typing import Any
 
 import llvmlite.ir as ir
 
+from legged_ppo.runtime.lanes.transposes import columns
 from legged_ppo.runtime.lanes.values import (
     F32,
     FLAGS,
@@ -133,34 +134,8 @@ class LlvmMachine(Emitter):
             for place in lanes:
                 address = builder.gep(table, [builder.add(place, I32(start))], source_etype=F32)
                 rows.append(builder.load(address, typ=four, align=4))
-            entries += self._transposed(rows)
+            entries += [Value(self, code) for code in columns(builder, rows)]
         return entries[:count]
-
-    def _transposed(self, rows: list[Any]) -> list[Value]:
-        """Four vectors with an entry of each row of four."""
-        while len(rows) > max(self.lanes // 4, 1):  # to vectors of four rows each
-            rows = [self._joined(a, b) for a, b in zip(rows[::2], rows[1::2], strict=True)]
-        entries = []
-        for k in range(4):
-            parts = list(rows)
-            if len(parts) == 1:
-                parts = [self._picked(parts[0], parts[0], [k, k + 4, k + 8, k + 12])]
-            else:
-                mask = [k + 4 * i for i in range(8)]
-                parts = [
-                    self._picked(a, b, mask) for a, b in zip(parts[::2], parts[1::2], strict=True)
-                ]
-            while len(parts) > 1:
-                parts = [self._joined(a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
-            entries.append(Value(self, parts[0]))
-        return entries
-
-    def _joined(self, a: Any, b: Any) -> Any:
-        return self._picked(a, b, list(range(2 * a.type.count)))
-
-    def _picked(self, a: Any, b: Any, lanes: list[int]) -> Any:
-        mask = ir.Constant(ir.VectorType(I32, len(lanes)), lanes)
-        return self.builder.shuffle_vector(a, b, mask)
 
     def constants(self, values: Sequence[float]) -> ConstantTable:
         return ConstantTable(self, list(values))
@@ -207,6 +182,7 @@ class LlvmMachine(Emitter):
             function = self._phases[name] = ir.Function(self.module, kind, name)
             function.linkage = "internal"
             function.attributes.add("noinline")
+            function.attributes.alignstack = self.alignment
             for argument in function.args:
                 argument.add_attribute("noalias")
             self.builder, self.exits = ir.IRBuilder(function.append_basic_block()), []

@@ -40,13 +40,6 @@ class Rows:
         return Rows(self.array[start:])
 
 
-class NamedRows(dict[str, np.ndarray]):
-    """`readings.Rows`: [N, length] of each name."""
-
-    def write(self, name: str, values: Sequence[Any]) -> None:
-        self[name] = np.stack(np.broadcast_arrays(*values), axis=1) if values else np.zeros((0, 0))
-
-
 @dataclass
 class Cell:
     """`Variable`"""

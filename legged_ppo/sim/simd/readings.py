@@ -1,18 +1,19 @@
 """What the task reads after a control step: one row a robot, in the task's order of joints and bodies.
 
-The compiled code writes these rows itself, because a dozen small tensor operations cost as much as the
+The compiled code writes these rows itself, because two dozen small tensor operations cost as much as the
 physics of a few hundred robots.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
 from legged_ppo.sim.simd.layout import Layout, laid_out
-from legged_ppo.sim.simd.machine import Machine, Mask, Number, Vector
+from legged_ppo.sim.simd.machine import Machine, Mask, Vector
 from legged_ppo.sim.simd.robot import Robot
 from legged_ppo.sim.simd.spatial import add, dot, quaternion_matrix, times, transposed
 from legged_ppo.sim.simd.workspace import Workspace
@@ -20,7 +21,12 @@ from legged_ppo.sim.simulator import SimState
 
 _LARGEST = 3.4e38
 """Above every finite number that a state has."""
-_FLAGS = ("penalized_contact", "termination_contact", "failed")
+_UPRIGHT = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+"""Rotation matrix of a failed robot"""
+_OF_VECTORS = ("base_rotation", "foot_pos", "foot_vel")
+"""Fields whose rows are vectors of three"""
+_OF_ROBOTS = ("termination_contact", "failed")
+"""Fields of one entry a robot"""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Wanted:
     """Colliders of the termination bodies."""
     max_velocity: float
     """m/s, rad/s; a robot with a faster coordinate has failed."""
+    rest: tuple[float, ...]
+    """[7 + J] m and rad, the pose that is read of a failed robot"""
 
 
 class Rows(Protocol):
@@ -44,9 +52,13 @@ class Rows(Protocol):
         """Fill the robots' rows of this name."""
         ...
 
+    def write_flags(self, name: str, masks: list[Mask]) -> None:
+        """Fill the robots' rows of this name, which are bool."""
+        ...
 
-def reading_layout(robot: Robot, wanted: Wanted) -> Layout:
-    """The fields of `SimState` and the lengths of their rows; the flags are last."""
+
+def number_layout(robot: Robot, wanted: Wanted) -> Layout:
+    """The fields of `SimState` that are numbers, and the lengths of their rows."""
     joints, feet = len(wanted.columns), len(robot.feet)
     return laid_out(
         {
@@ -61,6 +73,14 @@ def reading_layout(robot: Robot, wanted: Wanted) -> Layout:
             "foot_pos": 3 * feet,
             "foot_vel": 3 * feet,
             "foot_force": feet,
+        }
+    )
+
+
+def flag_layout(wanted: Wanted) -> Layout:
+    """Those that are bool."""
+    return laid_out(
+        {
             "penalized_contact": len(wanted.penalized),
             "termination_contact": 1,
             "failed": 1,
@@ -68,37 +88,42 @@ def reading_layout(robot: Robot, wanted: Wanted) -> Layout:
     )
 
 
-def read_out(m: Machine, w: Workspace, wanted: Wanted, rows: Rows) -> None:
-    """Fill the rows from the state and from what the last substep measured."""
-    state, columns = w.state, wanted.columns
+def read_out(m: Machine, w: Workspace, wanted: Wanted, numbers: Rows, flags: Rows) -> None:
+    """Fill the rows from the state and from what the last substep measured; of a failed robot, at rest."""
+    state, columns, rest = w.state, wanted.columns, wanted.rest
     qvel = state.qvel.read(0, 6 + w.robot.num_joints)
     qpos = state.qpos.read(0, 7 + w.robot.num_joints)
     origin = [*state.origin.read(0, 2), 0.0]
     rotation = quaternion_matrix(qpos[3:7])
-    rows.write("base_pos", add(qpos[:3], origin))
-    rows.write("base_quat", qpos[3:7])
-    rows.write("base_rotation", [x for row in rotation for x in row])
-    rows.write("base_lin_vel", times(transposed(rotation), qvel[:3]))
-    rows.write("base_ang_vel", qvel[3:6])
-    rows.write("joint_pos", [qpos[7 + c] for c in columns])
-    rows.write("joint_vel", [qvel[6 + c] for c in columns])
-    rows.write("joint_torque", [state.torque[c] for c in columns])
+    sound = _sound(m, qpos, qvel, wanted.max_velocity)
+
+    def write(name: str, values: Vector, at_rest: Sequence[float] = ()) -> None:
+        others = at_rest or [0.0] * len(values)
+        numbers.write(name, [m.select(sound, x, y) for x, y in zip(values, others, strict=True)])
+
+    write("base_pos", add(qpos[:3], origin), rest[:3])
+    write("base_quat", qpos[3:7], rest[3:7])
+    write("base_rotation", [x for row in rotation for x in row], _UPRIGHT)
+    write("base_lin_vel", times(transposed(rotation), qvel[:3]))
+    write("base_ang_vel", qvel[3:6])
+    write("joint_pos", [qpos[7 + c] for c in columns], rest[7:])
+    write("joint_vel", [qvel[6 + c] for c in columns])
+    write("joint_torque", [state.torque[c] for c in columns])
     feet = range(0, 3 * len(w.robot.feet), 3)
     force = [state.foot_force.read(i, 3) for i in feet]
-    rows.write("foot_pos", [x for i in feet for x in add(state.foot_pos.read(i, 3), origin)])
-    rows.write("foot_vel", state.foot_vel.read(0, len(feet) * 3))
-    rows.write("foot_force", [m.sqrt(dot(f, f)) for f in force])
-    touching = {i: state.touch[i] > 0.0 for i in (*wanted.penalized, *wanted.termination)}
-    rows.write("penalized_contact", [_flag(m, touching[i]) for i in wanted.penalized])
+    write("foot_pos", [x for i in feet for x in add(state.foot_pos.read(i, 3), origin)])
+    write("foot_vel", state.foot_vel.read(0, len(feet) * 3))
+    write("foot_force", [m.sqrt(dot(f, f)) for f in force])
+
+    def touching(collider: int) -> Mask:
+        return sound & (state.touch[collider] > 0.0)
+
     ended = m.mask(False)
     for i in wanted.termination:
-        ended = ended | touching[i]
-    rows.write("termination_contact", [_flag(m, ended)])
-    rows.write("failed", [_flag(m, ~_sound(m, qpos, qvel, wanted.max_velocity))])
-
-
-def _flag(m: Machine, mask: Mask) -> Number:
-    return m.select(mask, 1.0, 0.0)
+        ended = ended | touching(i)
+    flags.write_flags("penalized_contact", [touching(i) for i in wanted.penalized])
+    flags.write_flags("termination_contact", [ended])
+    flags.write_flags("failed", [~sound])
 
 
 def _sound(m: Machine, qpos: Vector, qvel: Vector, max_velocity: float) -> Mask:
@@ -111,46 +136,33 @@ def _sound(m: Machine, qpos: Vector, qvel: Vector, max_velocity: float) -> Mask:
 
 
 class Readings:
-    """Memory for the rows of some robots, [capacity, length] float32 of one name after another."""
+    """Memory for the rows of some robots: tensors of float32 and of bool, [capacity, length] of one name after
+    another."""
 
-    def __init__(self, layout: Layout, num_envs: int, capacity: int) -> None:
-        self._layout, self._num_envs, self.capacity = layout, num_envs, capacity
-        self._block = torch.empty(layout.size * capacity)
+    def __init__(self, layouts: tuple[Layout, Layout], num_envs: int, capacity: int) -> None:
+        self._layouts, self._num_envs, self._capacity = layouts, num_envs, capacity
+        numbers, flags = layouts
+        self._numbers = torch.empty(numbers.size * capacity)
+        self._flags = torch.empty(flags.size * capacity, dtype=torch.bool)
 
     @property
-    def address(self) -> int:
-        return self._block.data_ptr()
+    def addresses(self) -> tuple[int, int]:
+        """Of the numbers and of the flags."""
+        return self._numbers.data_ptr(), self._flags.data_ptr()
 
-    def state(self, rest: torch.Tensor) -> SimState:
-        """Views of the rows; those of failed robots become the default pose, [7 + J] m and rad, at rest."""
-        read = self._views(self._block, self._layout.spans)
-        flags = self._block[self._layout.spans[_FLAGS[0]][0] * self.capacity :] > 0.0
-        read |= self._views(flags, {name: self._layout.spans[name] for name in _FLAGS})
-        for name in ("termination_contact", "failed"):
-            read[name] = read[name][:, 0]
-        if bool(read["failed"].any()):
-            _put_to_rest(read, rest)
-        for name in ("base_rotation", "foot_pos", "foot_vel"):
-            read[name] = read[name].unflatten(1, (-1, 3))
-        return SimState(**read)
+    def state(self) -> SimState:
+        """Views of the rows."""
+        numbers, flags = self._layouts
+        return SimState(
+            **{n: self._view(self._numbers, n, span) for n, span in numbers.spans.items()},
+            **{n: self._view(self._flags, n, span) for n, span in flags.spans.items()},
+        )
 
-    def _views(
-        self, block: torch.Tensor, spans: dict[str, tuple[int, int]]
-    ) -> dict[str, torch.Tensor]:
-        begin = next(iter(spans.values()))[0]
-        return {
-            name: block.as_strided(
-                (self._num_envs, length), (length, 1), (start - begin) * self.capacity
-            )
-            for name, (start, length) in spans.items()
-        }
-
-
-def _put_to_rest(read: dict[str, Any], rest: torch.Tensor) -> None:
-    failed = read["failed"]
-    for name, rows in read.items():
-        if name != "failed":
-            rows[failed] = 0
-    read["base_pos"][failed], read["base_quat"][failed] = rest[:3], rest[3:7]
-    read["base_rotation"][failed] = torch.eye(3).flatten()
-    read["joint_pos"][failed] = rest[7:]
+    def _view(self, block: torch.Tensor, name: str, span: tuple[int, int]) -> torch.Tensor:
+        start, length = span
+        shape, strides = (self._num_envs, length), (length, 1)
+        if name in _OF_VECTORS:
+            shape, strides = (self._num_envs, length // 3, 3), (length, 3, 1)
+        elif name in _OF_ROBOTS:
+            shape, strides = (self._num_envs,), (1,)
+        return block.as_strided(shape, strides, start * self._capacity)

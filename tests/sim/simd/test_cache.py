@@ -52,7 +52,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Target]:
 def load(
     robot: Robot, lanes: int = 8, target: Target | None = None, max_velocity: float = 100.0
 ) -> Any:
-    wanted = Wanted((0,), (), (), max_velocity)
+    wanted = Wanted((0,), (), (), max_velocity, (0.0,) * 8)
     return cache.load_program(robot, wanted, plane_contacts, lanes, target or host())
 
 
