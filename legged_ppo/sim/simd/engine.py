@@ -25,7 +25,7 @@ from legged_ppo.sim.simd.layout import state_layout
 from legged_ppo.sim.simd.llvm_machine import work_vectors
 from legged_ppo.sim.simd.parameters import Parameters
 from legged_ppo.sim.simd.plane import plane_contacts
-from legged_ppo.sim.simd.readings import Wanted, flag_layout, number_layout
+from legged_ppo.sim.simd.readings import Readings, Wanted, flag_layout, number_layout
 from legged_ppo.sim.simd.robot import read_robot
 from legged_ppo.sim.simd.substep import Collide
 from legged_ppo.sim.simulator import PhysicalParameters, SimState
@@ -73,13 +73,14 @@ class Simd:
         self._columns = torch.tensor(self._parameters.columns)
         self._rest = self._rest_pose(robot)
         wanted = self._wanted(model, robot)
-        self._readings = number_layout(self._constants, wanted), flag_layout(wanted)
+        self._layouts = number_layout(self._constants, wanted), flag_layout(wanted)
         kind = _collider_of(ground)
         self._program = load_program(self._constants, wanted, kind, lanes, target)
         threads = config.threads or distributed.threads()
         scratch = work_vectors(self._constants, lanes) * lanes
         self._workers = Workers(threads, scratch, ground)
         self._groups = Groups(state_layout(self._constants), num_envs, lanes)
+        self._readings = self._readings_of(self._groups)
         self._late, self._tile = False, terrain.config.tile_size
         self._start()
 
@@ -125,8 +126,9 @@ class Simd:
             self._groups.write("latency", torch.zeros(self.num_envs, 1))
         self._late = latency is not None
         run, substeps = self._program.control_step, self.config.decimation
-        readings = self._workers.run(run, self._groups, self._readings, substeps, joint_targets)
-        self.state = readings.state()
+        self.state = self._workers.run(
+            run, self._groups, self._readings, substeps, joint_targets
+        )
 
     def reset(
         self,
@@ -164,9 +166,12 @@ class Simd:
         chosen.write("warmstart", torch.zeros_like(qvel))
         for name in ("target", "previous_target"):
             chosen.write(name, self._rest[7:].repeat(len(robots), 1))
-        readings = self._workers.run(self._program.forward, chosen, self._readings)
+        state = self._workers.run(self._program.forward, chosen, self._readings_of(chosen))
         self._groups.place(robots, chosen.rows(), slice(None))
-        return readings.state()
+        return state
+
+    def _readings_of(self, groups: Groups) -> Readings:
+        return Readings(self._layouts, groups.num_envs, groups.count * groups.lanes)
 
     def randomize(self, mask: torch.Tensor, parameters: PhysicalParameters) -> None:
         """See `Simulator.randomize`."""

@@ -12,6 +12,7 @@ from legged_ppo.runtime.lanes.team import run_each
 from legged_ppo.sim.simd.ground import Ground
 from legged_ppo.sim.simd.layout import Layout
 from legged_ppo.sim.simd.readings import Readings
+from legged_ppo.sim.simulator import SimState
 
 _CACHE_LINE = 64
 
@@ -34,6 +35,7 @@ class Groups:
         self.layout, self.num_envs, self.lanes = layout, num_envs, lanes
         self.data = aligned((-(-num_envs // lanes), layout.size, lanes))
         self._tensor = torch.from_numpy(self.data)
+        self.count, self.address = len(self.data), self.data.ctypes.data
 
     def read(self, name: str) -> torch.Tensor:
         """A copy of a span, [N, length]."""
@@ -85,32 +87,32 @@ class Workers:
     def __init__(self, threads: int, work_floats: int, ground: Ground) -> None:
         self._scratch = [aligned((work_floats,)) for _ in range(threads)]
         self._addresses, self._arrays = ground.packed()
+        self._last = [(s.ctypes.data, self._addresses.ctypes.data) for s in self._scratch]
 
     def run(
         self,
         function: Callable[..., None],
         groups: Groups,
-        layouts: tuple[Layout, Layout],
+        readings: Readings,
         substeps: int = 0,
         targets: torch.Tensor | None = None,
-    ) -> Readings:
-        """Run a program's function over all groups; returns what it read out, in these layouts.
+    ) -> SimState:
+        """Run a program's function over all groups; returns what it read out.
 
         Args:
             targets: [N, J] float32 in the task's order, for `control_step`.
         """
-        following, count = ctypes.c_int(0), len(groups.data)
-        readings = Readings(layouts, groups.num_envs, count * groups.lanes)
+        following = ctypes.c_int(0)
+        numbers, flags = readings.memory()
         targets = None if targets is None else targets.float().contiguous()
         arguments = (
-            groups.data.ctypes.data,
+            groups.address,
             groups.num_envs,
             substeps,
             ctypes.addressof(following),
             0 if targets is None else targets.data_ptr(),
-            *readings.addresses,
+            numbers.data_ptr(),
+            flags.data_ptr(),
         )
-        ground = self._addresses.ctypes.data
-        scratches = self._scratch[:count]
-        run_each(function, [(*arguments, scratch.ctypes.data, ground) for scratch in scratches])
-        return readings
+        run_each(function, [(*arguments, *last) for last in self._last[: groups.count]])
+        return readings.state(numbers, flags)

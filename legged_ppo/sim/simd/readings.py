@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -136,33 +136,33 @@ def _sound(m: Machine, qpos: Vector, qvel: Vector, max_velocity: float) -> Mask:
 
 
 class Readings:
-    """Memory for the rows of some robots: tensors of float32 and of bool, [capacity, length] of one name after
-    another."""
+    """What some robots' rows are: tensors of float32 and of bool, [capacity, length] of one name after another."""
 
     def __init__(self, layouts: tuple[Layout, Layout], num_envs: int, capacity: int) -> None:
-        self._layouts, self._num_envs, self._capacity = layouts, num_envs, capacity
-        numbers, flags = layouts
-        self._numbers = torch.empty(numbers.size * capacity)
-        self._flags = torch.empty(flags.size * capacity, dtype=torch.bool)
+        self._sizes = [layout.size * capacity for layout in layouts]
+        self._views = [
+            [_view(name, start * capacity, length, num_envs) for name, (start, length) in spans]
+            for spans in (layout.spans.items() for layout in layouts)
+        ]
 
-    @property
-    def addresses(self) -> tuple[int, int]:
-        """Of the numbers and of the flags."""
-        return self._numbers.data_ptr(), self._flags.data_ptr()
+    def memory(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """New memory for the numbers and for the flags."""
+        numbers, flags = self._sizes
+        return torch.empty(numbers), torch.empty(flags, dtype=torch.bool)
 
-    def state(self) -> SimState:
-        """Views of the rows."""
-        numbers, flags = self._layouts
+    def state(self, numbers: torch.Tensor, flags: torch.Tensor) -> SimState:
+        """Views of the rows in such memory; the layouts' names are `SimState`'s, in this order."""
+        of_numbers, of_flags = self._views
         return SimState(
-            **{n: self._view(self._numbers, n, span) for n, span in numbers.spans.items()},
-            **{n: self._view(self._flags, n, span) for n, span in flags.spans.items()},
+            *[numbers.as_strided(*view) for view in of_numbers],
+            *[flags.as_strided(*view) for view in of_flags],
         )
 
-    def _view(self, block: torch.Tensor, name: str, span: tuple[int, int]) -> torch.Tensor:
-        start, length = span
-        shape, strides = (self._num_envs, length), (length, 1)
-        if name in _OF_VECTORS:
-            shape, strides = (self._num_envs, length // 3, 3), (length, 3, 1)
-        elif name in _OF_ROBOTS:
-            shape, strides = (self._num_envs,), (1,)
-        return block.as_strided(shape, strides, start * self._capacity)
+
+def _view(name: str, offset: int, length: int, num_envs: int) -> tuple[Any, Any, int]:
+    """Shape, strides and offset of a field."""
+    if name in _OF_VECTORS:
+        return (num_envs, length // 3, 3), (length, 3, 1), offset
+    if name in _OF_ROBOTS:
+        return (num_envs,), (1,), offset
+    return (num_envs, length), (length, 1), offset
