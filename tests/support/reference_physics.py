@@ -10,7 +10,6 @@ from motions import Moment, stepped
 
 from legged_ppo.robots.spec import RobotSpec
 from legged_ppo.sim.simd.ground import Ground
-from legged_ppo.sim.simd.ground_contacts import ROOM
 from legged_ppo.sim.simd.numpy_machine import NumpyMachine, Rows, numpy_workspace
 from legged_ppo.sim.simd.parameters import Parameters
 from legged_ppo.sim.simd.plane import plane_contacts
@@ -27,7 +26,7 @@ def constants(model: mujoco.MjModel, spec: RobotSpec) -> Robot:
 def reference(model: mujoco.MjModel, spec: RobotSpec, start: Moment, ground: Ground) -> Workspace:
     """Robots in these states."""
     robot, count = constants(model, spec), len(start.qpos)
-    w = numpy_workspace(robot, count, ground, ROOM * len(robot.colliders))
+    w = numpy_workspace(robot, count, ground)
     parameters = Parameters(model, robot, spec)
     for name, values in parameters.nominal(count).items():
         getattr(w.state, name).write(0, list(values.T))

@@ -104,9 +104,7 @@ class LaneMemory:
                 start = self._code.builder.extract_element(starts, I32(lane))
                 address = self._code.builder.gep(base, [start], source_etype=F32)
                 rows.append(self._code.builder.load(address, typ=four, align=4))
-            self._records[key] = [
-                Number(code, "f") for code in columns(self._code.builder, rows)
-            ]
+            self._records[key] = [Number(code, "f") for code in columns(self._code.builder, rows)]
         return self._records[key][place.fixed]
 
     def store_row(self, slot: int, first: Place, values: Sequence[Number]) -> None:

@@ -20,7 +20,6 @@ ON_STACK = {"f": F32, "i": I32, "b": I8}
 BYTES = {"f": 4, "i": 8, "b": 1}
 
 
-
 @dataclass(frozen=True)
 class Copied:
     """Vectors on the stack, and the same entries of rows in memory."""

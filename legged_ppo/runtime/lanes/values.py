@@ -288,21 +288,6 @@ class IntegerMemory:
         self._m.builder.store(self._m.integer(value), self.address(index), align=4)
 
 
-class IndexCell:
-    """`Variable`: an integer in memory, which outlives a phase."""
-
-    def __init__(self, memory: IntegerMemory, index: int) -> None:
-        self._memory, self._index = memory, index
-
-    @property
-    def value(self) -> IndexValue:
-        return self._memory[self._index]
-
-    @value.setter
-    def value(self, value: IndexValue | int) -> None:
-        self._memory[self._index] = value
-
-
 class ConditionCell:
     """`Variable`: a condition in memory, which outlives a phase."""
 

@@ -8,10 +8,8 @@ complement: no fill-in, 6^3/6 + legs * (n^3/6 + ...) products instead of (6 + le
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from legged_ppo.sim.simd.layout import triangle
-from legged_ppo.sim.simd.machine import Machine, Memory, Number, Vector
+from legged_ppo.sim.simd.layout import eliminated_size, triangle
+from legged_ppo.sim.simd.machine import Index, Machine, Memory, Number, Vector
 from legged_ppo.sim.simd.spatial import dot
 from legged_ppo.sim.simd.workspace import Workspace
 
@@ -33,62 +31,80 @@ def multiply_inertia(w: Workspace, x: Memory, result: Memory) -> None:
     result.write(0, top)
 
 
-@dataclass
-class _Leg:
-    """A leg that has been eliminated: L D L^T of its block, and what the base's solution does to it."""
+class Elimination:
+    """The solution of a system in the shape of an arrow, leg by leg: what is left of the base's block (its lower
+    triangle, row by row) and right-hand side."""
 
-    lower: list[Vector]
-    solution: Vector
-    """of the block alone"""
-    influence: list[Vector]
-    """[joints][6], block^-1 couplings (before L^-T)"""
+    def __init__(self, m: Machine, w: Workspace, block: Vector, right: Vector) -> None:
+        self._m, self._w = m, w
+        self._block = [m.variable(entry) for entry in block]
+        self._right = [m.variable(entry) for entry in right]
+        self._square = m.variable(0.0)
+
+    def add(self, block: Vector, right: Vector) -> None:
+        """Add to the base's block and right-hand side."""
+        for variables, entries in ((self._block, block), (self._right, right)):
+            for variable, entry in zip(variables, entries, strict=True):
+                variable.value = variable.value + entry
+
+    def eliminate(self, leg: Index, rows: Vector, couplings: Vector, right: Vector) -> None:
+        """Factor a leg's block and subtract its share from the base's.
+
+        Args:
+            rows: lower triangle of the leg's block, row by row.
+            couplings: [joints * 6] of each joint with the base.
+        """
+        m, joints = self._m, self._w.robot.joints_per_leg
+        lower, inverse = _factor(m, _lower_rows(rows, joints))
+        z = _forward(lower, right)
+        solution = [z[j] * inverse[j] for j in range(joints)]
+        influence: list[Vector] = [[0.0] * 6 for _ in range(joints)]
+        block, base = [0.0] * 21, [0.0] * 6
+        for i in range(6):
+            half = _forward(lower, couplings[i::6])
+            for j in range(joints):
+                influence[j][i] = half[j] * inverse[j]
+            base[i] = -dot(half, solution)
+            for k in range(i + 1):
+                block[triangle(i, k)] = -dot(half, [influence[j][k] for j in range(joints)])
+        self.add(block, base)
+        self._square.value = self._square.value + dot(z, solution)
+        self._eliminated(leg).write(
+            0, [*solution, *[x for row in (*influence, *lower) for x in row]]
+        )
+
+    def solve(self, result: Memory) -> Number:
+        """Fill the solution once all legs are eliminated; returns its product with the right-hand side."""
+        m, robot = self._m, self._w.robot
+        joints = robot.joints_per_leg
+        block = [variable.value for variable in self._block]
+        lower, inverse = _factor(m, _lower_rows(block, 6))
+        z = _forward(lower, [variable.value for variable in self._right])
+        base = [z[i] * inverse[i] for i in range(6)]
+        square = self._square.value + dot(z, base)
+        _backward(lower, base)
+        result.write(0, base)
+        for leg in m.loop(len(robot.legs)):
+            stored = self._eliminated(leg).read(0, eliminated_size(joints))
+            solution, influence, below = stored[:joints], stored[joints:], stored[7 * joints :]
+            q = [solution[j] - dot(influence[6 * j : 6 * j + 6], base) for j in range(joints)]
+            _backward([below[i * (i - 1) // 2 :][:i] for i in range(joints)], q)
+            result.write(6 + leg * joints, q)
+        return square
+
+    def _eliminated(self, leg: Index) -> Memory:
+        return self._w.work.eliminated.part(leg * eliminated_size(self._w.robot.joints_per_leg))
 
 
-def solve_hessian(m: Machine, w: Workspace) -> None:
-    """direction = H^-1 gradient."""
-    work, joints = w.work, w.robot.joints_per_leg
-    schur = work.hessian_base.read(0, 21)
-    right = work.gradient.read(0, 6)
-    legs = [_eliminate(m, w, leg, schur, right) for leg in range(len(w.robot.legs))]
-    base = _solve_base(m, schur, right)
-    work.direction.write(0, base)
-    for index, leg in enumerate(legs):
-        q = [leg.solution[j] - dot(leg.influence[j], base) for j in range(joints)]
-        for j in reversed(range(joints)):
-            for k in range(j + 1, joints):
-                q[j] = q[j] - leg.lower[k][j] * q[k]
-        work.direction.write(6 + index * joints, q)
-
-
-def _eliminate(m: Machine, w: Workspace, leg: int, schur: Vector, right: Vector) -> _Leg:
-    """Factor a leg's block and subtract its share from the base's block and right-hand side."""
+def leg_entries(w: Workspace, leg: Index) -> tuple[Vector, Vector]:
+    """Of the joint-space inertia: a leg's block and its couplings with the base."""
     joints, work = w.robot.joints_per_leg, w.work
-    rows = work.hessian_leg.read(leg * triangle(joints, 0), triangle(joints, 0))
-    lower, inverse = _factor(
-        m, [[rows[triangle(i, j)] for j in range(i + 1)] for i in range(joints)]
-    )
-    z = _forward(lower, work.gradient.read(6 + leg * joints, joints))
-    columns = [work.hessian_coupling.read((leg * joints + j) * 6, 6) for j in range(joints)]
-    influence: list[Vector] = [[0.0] * 6 for _ in range(joints)]
-    for i in range(6):
-        half = _forward(lower, [columns[j][i] for j in range(joints)])
-        for j in range(joints):
-            influence[j][i] = half[j] * inverse[j]
-        right[i] = right[i] - dot([influence[j][i] for j in range(joints)], z)
-        for k in range(i + 1):
-            share = dot(half, [influence[j][k] for j in range(joints)])
-            schur[triangle(i, k)] = schur[triangle(i, k)] - share
-    return _Leg(lower, [z[j] * inverse[j] for j in range(joints)], influence)
+    rows = work.mass_leg.read(leg * triangle(joints, 0), triangle(joints, 0))
+    return rows, work.mass_coupling.read(leg * (joints * 6), joints * 6)
 
 
-def _solve_base(m: Machine, schur: Vector, right: Vector) -> Vector:
-    lower, inverse = _factor(m, [[schur[triangle(i, j)] for j in range(i + 1)] for i in range(6)])
-    z = _forward(lower, right)
-    x = [z[i] * inverse[i] for i in range(6)]
-    for i in reversed(range(6)):
-        for k in range(i + 1, 6):
-            x[i] = x[i] - lower[k][i] * x[k]
-    return x
+def _lower_rows(entries: Vector, size: int) -> list[Vector]:
+    return [[entries[triangle(i, j)] for j in range(i + 1)] for i in range(size)]
 
 
 def _factor(m: Machine, rows: list[Vector]) -> tuple[list[Vector], Vector]:
@@ -120,3 +136,10 @@ def _forward(lower: list[Vector], right: Vector) -> Vector:
             entry = entry - row[k] * z[k]
         z.append(entry)
     return z
+
+
+def _backward(lower: list[Vector], x: Vector) -> None:
+    """x = L^-T x."""
+    for i in reversed(range(len(x))):
+        for k in range(i + 1, len(x)):
+            x[i] = x[i] - lower[k][i] * x[k]

@@ -63,7 +63,8 @@ def impedance(m: Machine, shape: Vector, power: int, depth: Number) -> Number:
 
 def start_contacts(m: Machine, w: Workspace) -> None:
     """Forget the contacts of the last substep."""
-    w.count.value = 0
+    for leg in range(len(w.robot.legs) + 1):
+        w.contacts.count[leg] = 0
     w.state.touch.write(0, [0.0] * len(w.robot.colliders))
 
 
@@ -86,12 +87,12 @@ def add_contact(
         normal: [3] out of the ground, base's axes.
         tangent: [3] any unit vector across it, base's axes.
     """
-    index = w.count.value
-    w.count.value = index + 1
     leg = table.leg[collider]
-    w.contacts.leg[index] = leg
-    w.contacts.collider[index] = collider
-    c = w.contacts[index]
+    count = w.contacts.count[leg]
+    place = w.contacts.first(leg) + count
+    w.contacts.count[leg] = count + 1
+    w.contacts.collider[place] = collider
+    c = w.contacts[place]
     c.point.write(0, point)
     c.normal.write(0, normal)
     c.tangent.write(0, tangent)

@@ -126,9 +126,7 @@ class Simd:
             self._groups.write("latency", torch.zeros(self.num_envs, 1))
         self._late = latency is not None
         run, substeps = self._program.control_step, self.config.decimation
-        self.state = self._workers.run(
-            run, self._groups, self._readings, substeps, joint_targets
-        )
+        self.state = self._workers.run(run, self._groups, self._readings, substeps, joint_targets)
 
     def reset(
         self,

@@ -11,13 +11,11 @@ from typing import Any
 from legged_ppo.sim.simd.boxes import Box, capsule_box, sphere_box
 from legged_ppo.sim.simd.contacts import Colliders, rotation_of
 from legged_ppo.sim.simd.height_fields import Field, field_touches
+from legged_ppo.sim.simd.layout import ROOM
 from legged_ppo.sim.simd.machine import Index, Machine, Mask, Number
 from legged_ppo.sim.simd.spatial import add, scale, times
 from legged_ppo.sim.simd.touches import Geom, Touches
 from legged_ppo.sim.simd.workspace import Workspace
-
-ROOM = 6
-"""Touches of one collider of a robot that become contacts."""
 
 
 @dataclass(frozen=True)

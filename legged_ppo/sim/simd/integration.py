@@ -32,15 +32,16 @@ def integrate(m: Machine, w: Workspace) -> None:
 def _damp(m: Machine, w: Workspace) -> None:
     """direction = (M + h damping)^-1 M x; M x is the total force."""
     work, joints = w.work, w.robot.joints_per_leg
-    arrow.multiply_inertia(w, work.x, work.gradient)
-    for name in ("base", "leg", "coupling"):
-        _, size = work.layout.spans[f"mass_{name}"]
-        getattr(work, f"hessian_{name}").write(0, getattr(work, f"mass_{name}").read(0, size))
-    for i in w.robot.real_columns:
-        leg, j = divmod(i, joints)
-        diagonal = leg * triangle(joints, 0) + triangle(j, j)
-        work.hessian_leg.add(diagonal, [work.implicit_damping[i] * w.robot.timestep])
-    m.call(arrow.solve_hessian, w)
+    force = work.mass_direction
+    arrow.multiply_inertia(w, work.x, force)
+    system = arrow.Elimination(m, w, work.mass_base.read(0, 21), force.read(0, 6))
+    for leg in m.loop(len(w.robot.legs)):
+        rows, couplings = arrow.leg_entries(w, leg)
+        for j in range(joints):
+            damping = work.implicit_damping[leg * joints + j]
+            rows[triangle(j, j)] = rows[triangle(j, j)] + damping * w.robot.timestep
+        system.eliminate(leg, rows, couplings, force.read(leg * joints + 6, joints))
+    system.solve(work.direction)
 
 
 def _turned(m: Machine, q: Vector, angle: Vector) -> Vector:

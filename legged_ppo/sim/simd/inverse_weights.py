@@ -77,7 +77,7 @@ def _point_jacobian(points: np.ndarray) -> np.ndarray:
 
 def inverse_weights(model: mujoco.MjModel, robot: Robot) -> InverseWeights:
     """Of a robot, at its model's qpos0."""
-    w = numpy_workspace(robot, 1, ground=None, most_contacts=1)
+    w = numpy_workspace(robot, 1, ground=None)
     start = model.jnt_qposadr[model.body_jntadr[robot.base]]
     w.state.qpos.write(0, model.qpos0[start : start + 7].tolist())
     for leg, links in enumerate(robot.legs):

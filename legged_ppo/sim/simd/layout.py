@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from legged_ppo.sim.simd.machine import Index, Memory
+from legged_ppo.sim.simd.machine import Index, Machine, Memory
 from legged_ppo.sim.simd.robot import Robot
 
 EDGES = 4
 """Edges of the friction pyramid of a contact with two tangents."""
+ROOM = 6
+"""Touches of one collider of a robot that become contacts."""
 
 
 def triangle(i: int, j: int) -> int:
@@ -55,6 +58,11 @@ def laid_out(sizes: dict[str, int]) -> Layout:
     return Layout(spans)
 
 
+def eliminated_size(joints: int) -> int:
+    """Numbers that an eliminated leg of so many joints leaves: see `arrow.Elimination`."""
+    return joints + 6 * joints + joints * (joints - 1) // 2
+
+
 def state_layout(robot: Robot) -> Layout:
     """What lasts from step to step: state, targets, parameters, and what the last substep measured."""
     joints, feet, colliders = robot.num_joints, len(robot.feet), len(robot.colliders)
@@ -93,16 +101,16 @@ def work_layout(robot: Robot) -> Layout:
     """Scratch memory of one substep, but for the contacts, which follow it."""
     nv, joints, legs = 6 + robot.num_joints, robot.num_joints, len(robot.legs)
     colliders, most = len(robot.colliders), robot.joints_per_leg
-    # One leg more than there are: the rows in which contacts of the base put their zeros.
-    arrow = {"base": 21, "leg": (legs + 1) * triangle(most, 0), "coupling": (legs + 1) * most * 6}
-    mass = {f"mass_{name}": size for name, size in arrow.items()}
-    hessian = {f"hessian_{name}": size for name, size in arrow.items()}
-    vectors = dict.fromkeys(("force", "velocity", "x", "gradient", "direction"), nv + most)
+    # Of one leg more than there are: the zeros that contacts of the base read.
+    vectors = dict.fromkeys(("velocity", "x", "direction"), nv + most)
     return laid_out(
         {
-            **mass,
-            **hessian,
+            "mass_base": 21,
+            "mass_leg": legs * triangle(most, 0),
+            "mass_coupling": legs * most * 6,
+            "eliminated": legs * eliminated_size(most),
             **vectors,
+            "force": nv,
             "command": joints,
             "mass_x": nv,
             "mass_direction": nv,
@@ -140,12 +148,39 @@ def contact_layout(robot: Robot) -> Layout:
     )
 
 
+def contact_room(robot: Robot) -> int:
+    """Contacts of a leg, or of the base, that a group of robots has room for."""
+    legs = [collider.leg for collider in robot.colliders]
+    return ROOM * max(map(legs.count, legs), default=0)
+
+
 class Contacts:
-    """The contacts of a substep: `contacts[k]` is the k-th; `leg`, `collider`: shared integers of each."""
+    """The contacts of a substep by leg; those of the base count as one leg more.
 
-    def __init__(self, memory: Memory, layout: Layout, leg: Any, collider: Any) -> None:
-        self._memory, self._layout = memory, layout
-        self.leg, self.collider = leg, collider
+    Attributes:
+        count: shared integers, the contacts of each leg.
+        collider: shared integers, the collider of the contact at each place.
+    """
 
-    def __getitem__(self, index: Index) -> Fields:
-        return Fields(self._memory.part(index * self._layout.size), self._layout)
+    def __init__(self, memory: Memory, robot: Robot, count: Any, collider: Any) -> None:
+        self._memory, self._layout, self._room = memory, contact_layout(robot), contact_room(robot)
+        self._legs = len(robot.legs)
+        self.count, self.collider = count, collider
+
+    def first(self, leg: Index) -> Index:
+        """The place of a leg's first contact, which the others follow."""
+        return leg * self._room
+
+    def __getitem__(self, place: Index) -> Fields:
+        return Fields(self._memory.part(place * self._layout.size), self._layout)
+
+    def of_leg(self, m: Machine, leg: Index) -> Iterator[Index]:
+        """A loop over the places of a leg's contacts."""
+        for k in m.loop(self.count[leg]):
+            yield self.first(leg) + k
+
+    def all(self, m: Machine) -> Iterator[tuple[Index, Index]]:
+        """A loop over the legs and places of all contacts."""
+        for leg in m.loop(self._legs + 1):
+            for place in self.of_leg(m, leg):
+                yield leg, place

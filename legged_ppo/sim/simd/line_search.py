@@ -14,18 +14,20 @@ _SLOPE_TOLERANCE = 1e-2
 _FARTHEST = 1e30
 
 
-def line_search(m: Machine, w: Workspace, searching: Mask, length: Any) -> None:
+def line_search(m: Machine, w: Workspace, searching: Mask, decrement: Number, length: Any) -> None:
     """Fill `length` with the step at which the cost is least, where `searching`: Newton's method on the slope,
-    kept within a bracket that halves when a step leaves it."""
+    kept within a bracket that halves when a step leaves it.
+
+    Args:
+        decrement: minus the slope at the start.
+    """
     linear: Number = 0.0
     quadratic: Number = 0.0
-    start: Number = 0.0
     for i in range(6 + w.robot.num_joints):
         d = w.work.direction[i]
         linear = linear + d * (w.work.mass_x[i] - w.work.force[i])
         quadratic = quadratic + d * w.work.mass_direction[i]
-        start = start + d * w.work.gradient[i]
-    enough = m.absolute(start) * _SLOPE_TOLERANCE + TINY
+    enough = m.absolute(decrement) * _SLOPE_TOLERANCE + TINY
     low, high = m.variable(0.0), m.variable(_FARTHEST)
     for _ in m.loop(w.robot.line_search_iterations):
         at = length.value
@@ -47,8 +49,8 @@ def _slope(
 ) -> tuple[Number, Number]:
     """First and second derivative of the cost."""
     slope, curvature = m.variable(linear + at * quadratic), m.variable(quadratic)
-    for k in m.loop(w.count.value):
-        c = w.contacts[k]
+    for _, place in w.contacts.all(m):
+        c = w.contacts[place]
         first: Number = 0.0
         second: Number = 0.0
         for y, dy in zip(c.residual.read(0, EDGES), c.step.read(0, EDGES), strict=True):

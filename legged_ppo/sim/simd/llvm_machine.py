@@ -18,7 +18,6 @@ from legged_ppo.runtime.lanes.values import (
     ConditionCell,
     ConstantTable,
     Emitter,
-    IndexCell,
     IndexTable,
     IndexValue,
     IntegerMemory,
@@ -27,8 +26,14 @@ from legged_ppo.runtime.lanes.values import (
     VectorMemory,
 )
 from legged_ppo.sim.simd.ground import EmittedGround
-from legged_ppo.sim.simd.ground_contacts import ROOM
-from legged_ppo.sim.simd.layout import Contacts, Fields, contact_layout, state_layout, work_layout
+from legged_ppo.sim.simd.layout import (
+    Contacts,
+    Fields,
+    contact_layout,
+    contact_room,
+    state_layout,
+    work_layout,
+)
 from legged_ppo.sim.simd.robot import Robot
 from legged_ppo.sim.simd.workspace import Workspace
 
@@ -193,37 +198,30 @@ class LlvmMachine(Emitter):
 
     def workspace(self, robot: Robot, state: Any, work: Any, ground: Any) -> Workspace:
         """The workspace at these pointers; see `work_vectors` for the size of `work`."""
-        most = most_contacts(robot)
-        layouts = state_layout(robot), work_layout(robot), contact_layout(robot)
-        contacts_at = layouts[1].size
-        integers = VectorMemory(self, work)._address(contacts_at + layouts[2].size * most)
-        contacts = Contacts(
-            VectorMemory(self, work, contacts_at),
-            layouts[2],
-            IntegerMemory(self, integers, 2),
-            IntegerMemory(self, integers, 2 + most),
-        )
-        shared = IntegerMemory(self, integers)
+        work_fields, contacts_at = work_layout(robot), work_layout(robot).size
+        legs, end = len(robot.legs) + 1, contacts_at + _contact_vectors(robot)
+        integers = VectorMemory(self, work)._address(end)
         return Workspace(
             robot=robot,
-            state=Fields(VectorMemory(self, state), layouts[0]),
-            work=Fields(VectorMemory(self, work), layouts[1]),
-            contacts=contacts,
-            count=IndexCell(shared, 0),
-            limits=ConditionCell(self, shared, 1),
+            state=Fields(VectorMemory(self, state), state_layout(robot)),
+            work=Fields(VectorMemory(self, work), work_fields),
+            contacts=Contacts(
+                VectorMemory(self, work, contacts_at),
+                robot,
+                IntegerMemory(self, integers, 1),
+                IntegerMemory(self, integers, 1 + legs),
+            ),
+            limits=ConditionCell(self, IntegerMemory(self, integers), 0),
             ground=EmittedGround(self, ground),
             pointers=(state, work, ground),
         )
 
 
-def most_contacts(robot: Robot) -> int:
-    """Contacts that a group of robots has room for."""
-    return ROOM * len(robot.colliders)
+def _contact_vectors(robot: Robot) -> int:
+    return contact_layout(robot).size * (len(robot.legs) + 1) * contact_room(robot)
 
 
 def work_vectors(robot: Robot, lanes: int) -> int:
     """Vectors of a thread's scratch memory."""
-    most = most_contacts(robot)
-    integers = 2 + 2 * most
-    vectors = work_layout(robot).size + contact_layout(robot).size * most
-    return vectors + -(-integers // lanes)
+    integers = 1 + (len(robot.legs) + 1) * (1 + contact_room(robot))
+    return work_layout(robot).size + _contact_vectors(robot) - (-integers // lanes)

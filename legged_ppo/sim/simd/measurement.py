@@ -38,10 +38,10 @@ def _forces(m: Machine, w: Workspace) -> None:
     foot_of = m.indices([feet.index(i) if i in feet else len(feet) for i in colliders])
     rotation = rotation_of(w)
     w.state.foot_force.write(0, [0.0] * (3 * len(feet)))
-    for k in m.loop(w.count.value):
-        foot, c = foot_of[w.contacts.collider[k]], w.contacts[k]
+    for leg, place in w.contacts.all(m):
+        foot, c = foot_of[w.contacts.collider[place]], w.contacts[place]
         for _ in m.when(m.less(foot, len(feet))):
-            rate = contact_rate(w, c, w.work.x, w.contacts.leg[k])
+            rate = contact_rate(w, c, w.work.x, leg)
             residual = edges(c, subtract(rate, c.reference.read(0, 3)))
             e = [m.minimum(y, 0.0) * -c.weight[0] for y in residual]
             mu = c.friction[0]

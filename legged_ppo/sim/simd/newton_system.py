@@ -1,55 +1,88 @@
-"""Gradient and Hessian of the constraint problem's cost."""
+"""The Newton step of the constraint problem's cost: its Hessian is an arrow (`arrow.py`)."""
 
 from __future__ import annotations
 
+from legged_ppo.sim.simd.arrow import Elimination, leg_entries
 from legged_ppo.sim.simd.layout import EDGES, Fields, triangle
 from legged_ppo.sim.simd.machine import Index, Machine, Number, Vector
 from legged_ppo.sim.simd.spatial import Matrix, add, cross, dot, scale, times
 from legged_ppo.sim.simd.workspace import Workspace
 
 
-def gradient_and_hessian(m: Machine, w: Workspace) -> None:
-    """gradient = M x - f - J^T force, hessian = M + J^T D J over the active rows."""
-    work = w.work
-    for i in range(6 + w.robot.num_joints):
-        work.gradient[i] = work.mass_x[i] - work.force[i]
-    for name in ("base", "leg", "coupling"):
-        _, size = work.layout.spans[f"mass_{name}"]
-        source = getattr(work, f"mass_{name}").read(0, size)
-        getattr(work, f"hessian_{name}").write(0, source)
-    for k in m.loop(w.count.value):
-        _add_contact(m, w, w.contacts[k], w.contacts.leg[k])
-    for _ in m.when(w.limits.value):
-        _add_limits(m, w)
+def newton_direction(m: Machine, w: Workspace) -> Number:
+    """Fill direction = H^-1 gradient; returns their product.
+
+    gradient = M x - f - J^T force; H = M + J^T D J over the active rows. A leg's contacts, its limits and its
+    elimination follow each other, so that H is nowhere in memory.
+    """
+    legs, work = len(w.robot.legs), w.work
+    right = [work.mass_x[i] - work.force[i] for i in range(6)]
+    system = Elimination(m, w, work.mass_base.read(0, 21), right)
+    for place in w.contacts.of_leg(m, legs):
+        c = w.contacts[place]
+        force, stiffness = _at_the_point(m, c)
+        system.add(*_on_base(c.point.read(0, 3), force, stiffness))
+    for leg in m.loop(legs):
+        own = _Leg(m, w, leg)
+        for _ in m.when(m.less(0, w.contacts.count[leg])):
+            own.add_contact(system, w.contacts.first(leg))
+            for k in m.loop(w.contacts.count[leg] - 1):
+                own.add_contact(system, w.contacts.first(leg) + k + 1)
+        for _ in m.when(w.limits.value):
+            own.add_limits()
+        system.eliminate(leg, *own.entries())
+    return system.solve(work.direction)
 
 
-def _add_limits(m: Machine, w: Workspace) -> None:
-    work, joints = w.work, w.robot.joints_per_leg
-    for i in w.robot.limited_columns:
-        leg, j = divmod(i, joints)
-        residual = work.limit_residual[i]
-        weight = m.select(residual < 0.0, work.limit_weight[i], 0.0)
-        work.gradient.add(6 + i, [work.limit_sign[i] * weight * residual])
-        work.hessian_leg.add(leg * triangle(joints, 0) + triangle(j, j), [weight])
+class _Leg:
+    """A leg's block, its couplings with the base and its gradient, while contacts and limits are added."""
 
+    def __init__(self, m: Machine, w: Workspace, leg: Index) -> None:
+        self._m, self._w, self._leg = m, w, leg
+        joints = w.robot.joints_per_leg
+        first = leg * joints
+        gradient = [
+            w.work.mass_x[first + (6 + j)] - w.work.force[first + (6 + j)] for j in range(joints)
+        ]
+        self._parts = [
+            [m.variable(entry) for entry in part] for part in (*leg_entries(w, leg), gradient)
+        ]
 
-def _add_contact(m: Machine, w: Workspace, c: Fields, leg: Index) -> None:
-    """A contact's force and stiffness, first in its frame, then on the base and on its leg's joints."""
-    joints, work = w.robot.joints_per_leg, w.work
-    force, stiffness = _at_the_point(m, c)
-    point = c.point.read(0, 3)
-    columns = [c.joint_columns.read(3 * j, 3) for j in range(joints)]
-    work.gradient.add(0, force + cross(point, force))
-    work.gradient.add(leg * joints + 6, [dot(column, force) for column in columns])
-    _add_base_block(w, point, stiffness)
-    rows: Vector = []
-    coupling: Vector = []
-    for j in range(joints):
-        pull = times(stiffness, columns[j])
-        coupling += pull + cross(point, pull)
-        rows += [dot(columns[i], pull) for i in range(j + 1)]
-    work.hessian_coupling.add(leg * (joints * 6), coupling)
-    work.hessian_leg.add(leg * triangle(joints, 0), rows)
+    def entries(self) -> list[Vector]:
+        """Rows, couplings, gradient."""
+        return [[variable.value for variable in part] for part in self._parts]
+
+    def add_contact(self, system: Elimination, place: Index) -> None:
+        """A contact's force and stiffness, first in its frame, then on the base and on the leg's joints."""
+        c, joints = self._w.contacts[place], range(self._w.robot.joints_per_leg)
+        force, stiffness = _at_the_point(self._m, c)
+        point = c.point.read(0, 3)
+        system.add(*_on_base(point, force, stiffness))
+        columns = [c.joint_columns.read(3 * j, 3) for j in joints]
+        rows: Vector = []
+        couplings: Vector = []
+        for j in joints:
+            pull = times(stiffness, columns[j])
+            couplings += pull + cross(point, pull)
+            rows += [dot(columns[i], pull) for i in range(j + 1)]
+        self._add(rows, couplings, [dot(column, force) for column in columns])
+
+    def add_limits(self) -> None:
+        """The limits of the leg's joints; a joint without them has the weight 0."""
+        m, work, joints = self._m, self._w.work, self._w.robot.joints_per_leg
+        rows, gradient = [0.0] * triangle(joints, 0), [0.0] * joints
+        for j in range(joints):
+            column = self._leg * joints + j
+            residual = work.limit_residual[column]
+            weight = m.select(residual < 0.0, work.limit_weight[column], 0.0)
+            gradient[j] = work.limit_sign[column] * weight * residual
+            rows[triangle(j, j)] = weight
+        self._add(rows, [0.0] * (6 * joints), gradient)
+
+    def _add(self, *parts: Vector) -> None:
+        for variables, entries in zip(self._parts, parts, strict=True):
+            for variable, entry in zip(variables, entries, strict=True):
+                variable.value = variable.value + entry
 
 
 def _at_the_point(m: Machine, c: Fields) -> tuple[Vector, Matrix]:
@@ -76,8 +109,8 @@ def _at_the_point(m: Machine, c: Fields) -> tuple[Vector, Matrix]:
     return force, stiffness
 
 
-def _add_base_block(w: Workspace, point: Vector, stiffness: Matrix) -> None:
-    """[[A, A [p]x^T], [[p]x A, [p]x A [p]x^T]] to the base's block."""
+def _on_base(point: Vector, force: Vector, stiffness: Matrix) -> tuple[Vector, Vector]:
+    """[[A, A [p]x^T], [[p]x A, [p]x A [p]x^T]] for the base's block, and the force and its torque."""
     columns = [cross(point, stiffness[j]) for j in range(3)]  # A is symmetric
     rows = [[columns[j][i] for j in range(3)] for i in range(3)]  # [p]x A
     both = [cross(point, row) for row in rows]
@@ -86,4 +119,4 @@ def _add_base_block(w: Workspace, point: Vector, stiffness: Matrix) -> None:
         block += stiffness[i][: i + 1]
     for i in range(3):
         block += rows[i] + both[i][: i + 1]
-    w.work.hessian_base.add(0, block)
+    return block, force + cross(point, force)

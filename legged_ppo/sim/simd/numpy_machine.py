@@ -8,7 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from legged_ppo.sim.simd.layout import Contacts, Fields, contact_layout, state_layout, work_layout
+from legged_ppo.sim.simd.layout import (
+    Contacts,
+    Fields,
+    contact_layout,
+    contact_room,
+    state_layout,
+    work_layout,
+)
 from legged_ppo.sim.simd.robot import Robot
 from legged_ppo.sim.simd.workspace import Workspace
 
@@ -121,20 +128,19 @@ class NumpyMachine:
         phase(self, w)
 
 
-def numpy_workspace(robot: Robot, num_envs: int, ground: Any, most_contacts: int) -> Workspace:
-    """Memory, all zeros, for so many robots and contacts of each."""
+def numpy_workspace(robot: Robot, num_envs: int, ground: Any) -> Workspace:
+    """Memory, all zeros, for so many robots."""
 
     def zeros(size: int) -> Rows:
         return Rows(np.zeros((size, num_envs)))
 
     state, work, contact = state_layout(robot), work_layout(robot), contact_layout(robot)
-    shared: Any = ([0] * most_contacts, [0] * most_contacts)
+    count, most = len(robot.legs) + 1, (len(robot.legs) + 1) * contact_room(robot)
     return Workspace(
         robot=robot,
         state=Fields(zeros(state.size), state),
         work=Fields(zeros(work.size), work),
-        contacts=Contacts(zeros(contact.size * most_contacts), contact, *shared),
-        count=Cell(0),
+        contacts=Contacts(zeros(contact.size * most), robot, [0] * count, [0] * most),
         limits=Cell(False),
         ground=ground,
     )

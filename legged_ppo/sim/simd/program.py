@@ -42,8 +42,8 @@ def emit(robot: Robot, wanted: Wanted, collide: Collide, lanes: int, triple: str
 def _export(m: LlvmMachine, robot: Robot, wanted: Wanted, name: str, body: Any) -> None:
     """A function that takes one group of robots after another, until none is left for any thread.
 
-    Its arguments: groups' memory, number of robots, substeps, number of the next group, targets, rows to fill with
-    numbers and with flags, scratch memory, ground.
+    Its arguments: groups' memory, number of robots, substeps, number of the next group, targets, rows to fill
+    with numbers and with flags, scratch memory, ground.
     """
     function = ir.Function(m.module, ir.FunctionType(ir.VoidType(), _ARGUMENTS), f"simd_{name}")
     function.attributes.alignstack = m.alignment

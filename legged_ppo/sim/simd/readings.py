@@ -136,7 +136,7 @@ def _sound(m: Machine, qpos: Vector, qvel: Vector, max_velocity: float) -> Mask:
 
 
 class Readings:
-    """What some robots' rows are: tensors of float32 and of bool, [capacity, length] of one name after another."""
+    """Where the rows of some robots lie: float32 and bool, [capacity, length] of one name after another."""
 
     def __init__(self, layouts: tuple[Layout, Layout], num_envs: int, capacity: int) -> None:
         self._sizes = [layout.size * capacity for layout in layouts]

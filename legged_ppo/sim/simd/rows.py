@@ -74,8 +74,8 @@ class TensorRows:
 
 
 def read_rows(m: Emitter, pointer: Any, length: int, first: Any, last: Any) -> list[Value]:
-    """The columns of a tensor of float32, [robots, length], for the group that begins at row `first`; lanes beyond
-    row `last` read that one."""
+    """The columns of a tensor of float32, [robots, length], for the group whose first row is `first`; lanes
+    beyond row `last` read that one."""
     builder = m.builder
     own = []
     for lane in range(m.lanes):

@@ -15,7 +15,7 @@ from legged_ppo.sim.simd.contacts import contact_rate, rotation_of
 from legged_ppo.sim.simd.layout import EDGES, Fields
 from legged_ppo.sim.simd.line_search import line_search
 from legged_ppo.sim.simd.machine import Machine, Mask, Memory, Number, Vector
-from legged_ppo.sim.simd.newton_system import gradient_and_hessian
+from legged_ppo.sim.simd.newton_system import newton_direction
 from legged_ppo.sim.simd.spatial import times, transposed
 from legged_ppo.sim.simd.workspace import Workspace
 
@@ -26,20 +26,16 @@ def solve_constraints(m: Machine, w: Workspace) -> None:
     _warm_start(m, w)
     live = m.variable(w.work.inertia_trace[0] > 0.0)  # false for a robot whose state is NaN
     for _ in m.loop(w.robot.iterations):
-        gradient_and_hessian(m, w)
-        m.call(arrow.solve_hessian, w)
-        decrement: Number = 0.0
+        decrement = newton_direction(m, w)
         for i in range(nv):
-            step = w.work.direction[i]
-            decrement = decrement + w.work.gradient[i] * step
-            w.work.direction[i] = m.select(live.value, -step, 0.0)
+            w.work.direction[i] = m.select(live.value, -w.work.direction[i], 0.0)
         small = 0.5 * decrement < w.work.inertia_trace[0] * w.robot.tolerance
         arrived = _step_rows(m, w) | small  # its step is paid for, so it is taken
         searching = live.value & ~arrived
         length = m.variable(1.0)
         for _ in m.when(m.any(searching)):
             arrow.multiply_inertia(w, w.work.direction, w.work.mass_direction)
-            line_search(m, w, searching, length)
+            line_search(m, w, searching, decrement, length)
         _move(w.work.x, w.work.direction, nv, length.value)
         if m.leave(m.none(searching)):
             break
@@ -60,9 +56,9 @@ def _warm_start(m: Machine, w: Workspace) -> None:
     last = w.state.warmstart.read(0, nv)
     w.work.x.write(0, times(transposed(rotation_of(w)), last[:3]) + last[3:])
     arrow.multiply_inertia(w, w.work.x, w.work.mass_x)
-    for k in m.loop(w.count.value):
-        c = w.contacts[k]
-        rate = contact_rate(w, c, w.work.x, w.contacts.leg[k])
+    for leg, place in w.contacts.all(m):
+        c = w.contacts[place]
+        rate = contact_rate(w, c, w.work.x, leg)
         target = c.reference.read(0, 3)
         c.residual.write(0, edges(c, [r - t for r, t in zip(rate, target, strict=True)]))
     for _ in m.when(w.limits.value):
@@ -74,9 +70,9 @@ def _warm_start(m: Machine, w: Workspace) -> None:
 def _step_rows(m: Machine, w: Workspace) -> Mask:
     """Fill the rows' change along `direction`; true where a full step leaves all rows as active as they are."""
     changed = m.variable(m.mask(False))
-    for k in m.loop(w.count.value):
-        c = w.contacts[k]
-        step = edges(c, contact_rate(w, c, w.work.direction, w.contacts.leg[k]))
+    for leg, place in w.contacts.all(m):
+        c = w.contacts[place]
+        step = edges(c, contact_rate(w, c, w.work.direction, leg))
         c.step.write(0, step)
         crossing = _crosses(c.residual.read(0, EDGES), step)
         changed.value = changed.value | (crossing & (c.weight[0] > 0.0))
@@ -104,8 +100,8 @@ def _move(x: Memory, direction: Memory, count: int, length: Number) -> None:
 
 
 def _move_rows(m: Machine, w: Workspace, length: Number) -> None:
-    for k in m.loop(w.count.value):
-        c = w.contacts[k]
+    for _, place in w.contacts.all(m):
+        c = w.contacts[place]
         _move(c.residual, c.step, EDGES, length)
     for _ in m.when(w.limits.value):
         for i in w.robot.limited_columns:

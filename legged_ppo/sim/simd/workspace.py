@@ -19,8 +19,6 @@ class Workspace:
     work: Fields
     """`layout.work_layout`"""
     contacts: Contacts
-    count: Any
-    """Variable: the number of contacts."""
     limits: Any
     """Variable: whether some robot is at a joint limit (a condition)."""
     ground: Any
