@@ -19,13 +19,17 @@ from legged_ppo.sim.simd.newton_system import newton_direction
 from legged_ppo.sim.simd.spatial import times, transposed
 from legged_ppo.sim.simd.workspace import Workspace
 
+_FULL_STEPS = 3
+"""Newton steps that are taken whole. Most robots arrive within them, and sooner than by line searches, which stop
+at the first edge that opens or closes; from then on a line search makes every step descend."""
+
 
 def solve_constraints(m: Machine, w: Workspace) -> None:
     """Fill x with the constrained acceleration, from the last one (the warm start)."""
     nv = 6 + w.robot.num_joints
     _warm_start(m, w)
     live = m.variable(w.work.inertia_trace[0] > 0.0)  # false for a robot whose state is NaN
-    for _ in m.loop(w.robot.iterations):
+    for iteration in m.loop(w.robot.iterations):
         decrement = newton_direction(m, w)
         for i in range(nv):
             w.work.direction[i] = m.select(live.value, -w.work.direction[i], 0.0)
@@ -35,7 +39,8 @@ def solve_constraints(m: Machine, w: Workspace) -> None:
         length = m.variable(1.0)
         for _ in m.when(m.any(searching)):
             arrow.multiply_inertia(w, w.work.direction, w.work.mass_direction)
-            line_search(m, w, searching, decrement, length)
+            for _ in m.when(m.less(_FULL_STEPS - 1, iteration)):
+                line_search(m, w, searching, decrement, length)
         _move(w.work.x, w.work.direction, nv, length.value)
         if m.leave(m.none(searching)):
             break
