@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from legged_ppo.sim.simd.layout import eliminated_size, triangle
 from legged_ppo.sim.simd.machine import Index, Machine, Memory, Number, Vector
-from legged_ppo.sim.simd.spatial import dot
+from legged_ppo.sim.simd.spatial import dot, less_dot
 from legged_ppo.sim.simd.workspace import Workspace
 
 
@@ -41,11 +41,19 @@ class Elimination:
         self._right = [m.variable(entry) for entry in right]
         self._square = m.variable(0.0)
 
-    def add(self, block: Vector, right: Vector) -> None:
-        """Add to the base's block and right-hand side."""
-        for variables, entries in ((self._block, block), (self._right, right)):
+    @property
+    def left(self) -> tuple[Vector, Vector]:
+        """What is left of the base's block and right-hand side."""
+        block, right = (
+            [variable.value for variable in each] for each in (self._block, self._right)
+        )
+        return block, right
+
+    @left.setter
+    def left(self, values: tuple[Vector, Vector]) -> None:
+        for variables, entries in zip((self._block, self._right), values, strict=True):
             for variable, entry in zip(variables, entries, strict=True):
-                variable.value = variable.value + entry
+                variable.value = entry
 
     def eliminate(self, leg: Index, rows: Vector, couplings: Vector, right: Vector) -> None:
         """Factor a leg's block and subtract its share from the base's.
@@ -59,16 +67,17 @@ class Elimination:
         z = _forward(lower, right)
         solution = [z[j] * inverse[j] for j in range(joints)]
         influence: list[Vector] = [[0.0] * 6 for _ in range(joints)]
-        block, base = [0.0] * 21, [0.0] * 6
+        block, base = self.left
         for i in range(6):
             half = _forward(lower, couplings[i::6])
             for j in range(joints):
                 influence[j][i] = half[j] * inverse[j]
-            base[i] = -dot(half, solution)
+            base[i] = less_dot(base[i], half, solution)
             for k in range(i + 1):
-                block[triangle(i, k)] = -dot(half, [influence[j][k] for j in range(joints)])
-        self.add(block, base)
-        self._square.value = self._square.value + dot(z, solution)
+                other = [influence[j][k] for j in range(joints)]
+                block[triangle(i, k)] = less_dot(block[triangle(i, k)], half, other)
+        self.left = block, base
+        self._square.value = dot(z, solution, self._square.value)
         self._eliminated(leg).write(
             0, [*solution, *[x for row in (*influence, *lower) for x in row]]
         )
@@ -77,17 +86,17 @@ class Elimination:
         """Fill the solution once all legs are eliminated; returns its product with the right-hand side."""
         m, robot = self._m, self._w.robot
         joints = robot.joints_per_leg
-        block = [variable.value for variable in self._block]
+        block, right = self.left
         lower, inverse = _factor(m, _lower_rows(block, 6))
-        z = _forward(lower, [variable.value for variable in self._right])
+        z = _forward(lower, right)
         base = [z[i] * inverse[i] for i in range(6)]
-        square = self._square.value + dot(z, base)
+        square = dot(z, base, self._square.value)
         _backward(lower, base)
         result.write(0, base)
         for leg in m.loop(len(robot.legs)):
             stored = self._eliminated(leg).read(0, eliminated_size(joints))
             solution, influence, below = stored[:joints], stored[joints:], stored[7 * joints :]
-            q = [solution[j] - dot(influence[6 * j : 6 * j + 6], base) for j in range(joints)]
+            q = [less_dot(solution[j], influence[6 * j : 6 * j + 6], base) for j in range(joints)]
             _backward([below[i * (i - 1) // 2 :][:i] for i in range(joints)], q)
             result.write(6 + leg * joints, q)
         return square
@@ -115,9 +124,7 @@ def _factor(m: Machine, rows: list[Vector]) -> tuple[list[Vector], Vector]:
     inverse: Vector = []
     for j in range(size):
         for i in range(j, size):
-            entry: Number = rows[i][j]
-            for k in range(j):
-                entry = entry - (scaled[i][k] * lower[j][k])
+            entry = less_dot(rows[i][j], scaled[i][:j], lower[j])
             if i == j:
                 inverse.append(m.reciprocal(entry))
             else:
@@ -130,11 +137,8 @@ def _factor(m: Machine, rows: list[Vector]) -> tuple[list[Vector], Vector]:
 def _forward(lower: list[Vector], right: Vector) -> Vector:
     """L^-1 right."""
     z: Vector = []
-    for j, row in enumerate(lower):
-        entry = right[j]
-        for k in range(j):
-            entry = entry - row[k] * z[k]
-        z.append(entry)
+    for entry, row in zip(right, lower, strict=True):
+        z.append(less_dot(entry, row, z))
     return z
 
 

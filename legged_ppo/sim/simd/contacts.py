@@ -156,22 +156,27 @@ def contact_rate(w: Workspace, c: Fields, x: Memory, leg: Index) -> Vector:
 
 
 def joint_limits(m: Machine, w: Workspace) -> None:
-    """Weight, sign and reference acceleration of each joint's nearer limit."""
-    violated = None
+    """Weight, sign and reference acceleration of each joint's nearer limit, where some robot is beyond one."""
     joints = w.robot.joints_per_leg
-    w.work.limit_weight.write(0, [0.0] * w.robot.num_joints)
-    for leg, links in enumerate(w.robot.legs):
-        for j, link in enumerate(links):
-            if link.limits is None:
-                continue
-            beyond = _joint_limit(m, w, link, link.limits, leg * joints + j)
-            violated = beyond if violated is None else violated | beyond
-    w.limits.value = False if violated is None else m.any(violated)
+    limited = [
+        (leg * joints + j, link, link.limits)
+        for leg, links in enumerate(w.robot.legs)
+        for j, link in enumerate(links)
+        if link.limits is not None
+    ]
+    beyond = m.mask(False)
+    for column, _, (low, high) in limited:
+        angle = w.state.qpos[7 + column]
+        beyond = beyond | (angle < low) | (angle > high)
+    w.limits.value = m.any(beyond)
+    for _ in m.when(w.limits.value):
+        for column, link, limits in limited:
+            _joint_limit(m, w, link, limits, column)
 
 
 def _joint_limit(
     m: Machine, w: Workspace, link: Link, limits: tuple[float, float], column: int
-) -> Mask:
+) -> None:
     angle, rate = w.state.qpos[7 + column], w.state.qvel[6 + column]
     from_low, from_high = angle - limits[0], limits[1] - angle
     nearer_low = from_low < from_high
@@ -184,4 +189,3 @@ def _joint_limit(
     w.work.limit_weight[column] = m.select(beyond, d * m.reciprocal(resistance), 0.0)
     w.work.limit_sign[column] = sign
     w.work.limit_reference[column] = -soft.damping * sign * rate - soft.stiffness * d * distance
-    return beyond

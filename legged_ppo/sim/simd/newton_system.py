@@ -21,7 +21,7 @@ def newton_direction(m: Machine, w: Workspace) -> Number:
     for place in w.contacts.of_leg(m, legs):
         c = w.contacts[place]
         force, stiffness = _at_the_point(m, c)
-        system.add(*_on_base(c.point.read(0, 3), force, stiffness))
+        _add_to_base(system, c.point.read(0, 3), force, stiffness)
     for leg in m.loop(legs):
         own = _Leg(m, w, leg)
         for _ in m.when(m.less(0, w.contacts.count[leg])):
@@ -30,7 +30,7 @@ def newton_direction(m: Machine, w: Workspace) -> Number:
                 own.add_contact(system, w.contacts.first(leg) + k + 1)
         for _ in m.when(w.limits.value):
             own.add_limits()
-        system.eliminate(leg, *own.entries())
+        system.eliminate(leg, *own.entries)
     return system.solve(work.direction)
 
 
@@ -44,45 +44,48 @@ class _Leg:
         gradient = [
             w.work.mass_x[first + (6 + j)] - w.work.force[first + (6 + j)] for j in range(joints)
         ]
-        self._parts = [
-            [m.variable(entry) for entry in part] for part in (*leg_entries(w, leg), gradient)
-        ]
+        parts = (*leg_entries(w, leg), gradient)
+        self._parts = [[m.variable(entry) for entry in part] for part in parts]
 
+    @property
     def entries(self) -> list[Vector]:
         """Rows, couplings, gradient."""
         return [[variable.value for variable in part] for part in self._parts]
+
+    @entries.setter
+    def entries(self, values: list[Vector]) -> None:
+        for variables, entries in zip(self._parts, values, strict=True):
+            for variable, entry in zip(variables, entries, strict=True):
+                variable.value = entry
 
     def add_contact(self, system: Elimination, place: Index) -> None:
         """A contact's force and stiffness, first in its frame, then on the base and on the leg's joints."""
         c, joints = self._w.contacts[place], range(self._w.robot.joints_per_leg)
         force, stiffness = _at_the_point(self._m, c)
         point = c.point.read(0, 3)
-        system.add(*_on_base(point, force, stiffness))
+        _add_to_base(system, point, force, stiffness)
+        rows, couplings, gradient = self.entries
         columns = [c.joint_columns.read(3 * j, 3) for j in joints]
-        rows: Vector = []
-        couplings: Vector = []
         for j in joints:
             pull = times(stiffness, columns[j])
-            couplings += pull + cross(point, pull)
-            rows += [dot(columns[i], pull) for i in range(j + 1)]
-        self._add(rows, couplings, [dot(column, force) for column in columns])
+            forces, torques = couplings[6 * j : 6 * j + 3], couplings[6 * j + 3 : 6 * j + 6]
+            couplings[6 * j : 6 * j + 6] = add(forces, pull) + cross(point, pull, torques)
+            for i in range(j + 1):
+                rows[triangle(j, i)] = dot(columns[i], pull, rows[triangle(j, i)])
+            gradient[j] = dot(columns[j], force, gradient[j])
+        self.entries = [rows, couplings, gradient]
 
     def add_limits(self) -> None:
         """The limits of the leg's joints; a joint without them has the weight 0."""
         m, work, joints = self._m, self._w.work, self._w.robot.joints_per_leg
-        rows, gradient = [0.0] * triangle(joints, 0), [0.0] * joints
+        rows, couplings, gradient = self.entries
         for j in range(joints):
             column = self._leg * joints + j
             residual = work.limit_residual[column]
             weight = m.select(residual < 0.0, work.limit_weight[column], 0.0)
-            gradient[j] = work.limit_sign[column] * weight * residual
-            rows[triangle(j, j)] = weight
-        self._add(rows, [0.0] * (6 * joints), gradient)
-
-    def _add(self, *parts: Vector) -> None:
-        for variables, entries in zip(self._parts, parts, strict=True):
-            for variable, entry in zip(variables, entries, strict=True):
-                variable.value = variable.value + entry
+            gradient[j] = gradient[j] + work.limit_sign[column] * weight * residual
+            rows[triangle(j, j)] = rows[triangle(j, j)] + weight
+        self.entries = [rows, couplings, gradient]
 
 
 def _at_the_point(m: Machine, c: Fields) -> tuple[Vector, Matrix]:
@@ -109,14 +112,16 @@ def _at_the_point(m: Machine, c: Fields) -> tuple[Vector, Matrix]:
     return force, stiffness
 
 
-def _on_base(point: Vector, force: Vector, stiffness: Matrix) -> tuple[Vector, Vector]:
-    """[[A, A [p]x^T], [[p]x A, [p]x A [p]x^T]] for the base's block, and the force and its torque."""
+def _add_to_base(system: Elimination, point: Vector, force: Vector, stiffness: Matrix) -> None:
+    """Add [[A, A [p]x^T], [[p]x A, [p]x A [p]x^T]] to the base's block, and the force and its torque."""
+    block, right = system.left
     columns = [cross(point, stiffness[j]) for j in range(3)]  # A is symmetric
-    rows = [[columns[j][i] for j in range(3)] for i in range(3)]  # [p]x A
-    both = [cross(point, row) for row in rows]
-    block: Vector = []
     for i in range(3):
-        block += stiffness[i][: i + 1]
-    for i in range(3):
-        block += rows[i] + both[i][: i + 1]
-    return block, force + cross(point, force)
+        row = [columns[j][i] for j in range(3)]  # of [p]x A
+        below = slice(triangle(3 + i, 0), triangle(3 + i, 3))
+        above = slice(triangle(i, 0), triangle(i, 0) + i + 1)
+        corner = [block[triangle(3 + i, 3 + min(j, i))] for j in range(3)]
+        block[above] = add(block[above], stiffness[i][: i + 1])
+        block[below] = add(block[below], row)
+        block[below.stop : below.stop + i + 1] = cross(point, row, corner)[: i + 1]
+    system.left = block, add(right[:3], force) + cross(point, force, right[3:])

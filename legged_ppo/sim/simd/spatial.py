@@ -26,18 +26,28 @@ def negative(a: Vector) -> Vector:
     return [-x for x in a]
 
 
-def dot(a: Sequence[Number], b: Sequence[Number]) -> Number:
-    total: Number = 0.0
+def dot(a: Sequence[Number], b: Sequence[Number], start: Number = 0.0) -> Number:
+    """start + a . b, product after product: each of them is one fused operation."""
+    total = start
     for x, y in zip(a, b, strict=True):
         total = total + x * y
     return total
 
 
-def cross(a: Vector, b: Vector) -> Vector:
+def less_dot(start: Number, a: Sequence[Number], b: Sequence[Number]) -> Number:
+    """start - a . b, likewise."""
+    total = start
+    for x, y in zip(a, b, strict=True):
+        total = total - x * y
+    return total
+
+
+def cross(a: Vector, b: Vector, start: Sequence[Number] = (0.0, 0.0, 0.0)) -> Vector:
+    """start + a x b, likewise."""
     return [
-        a[1] * b[2] - a[2] * b[1],
-        a[2] * b[0] - a[0] * b[2],
-        a[0] * b[1] - a[1] * b[0],
+        start[0] + a[1] * b[2] - a[2] * b[1],
+        start[1] + a[2] * b[0] - a[0] * b[2],
+        start[2] + a[0] * b[1] - a[1] * b[0],
     ]
 
 
