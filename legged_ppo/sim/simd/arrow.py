@@ -42,15 +42,15 @@ class Elimination:
         self._square = m.variable(0.0)
 
     @property
-    def left(self) -> tuple[Vector, Vector]:
+    def remainder(self) -> tuple[Vector, Vector]:
         """What is left of the base's block and right-hand side."""
         block, right = (
             [variable.value for variable in each] for each in (self._block, self._right)
         )
         return block, right
 
-    @left.setter
-    def left(self, values: tuple[Vector, Vector]) -> None:
+    @remainder.setter
+    def remainder(self, values: tuple[Vector, Vector]) -> None:
         for variables, entries in zip((self._block, self._right), values, strict=True):
             for variable, entry in zip(variables, entries, strict=True):
                 variable.value = entry
@@ -67,7 +67,7 @@ class Elimination:
         z = _forward(lower, right)
         solution = [z[j] * inverse[j] for j in range(joints)]
         influence: list[Vector] = [[0.0] * 6 for _ in range(joints)]
-        block, base = self.left
+        block, base = self.remainder
         for i in range(6):
             half = _forward(lower, couplings[i::6])
             for j in range(joints):
@@ -76,7 +76,7 @@ class Elimination:
             for k in range(i + 1):
                 other = [influence[j][k] for j in range(joints)]
                 block[triangle(i, k)] = less_dot(block[triangle(i, k)], half, other)
-        self.left = block, base
+        self.remainder = block, base
         self._square.value = dot(z, solution, self._square.value)
         self._eliminated(leg).write(
             0, [*solution, *[x for row in (*influence, *lower) for x in row]]
@@ -86,7 +86,7 @@ class Elimination:
         """Fill the solution once all legs are eliminated; returns its product with the right-hand side."""
         m, robot = self._m, self._w.robot
         joints = robot.joints_per_leg
-        block, right = self.left
+        block, right = self.remainder
         lower, inverse = _factor(m, _lower_rows(block, 6))
         z = _forward(lower, right)
         base = [z[i] * inverse[i] for i in range(6)]

@@ -114,7 +114,7 @@ def _at_the_point(m: Machine, c: Fields) -> tuple[Vector, Matrix]:
 
 def _add_to_base(system: Elimination, point: Vector, force: Vector, stiffness: Matrix) -> None:
     """Add [[A, A [p]x^T], [[p]x A, [p]x A [p]x^T]] to the base's block, and the force and its torque."""
-    block, right = system.left
+    block, right = system.remainder
     columns = [cross(point, stiffness[j]) for j in range(3)]  # A is symmetric
     for i in range(3):
         row = [columns[j][i] for j in range(3)]  # of [p]x A
@@ -124,4 +124,4 @@ def _add_to_base(system: Elimination, point: Vector, force: Vector, stiffness: M
         block[above] = add(block[above], stiffness[i][: i + 1])
         block[below] = add(block[below], row)
         block[below.stop : below.stop + i + 1] = cross(point, row, corner)[: i + 1]
-    system.left = block, add(right[:3], force) + cross(point, force, right[3:])
+    system.remainder = block, add(right[:3], force) + cross(point, force, right[3:])

@@ -157,3 +157,45 @@ def test_an_odd_robot_moves_as_in_mujoco(
     assert (ours.state.foot_force > 0).any()
     for name, value in vars(ours.state).items():
         torch.testing.assert_close(value, getattr(theirs.state, name), atol=1e-2, rtol=1e-3)
+
+
+def test_targets_of_any_type_and_layout_are_read_alike(go2: RobotSpec, plane: Terrain) -> None:
+    plain, double, strided = (Simd(go2, plane, SimConfig(threads=1), 21) for _ in range(3))
+    for step in range(5):
+        goals = targets(plain, step)
+        plain.step(goals)
+        double.step(goals.double())
+        strided.step(torch.cat([goals, goals], dim=1)[:, :12])
+    np.testing.assert_array_equal(rows(plain), rows(double))
+    np.testing.assert_array_equal(rows(plain), rows(strided))
+
+
+def test_a_reset_leaves_the_layout_of_the_state(go2: RobotSpec, plane: Terrain) -> None:
+    simulator = walk(Simd(go2, plane, SimConfig(threads=1), 5), range(2))
+    stepped_state = simulator.state
+    simulator.reset(torch.tensor([False, True, False, False, True]), *pose(simulator))
+    for name, value in vars(simulator.state).items():
+        before = getattr(stepped_state, name)
+        assert (value.dtype, value.shape, value.stride()) == (
+            before.dtype,
+            before.shape,
+            before.stride(),
+        )
+        assert torch.equal(value[[0, 2, 3]], before[[0, 2, 3]])
+
+
+def test_a_failed_robot_reads_as_the_default_pose_at_rest(go2: RobotSpec, plane: Terrain) -> None:
+    simulator = walk(Simd(go2, plane, SimConfig(threads=1), 4), range(2))
+    qvel = simulator._groups.read("qvel")
+    qvel[2, 0] = np.nan
+    simulator._groups.write("qvel", qvel)
+    walk(simulator, range(2, 3))
+    state = simulator.state
+    assert state.failed.tolist() == [False, False, True, False]
+    height = go2.config.spawn_height
+    torch.testing.assert_close(state.base_pos[2], torch.tensor([0.0, 0.0, height]))
+    assert torch.equal(state.base_quat[2], torch.tensor([1.0, 0.0, 0.0, 0.0]))
+    assert torch.equal(state.base_rotation[2], torch.eye(3))
+    torch.testing.assert_close(state.joint_pos[2], torch.tensor(go2.default_joint_pos).float())
+    others = set(vars(state)) - {"base_pos", "base_quat", "base_rotation", "joint_pos", "failed"}
+    assert all(getattr(state, name)[2].eq(0).all() for name in others)
