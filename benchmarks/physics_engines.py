@@ -44,7 +44,7 @@ STEPS = 12
 def compare(
     spec: RobotSpec, terrain: Terrain, config: Config, robots: int, rounds: int
 ) -> dict[str, Any]:
-    """Substeps per second of both engines, and the median ratio."""
+    """Substeps per second and CPU time [us] a robot and substep of both engines, and the median ratio."""
     simulators: dict[str, Simulator] = {
         "mujoco_c": MujocoC(spec, terrain, config.sim, robots, tiles(terrain, robots)),
         "simd": Simd(spec, terrain, config.sim, robots),
@@ -54,6 +54,7 @@ def compare(
     ratios = kept["mujoco_c"] / kept["simd"]
     return {
         **{f"{name}_substeps_per_s": substeps / np.median(t[:, 0]) for name, t in kept.items()},
+        **{f"{name}_cpu_us": 1e6 * np.median(t[:, 1]) / substeps for name, t in kept.items()},
         "ratio": np.median(ratios[:, 0]),
         "core_ratio": np.median(ratios[:, 1]),
         "core_ratio_range": [ratios[:, 1].min(), ratios[:, 1].max()],

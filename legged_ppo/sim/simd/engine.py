@@ -119,14 +119,24 @@ class Simd:
         """See `Simulator.assign`: every robot has all of the ground."""
 
     def step(self, joint_targets: torch.Tensor, latency: torch.Tensor | None = None) -> None:
-        """See `Simulator.step`."""
+        """See `Simulator.step`.
+
+        Raises:
+            ValueError: `joint_targets` has not a row for each robot and a column for each joint.
+        """
+        shape = self.num_envs, len(self._columns)
+        if joint_targets.shape != shape:
+            raise ValueError(
+                f"joint_targets are {tuple(joint_targets.shape)}, not [N, J] = {shape}"
+            )
+        targets = joint_targets.to(_CPU, torch.float32).contiguous()
         if latency is not None:
             self._groups.write("latency", latency[:, None].float())
         elif self._late:
             self._groups.write("latency", torch.zeros(self.num_envs, 1))
         self._late = latency is not None
         run, substeps = self._program.control_step, self.config.decimation
-        self.state = self._workers.run(run, self._groups, self._readings, substeps, joint_targets)
+        self.state = self._workers.run(run, self._groups, self._readings, substeps, targets)
 
     def reset(
         self,

@@ -28,7 +28,7 @@ def aligned(shape: tuple[int, ...]) -> np.ndarray:
 class Groups:
     """Robots by number, whatever lane they are in.
 
-    Lanes without a robot hold zeros; nothing that happens in a lane reaches another.
+    Lanes without a robot start from zeros; nothing that happens in a lane reaches another.
     """
 
     def __init__(self, layout: Layout, num_envs: int, lanes: int) -> None:
@@ -100,11 +100,10 @@ class Workers:
         """Run a program's function over all groups; returns what it read out.
 
         Args:
-            targets: [N, J] float32 in the task's order, for `control_step`.
+            targets: [N, J] float32, contiguous, in the task's order, for `control_step`.
         """
         following = ctypes.c_int(0)
         numbers, flags = readings.memory()
-        targets = None if targets is None else targets.float().contiguous()
         arguments = (
             groups.address,
             groups.num_envs,

@@ -168,6 +168,8 @@ def test_targets_of_any_type_and_layout_are_read_alike(go2: RobotSpec, plane: Te
         strided.step(torch.cat([goals, goals], dim=1)[:, :12])
     np.testing.assert_array_equal(rows(plain), rows(double))
     np.testing.assert_array_equal(rows(plain), rows(strided))
+    with pytest.raises(ValueError, match=r"\(20, 12\), not \[N, J\] = \(21, 12\)"):
+        plain.step(goals[:20])
 
 
 def test_a_reset_leaves_the_layout_of_the_state(go2: RobotSpec, plane: Terrain) -> None:
