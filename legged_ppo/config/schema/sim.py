@@ -29,7 +29,7 @@ class SimConfig:
     iterations: int = positive(10, most=1000)
     """Most Newton iterations per substep."""
     ls_iterations: int = positive(20, most=1000)
-    """Most line-search iterations per Newton iteration."""
+    """Most line-search iterations per Newton iteration; `simd` searches from the fourth of these on."""
     tolerance: float = not_negative(1e-6, most=1)
     """Improvement at which the constraint solver stops."""
     integrator: str = one_of("implicitfast", "euler")

@@ -117,11 +117,6 @@ class Robot:
         return [where[joint] for joint in joints]
 
     @property
-    def real_columns(self) -> list[int]:
-        """Columns that a joint has, in increasing order."""
-        return sorted(self.columns([link.joint for links in self.legs for link in links]))
-
-    @property
     def damped(self) -> bool:
         """Whether velocities are integrated with implicit damping."""
         return self.implicit or any(link.damping for links in self.legs for link in links)

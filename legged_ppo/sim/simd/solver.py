@@ -20,8 +20,8 @@ from legged_ppo.sim.simd.spatial import times, transposed
 from legged_ppo.sim.simd.workspace import Workspace
 
 _FULL_STEPS = 3
-"""Newton steps that are taken whole: most robots arrive within them, in fewer steps than with line searches on
-the way. From then on a line search makes every step descend."""
+"""Newton steps that are taken whole: a group needs as many as with line searches, which are saved. From then on a
+line search makes every step descend."""
 
 
 def solve_constraints(m: Machine, w: Workspace) -> None:

@@ -44,8 +44,11 @@ _ALONE = -1
 def field_pairs(model: mujoco.MjModel) -> set[tuple[int, int]]:
     """Pairs of a height field and a sphere or capsule that `FieldContacts` may take, whether they collide or not.
 
-    Pairs with a margin, a gap, adhesion or a surface velocity stay MuJoCo Warp's.
+    Pairs with a margin, a gap, adhesion or a surface velocity stay MuJoCo Warp's, and all of a model whose bodies
+    may sleep: its collision detection then runs twice a step, and calls the callback both times.
     """
+    if model.opt.enableflags & mujoco.mjtEnableBit.mjENBL_SLEEP:
+        return set()
     plain = (model.geom_margin == 0.0) & (model.geom_gap == 0.0) & (model.geom_adhesion == 0.0)
     plain &= (model.geom_surfacevel == 0.0).all(1)
     fields = np.flatnonzero(plain & (model.geom_type == _FIELD))
@@ -58,8 +61,11 @@ def take_field_pairs(model: mujoco.MjModel, device_model: Any) -> None:
 
     Args:
         model: the model that `device_model` was made of.
-        device_model: from `put_model`; its lists of pairs and its callback are changed.
+        device_model: from `put_model`; its lists of pairs and its callback are changed. Left alone where its
+            broad phase, that of many thousand pairs, does not read these lists.
     """
+    if device_model.opt.broadphase != mjw.BroadphaseType.NXN:
+        return
     ours = field_pairs(model)
     pairs = device_model.nxn_geom_pair_filtered.numpy()
     ids = device_model.nxn_pairid_filtered.numpy()

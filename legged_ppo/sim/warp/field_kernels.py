@@ -62,6 +62,7 @@ class Contacts:
     type: wp.array(dtype=int)
     geomcollisionid: wp.array(dtype=int)
     adhesion: wp.array(dtype=float)
+    surfacevel: wp.array(dtype=wp.vec3)
 
 
 FIELD_ARRAYS, CONTACT_ARRAYS = tuple(Fields.vars), tuple(Contacts.vars)
@@ -162,6 +163,7 @@ def _write(
     contacts.type[place] = _CONSTRAINT
     contacts.geomcollisionid[place] = number
     contacts.adhesion[place] = 0.0
+    contacts.surfacevel[place] = wp.vec3()
     for i in range(contacts.efc_address.shape[1]):
         contacts.efc_address[place, i] = -1
 

@@ -12,7 +12,7 @@ import torch
 import warp as wp
 
 from legged_ppo.sim.warp.field_contacts import field_pairs, take_field_pairs
-from legged_ppo.sim.warp.field_kernels import MOST_CONTACTS
+from legged_ppo.sim.warp.field_kernels import CONTACT_ARRAYS, MOST_CONTACTS
 from legged_ppo.sim.warp.memory import Capacity, local_bytes, most_convex_pairs, scratch_bytes
 
 ROUGH, STEPS = 0.03, 0.3
@@ -198,6 +198,30 @@ def test_other_shapes_and_geoms_with_a_margin_stay_mujoco_warps() -> None:
         np.testing.assert_array_equal(mine["geom"][~sphere], theirs["geom"][same])
         others += int(same.sum())
     assert others > POSES
+
+
+def test_every_array_of_a_contact_is_written() -> None:
+    """Else a contact would have what another one left there, such as a surface velocity."""
+    of_flexes = {"flex", "elem", "vert"}
+    model = falling(ground_spec(ROUGH), ball=GEOMS["sphere"])
+    arrays = vars(mjw.put_data(model, mujoco.MjData(model)).contact)
+    assert set(CONTACT_ARRAYS) == set(arrays) - of_flexes
+
+
+def test_a_model_whose_bodies_may_sleep_keeps_mujoco_warps_contacts() -> None:
+    """Its collision detection runs twice a step, which would write these contacts twice."""
+    model = falling(ground_spec(ROUGH), ball=GEOMS["sphere"])
+    assert field_pairs(model)
+    model.opt.enableflags |= mujoco.mjtEnableBit.mjENBL_SLEEP
+    assert not field_pairs(model)
+
+
+def test_a_broad_phase_that_reads_other_lists_is_left_alone() -> None:
+    model = falling(ground_spec(ROUGH), ball=GEOMS["sphere"])
+    on_device = mjw.put_model(model)
+    on_device.opt.broadphase = mjw.BroadphaseType.SAP_TILE
+    take_field_pairs(model, on_device)
+    assert on_device.callback.contactfilter is None
 
 
 def test_a_model_without_such_pairs_is_left_alone() -> None:
