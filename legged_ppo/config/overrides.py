@@ -37,7 +37,7 @@ def apply_overrides(
     Imports the config's extensions: check one of a checkpoint with `check_named` first.
 
     Args:
-        sections: sections of the schema that may change; a change of another would have no effect.
+        sections: of the schema, or single keys, that may change; a change of another would have no effect.
 
     Raises:
         ConfigError: an unknown key, a wrong type, or a value out of range.
@@ -91,8 +91,8 @@ def _apply(values: DictConfig, override: str, sections: Sequence[str]) -> None:
 
 
 def _check_key(key: str, sections: Sequence[str]) -> None:
-    known = [k for k in known_keys() if k.split(".")[0] in sections]
-    if key.split(".")[0] in set(ALL_SECTIONS) - set(sections):
+    known = [k for k in known_keys() if k.split(".")[0] in sections or k in sections]
+    if key.split(".")[0] in set(ALL_SECTIONS) - set(sections) and key not in sections:
         raise ConfigError("key", key, f"a key of {', '.join(sections)}", source=COMMAND_LINE)
     if key not in known and key.rpartition(".")[0] not in dictionaries():
         raise unknown_key(key, known, COMMAND_LINE)

@@ -27,6 +27,8 @@ from legged_ppo.terrain.checks import check_curriculum
 
 _log = logging.getLogger(__name__)
 
+_FUSED_GRU = "training.fused_gru"
+"""Says how a GPU computes the network."""
 _INSTALL_GYM = "pip install -c constraints.txt -e '.[gym]'"
 
 
@@ -45,7 +47,7 @@ class Task(ABC):
     """Environments, figures and score of one recipe."""
 
     sections: ClassVar[tuple[str, ...]]
-    """Sections of a checkpoint's config that an evaluation may change: the network is trained already."""
+    """Sections and keys of a checkpoint's config that an evaluation may change: the network is trained."""
     physics: ClassVar[bool] = False
     """Whether a run on a GPU needs MuJoCo Warp there."""
 
@@ -110,7 +112,7 @@ class Task(ABC):
 class RobotTask(Task):
     """Robots on terrain, in `LocomotionEnv` or a subclass; success, tracking and cost of transport."""
 
-    sections = ("robot", "terrain", "sim", "task", "extensions")
+    sections = ("robot", "terrain", "sim", "task", "extensions", _FUSED_GRU)
     physics = True
 
     def _training_env(self, num_envs: int, seed: int, device: torch.device | str) -> Environment:
@@ -211,7 +213,7 @@ class ReturnsTask(Task):
 class GymnasiumTask(ReturnsTask):
     """A Gymnasium environment, on the CPU."""
 
-    sections = ("gym", "extensions")
+    sections = ("gym", "extensions", _FUSED_GRU)
 
     def _training_env(self, num_envs: int, seed: int, device: torch.device | str) -> Environment:
         gym = self.config.gym

@@ -96,6 +96,7 @@ def load_policy(
         config = replace(conditions, task=observed)
     _check_inputs(trained, config, path)
     network.to(find_device(device, task.physics))
+    network.fuse_gru(config.training.fused_gru)
     return TrainedPolicy(network, config, counters["env_steps"], path)
 
 

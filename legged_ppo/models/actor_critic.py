@@ -38,9 +38,6 @@ class ActorCritic(nn.Module):
         super().__init__()
         self.config, self.num_actions = config, num_actions
         self.trunk = make_trunk(obs_dims, config)
-        for module in self.trunk.modules():
-            if isinstance(module, GRU):
-                module.has_kernels = config.gru_kernels
         self.obs_dims = read = {name: obs_dims[name] for name in self.trunk.groups}
         """Sizes of the groups that the network reads."""
         # Normalised scandots made learning slower (docs/rough_terrain.md). They share one unit as they are.
@@ -66,6 +63,12 @@ class ActorCritic(nn.Module):
     def device(self) -> torch.device:
         """Where the parameters lie."""
         return self.value.weight.device
+
+    def fuse_gru(self, wanted: bool) -> None:
+        """Whether kernels compute the GRUs on a GPU (`training.fused_gru`), or torch's operators."""
+        for module in self.trunk.modules():
+            if isinstance(module, GRU):
+                module.fused = wanted
 
     def initial_state(self, num_envs: int, device: torch.device) -> torch.Tensor:
         """The state before an episode, [layers, N, hidden] of zeros."""

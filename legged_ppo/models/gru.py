@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 
 from legged_ppo.models.halves import Features, HalvedLinear, Halves
 from legged_ppo.models.linear import product, weight_gradient
-from legged_ppo.models.recurrence import compiled_gru
+from legged_ppo.models.recurrence import recurrence_for
 
 
 class GRULayer(torch.autograd.Function):
@@ -39,11 +39,11 @@ class GRULayer(torch.autograd.Function):
         weight_hh: torch.Tensor,  # [3H, H]
         bias: torch.Tensor,  # [3H], b_i (+ b_hr, b_hz)
         bias_n: torch.Tensor,  # [H], b_hn
-        parts: int = 1,  # see `compiled_gru`
+        parts: int | None = 1,  # see `recurrence_for`
     ) -> torch.Tensor:
         """Outputs [T, B, H] of T steps."""
         projected = _projected(inputs, weight_ih, bias)
-        compiled = compiled_gru(inputs, state.shape[1], parts)
+        compiled = recurrence_for(inputs, state.shape[1], parts)
         record = _record if compiled is None else compiled.record
         outputs, *kept = record(projected, state, keep, weight_hh, bias_n)
         ctx.compiled = compiled
@@ -141,12 +141,12 @@ class GRU(nn.Module):
     Attributes:
         halved: each layer's input and recurrent weights between parts, where it takes features in parts.
         commutes: whether the recurrent weights equal themselves with the halves of state and gates exchanged.
-        has_kernels: on a GPU, whether kernels compute the recurrence where there are some.
+        fused: on a GPU, whether kernels compute the recurrence where there are some.
     """
 
     halved: list[tuple[HalvedLinear, HalvedLinear]] | None = None
     commutes = False
-    has_kernels = True
+    fused = True
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1) -> None:
         super().__init__()
@@ -201,7 +201,7 @@ class GRU(nn.Module):
         dtype, device = inputs.dtype, inputs.device.type
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
-        kernel_parts = (2 if self.commutes else 1) if self.has_kernels else 0
+        kernel_parts = (2 if self.commutes else 1) if self.fused else None
         layer_: Any = GRULayer.apply if torch.is_grad_enabled() else _run
         outputs: torch.Tensor = inputs
         after = []
@@ -249,11 +249,11 @@ def _run(
     weight_hh: torch.Tensor,
     bias: torch.Tensor,
     bias_n: torch.Tensor,
-    parts: int,
+    parts: int | None,
 ) -> torch.Tensor:
     """`GRULayer.forward` without saving tensors for the backward pass."""
     whole = _projected(inputs, weight_ih, bias)
-    compiled = compiled_gru(inputs, state.shape[1], parts)
+    compiled = recurrence_for(inputs, state.shape[1], parts)
     if compiled is not None:
         return compiled.outputs(whole, state, keep, weight_hh, bias_n)
     gates = 2 * state.shape[1]

@@ -46,16 +46,17 @@ class Recurrence(Protocol):
     ) -> tuple[torch.Tensor, torch.Tensor]: ...
 
 
-def compiled_gru(inputs: torch.Tensor, hidden: int, parts: int = 1) -> Recurrence | None:
-    """The compiled recurrence for these inputs; None where there is none: in another precision than float32, for
-    a number of hidden units that fills no registers or too many, while torch records a program.
+def recurrence_for(inputs: torch.Tensor, hidden: int, parts: int | None = 1) -> Recurrence | None:
+    """What computes the recurrence of these inputs: code for the CPU or a GPU's kernels. None leaves it to
+    torch's operators: in another precision than float32, for a number of hidden units that fills no registers
+    or too many, while torch records a program.
 
     Args:
-        parts: on a GPU, 2 for a layer that commutes with the mirror, else 1; 0 for torch's operators.
+        parts: on a GPU, 2 for a layer that commutes with the mirror, else 1; None for torch's operators.
     """
     if compiles_for(inputs):
         return _on_cpu(hidden)
-    if parts == 0 or not has_kernels_for(inputs):
+    if parts is None or not has_kernels_for(inputs):
         return None
     return _on_gpu(inputs.device, inputs.dtype, hidden, parts)
 

@@ -124,6 +124,7 @@ def read_policy(path: str | Path) -> tuple[ActorCritic, Config, dict[str, Any]]:
     policy = ActorCritic(checkpoint["obs_dims"], checkpoint["num_actions"], config.policy)
     policy.load_state_dict(checkpoint["policy"])
     policy.requires_grad_(False)
+    policy.fuse_gru(config.training.fused_gru)
     return policy, config, checkpoint["counters"]
 
 

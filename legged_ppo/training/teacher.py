@@ -76,6 +76,7 @@ def load_teacher(path: Path, config: Config, env: Environment) -> Teacher:
     _check_inputs(policy, env, path)
     policy.load_state_dict(saved["policy"])
     policy.requires_grad_(False).to(env.device)
+    policy.fuse_gru(config.training.fused_gru)
     if config.ppo.symmetry == _EQUIVARIANT:
         _check_equivariant(policy, env, path)
     same_ground = asdict(trained.terrain) == asdict(config.terrain)

@@ -105,6 +105,7 @@ class Trainer:
         own_seed = distributed.seed_of_rank(seed + 1)
         self.generator = torch.Generator(device=device).manual_seed(own_seed)
         self.policy = ActorCritic(self.env.obs_dims, self.env.num_actions, config.policy).to(device)
+        self.policy.fuse_gru(config.training.fused_gru)
         if weights is not None:
             self.policy.load_state_dict(weights)
         symmetry = required_symmetry(config, env)

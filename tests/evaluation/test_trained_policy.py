@@ -14,6 +14,7 @@ from legged_ppo import evaluate, load_policy, make_env
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
 from legged_ppo.evaluation.rollout import rollout
+from legged_ppo.models.gru import GRU
 from legged_ppo.models.recurrent_policy import RecurrentPolicy
 
 
@@ -42,6 +43,15 @@ def test_overrides_change_the_conditions_but_not_the_network(checkpoint: Path) -
     for override in ("policy.gru_hidden=8", "task.observations.scandots.x=[0.1]"):
         with pytest.raises(ConfigError):
             load_policy(checkpoint, [override])
+
+
+def test_it_acts_by_the_grus_kernels_unless_told_otherwise(checkpoint: Path) -> None:
+    for override, wanted in (((), True), (("training.fused_gru=false",), False)):
+        network = load_policy(checkpoint, override).network
+        assert [m.fused for m in network.modules() if isinstance(m, GRU)] == [wanted]
+    conditions = load_policy(checkpoint, ["training.fused_gru=false"]).config
+    network = load_policy(checkpoint, conditions=conditions).network
+    assert not any(m.fused for m in network.modules() if isinstance(m, GRU))
 
 
 def test_a_config_with_other_inputs_than_the_policys_is_refused(checkpoint: Path) -> None:

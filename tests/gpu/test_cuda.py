@@ -16,7 +16,7 @@ import warp as wp
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.models.gru import GRU
-from legged_ppo.models.recurrence import compiled_gru
+from legged_ppo.models.recurrence import recurrence_for
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime.cuda_graphs import Captured, CudaRecorder
 from legged_ppo.runtime.device import find_device
@@ -54,8 +54,8 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
     compiled = [getattr(function, "compiled", 0) for function in functions]
     assert all(compiled), "nothing runs in torch unseen"
     gru = trainer.policy.trunk.gru
-    assert gru.commutes and gru.has_kernels, "its products are halved"
-    assert compiled_gru(torch.zeros(1, device=env.device), gru.hidden_size, parts=2) is not None
+    assert gru.commutes and gru.fused, "its products are halved"
+    assert recurrence_for(torch.zeros(1, device=env.device), gru.hidden_size, parts=2) is not None
     return trainer
 
 
@@ -178,7 +178,7 @@ def test_the_grus_kernels_compute_what_torchs_operators_do(
     gru = make_gru(hidden, parts, device)
     x, state = torch.randn(24, batch, 80), torch.randn(2, batch, hidden)
     x, state, starts = x.to(device), state.to(device), (torch.rand(24, batch) < 0.05).to(device)
-    assert compiled_gru(x, hidden, parts) is not None, "they were compiled"
+    assert recurrence_for(x, hidden, parts) is not None, "they were compiled"
     found = passed(gru, x, state, starts)
     with torch.no_grad():
         assert torch.equal(gru(x, state, starts)[0], found[0])

@@ -10,7 +10,7 @@ import torch
 from legged_ppo.models import gru as gru_module
 from legged_ppo.models.compiled_gru import CompiledGRU
 from legged_ppo.models.gru import GRU
-from legged_ppo.models.recurrence import compiled_gru
+from legged_ppo.models.recurrence import recurrence_for
 from legged_ppo.runtime.lanes import team
 from legged_ppo.runtime.lanes.target import host
 from legged_ppo.runtime.lanes.use import operators_only
@@ -64,7 +64,7 @@ def test_outputs_and_gradients_equal_those_of_torchs_operators(
 ) -> None:
     gru, inputs = make_gru(hidden), make_inputs(steps, batch, hidden)
     expected = by_operators(gru, inputs)
-    monkeypatch.setattr(gru_module, "compiled_gru", lambda *_: CompiledGRU(hidden, lanes))
+    monkeypatch.setattr(gru_module, "recurrence_for", lambda *_: CompiledGRU(hidden, lanes))
     torch.testing.assert_close(results(gru, inputs), expected, rtol=2e-5, atol=2e-5)
 
 
@@ -129,7 +129,7 @@ def test_acting_equals_the_recorded_sequence() -> None:
 
 
 def test_bits_depend_neither_on_threads_nor_on_other_sequences() -> None:
-    compiled = compiled_gru(torch.zeros(1), HIDDEN)
+    compiled = recurrence_for(torch.zeros(1), HIDDEN)
     assert compiled is not None
     torch.manual_seed(0)
     steps, batch = 8, 29
@@ -178,14 +178,14 @@ def test_what_is_not_finite_stays_in_its_sequence(value: float) -> None:
 
 
 def test_there_is_none_for_other_precisions_and_widths() -> None:
-    assert compiled_gru(torch.zeros(1), HIDDEN) is not None
-    assert compiled_gru(torch.zeros(1, dtype=torch.bfloat16), HIDDEN) is None
-    assert compiled_gru(torch.zeros(1, device="meta"), HIDDEN) is None
-    assert compiled_gru(torch.zeros(1), 6) is None
+    assert recurrence_for(torch.zeros(1), HIDDEN) is not None
+    assert recurrence_for(torch.zeros(1, dtype=torch.bfloat16), HIDDEN) is None
+    assert recurrence_for(torch.zeros(1, device="meta"), HIDDEN) is None
+    assert recurrence_for(torch.zeros(1), 6) is None
 
 
 def _act(results: multiprocessing.Queue, projected: torch.Tensor, keep: torch.Tensor) -> None:
-    compiled = compiled_gru(keep, HIDDEN)
+    compiled = recurrence_for(keep, HIDDEN)
     assert compiled is not None
     state = torch.zeros(projected.shape[1], HIDDEN)
     weight, bias = torch.zeros(3 * HIDDEN, HIDDEN), torch.zeros(HIDDEN)

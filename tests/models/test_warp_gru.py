@@ -92,7 +92,7 @@ def on_kernels(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         asked.append(parts)
         return kernels(hidden, parts)
 
-    monkeypatch.setattr(gru_module, "compiled_gru", chosen)
+    monkeypatch.setattr(gru_module, "recurrence_for", chosen)
     return asked
 
 
@@ -278,12 +278,12 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_has_no_kernels_is_said_once(on_a_gpu: None, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     for _ in range(2):
-        assert recurrence.compiled_gru(torch.zeros(1), 128) is kernels(128, 1)
-        assert recurrence.compiled_gru(torch.zeros(1), 256) is None
-        assert recurrence.compiled_gru(torch.zeros(1, dtype=torch.bfloat16), 128) is None
-        assert recurrence.compiled_gru(torch.zeros(1), 128, parts=0) is None
+        assert recurrence.recurrence_for(torch.zeros(1), 128) is kernels(128, 1)
+        assert recurrence.recurrence_for(torch.zeros(1), 256) is None
+        assert recurrence.recurrence_for(torch.zeros(1, dtype=torch.bfloat16), 128) is None
+        assert recurrence.recurrence_for(torch.zeros(1), 128, parts=None) is None
         # Half of 16 units is too few for parts.
-        assert recurrence.compiled_gru(torch.zeros(1), 16, parts=2) is kernels(16, 1)
+        assert recurrence.recurrence_for(torch.zeros(1), 16, parts=2) is kernels(16, 1)
     wide, other = caplog.messages
     assert "256 hidden units in float32" in wide and "128 hidden units in bfloat16" in other
 
@@ -309,9 +309,9 @@ def test_on_this_machines_cpu_and_in_a_recorded_program_there_are_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with operators_only():
-        assert recurrence.compiled_gru(torch.zeros(1), 128) is None
+        assert recurrence.recurrence_for(torch.zeros(1), 128) is None
     monkeypatch.setattr(recurrence, "compiles_for", lambda x: False)
-    assert recurrence.compiled_gru(torch.zeros(1, device="meta"), 128) is None
+    assert recurrence.recurrence_for(torch.zeros(1, device="meta"), 128) is None
 
 
 @pytest.mark.parametrize("constrained", [False, True])
@@ -319,16 +319,17 @@ def test_on_this_machines_cpu_and_in_a_recorded_program_there_are_none(
 def test_a_policys_products_are_halved_once_it_commutes_with_the_mirror(
     on_a_gpu: None, monkeypatch: pytest.MonkeyPatch, constrained: bool, wanted: bool
 ) -> None:
-    asked: list[int] = []
+    asked: list[int | None] = []
 
-    def chosen(inputs: torch.Tensor, hidden: int, parts: int) -> Any:
+    def chosen(inputs: torch.Tensor, hidden: int, parts: int | None) -> Any:
         asked.append(parts)
-        return recurrence.compiled_gru(inputs, hidden, parts)
+        return recurrence.recurrence_for(inputs, hidden, parts)
 
-    monkeypatch.setattr(gru_module, "compiled_gru", chosen)
+    monkeypatch.setattr(gru_module, "recurrence_for", chosen)
     torch.manual_seed(0)
-    config = PolicyConfig(gru_hidden=64, actor_hidden=[8], gru_kernels=wanted)
+    config = PolicyConfig(gru_hidden=64, actor_hidden=[8])
     policy = ActorCritic({"proprioception": 6, "commands": 3}, 4, config)
+    policy.fuse_gru(wanted)
     if constrained:
         groups = {n: SignedPermutation.of_signs(*s) for n, s in SIGNS.items()}
         turned = SignedPermutation(torch.tensor([1, 0, 3, 2]), torch.ones(4))
@@ -344,7 +345,7 @@ def test_a_policys_products_are_halved_once_it_commutes_with_the_mirror(
         return [distribution.mode.detach(), value.detach(), after.detach(), *gradients]
 
     found = outputs()
-    assert asked == [(2 if constrained else 1) if wanted else 0]
+    assert asked == [(2 if constrained else 1) if wanted else None]
     monkeypatch.setattr(recurrence, "has_kernels_for", lambda x: False)
     assert max(differences(found, outputs())) < 1e-5
 

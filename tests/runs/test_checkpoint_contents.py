@@ -15,7 +15,15 @@ from legged_ppo.algorithms.ppo import PPO
 from legged_ppo.config.schema import Config
 from legged_ppo.errors import ConfigError
 from legged_ppo.models.actor_critic import ActorCritic
-from legged_ppo.runs.checkpoint import global_rng_state, load_checkpoint, save_checkpoint
+from legged_ppo.models.gru import GRU
+from legged_ppo.runs.checkpoint import (
+    check_compatible,
+    checkpoint_config,
+    global_rng_state,
+    load_checkpoint,
+    read_policy,
+    save_checkpoint,
+)
 
 OBS_DIMS = {"proprioception": 5, "commands": 3, "scandots": 4, "privileged": 2}
 NUM_ACTIONS, NUM_ENVS = 3, 2
@@ -73,6 +81,30 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, (list, tuple)):
         return len(a) == len(b) and all(map(same, a, b))
     return type(a) is type(b) and a == b
+
+
+@pytest.mark.parametrize("before", [True, False, None])
+def test_a_run_goes_on_and_is_evaluated_with_or_without_the_grus_kernels(
+    payload: Payload, tmp_path: Path, before: bool | None
+) -> None:
+    """None: a checkpoint from before there were any. The key was `policy.gru_kernels` at first."""
+    for old_name in (False, True):
+        saved = copy.deepcopy(payload) | {"robot_model": None}
+        stored = saved["config"]["training"].pop("fused_gru")
+        assert stored is True
+        if before is not None:
+            section, key = ("policy", "gru_kernels") if old_name else ("training", "fused_gru")
+            saved["config"][section][key] = before
+        path = tmp_path / f"{old_name}.pth"
+        save_checkpoint(path, saved)
+        policy, config, _ = read_policy(path)
+        wanted = before is not False
+        assert config.training.fused_gru is wanted
+        assert [m.fused for m in policy.modules() if isinstance(m, GRU)] == [wanted]
+        for now in (True, False):
+            resumed = checkpoint_config(load_checkpoint(path), path)
+            resumed.training.fused_gru = now
+            check_compatible(load_checkpoint(path), resumed, path)
 
 
 def test_a_flipped_byte_is_refused_or_changes_nothing(intact: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from legged_ppo.env import factory
 from legged_ppo.env.locomotion import LocomotionEnv
 from legged_ppo.interface import Environment
 from legged_ppo.models import recurrence
+from legged_ppo.models.gru import GRU
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime import distributed
 from legged_ppo.runtime.fusion.warp_launch import WarpLaunch
@@ -157,8 +158,9 @@ def test_updates_of_graphs_are_the_same(
     assert recorder.recordings == 1 + sizes
 
 
-def test_the_grus_kernels_are_in_the_graphs(
-    make_small: MakeTrainer, recorder: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("wanted", [True, False])
+def test_the_grus_kernels_are_in_the_graphs_where_they_are_wanted(
+    make_small: MakeTrainer, recorder: Any, monkeypatch: pytest.MonkeyPatch, wanted: bool
 ) -> None:
     monkeypatch.setattr(recurrence, "has_kernels_for", lambda x: True)
     monkeypatch.setattr(recurrence, "multiprocessors", lambda device: 1)
@@ -171,7 +173,8 @@ def test_the_grus_kernels_are_in_the_graphs(
 
     run = WarpLaunch.run
     monkeypatch.setattr(WarpLaunch, "run", counted)
-    plain, captured = (make_small(each, "policy.gru_hidden=16") for each in (None, recorder))
+    changes = ("policy.gru_hidden=16", f"training.fused_gru={wanted}", "training.average_decay=0.9")
+    plain, captured = (make_small(each, *changes) for each in (None, recorder))
     for _ in range(3):
         iterate(plain, captured)
     assert_same(captured.state_dict(), plain.state_dict())
@@ -180,7 +183,9 @@ def test_the_grus_kernels_are_in_the_graphs(
     config = captured.config.ppo
     steps = config.num_epochs * config.num_minibatches
     assert recorder.recordings == recordings > 0, "it is replayed"
-    assert launches >= 2 * steps + config.rollout_length
+    assert launches >= 2 * steps + config.rollout_length if wanted else launches == 0
+    (gru,) = (m for m in captured.judged_policy().modules() if isinstance(m, GRU))
+    assert gru.fused is wanted, "the average is judged as it is trained"
 
 
 def test_gradients_are_averaged_between_graphs(

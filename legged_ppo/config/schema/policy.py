@@ -38,9 +38,6 @@ class PolicyConfig:
     """Width of the GRU."""
     gru_layers: int = not_negative(1, most=16)
     """Layers of the GRU; 0 makes a policy without memory."""
-    gru_kernels: bool = True
-    """On a GPU: all steps of a float32 GRU of up to 128 units in one kernel, and their gradients in another;
-    false leaves them to torch's operators."""
     actor_hidden: list[int] = widths([128, 64])
     """Hidden layers of the action MLP."""
     actor_skip: bool = False

@@ -19,6 +19,10 @@ class TrainingConfig:
     """Seed of everything random in the run but the terrain."""
     cuda_graphs: bool = False
     """On a GPU, launch rollouts and optimizer steps as CUDA graphs, without Python between their operators."""
+    fused_gru: bool = True
+    """On a GPU, compute all steps of a float32 GRU of up to 128 units in one kernel, and their gradients in
+    another; false leaves them to torch's operators. The network is the same: resumes and evaluations may change
+    it."""
     log_dir: str = "logs"
     """Folder of the runs."""
     run_name: str = ""
