@@ -1,4 +1,4 @@
-"""Compile the kernels of MuJoCo Warp for a GPU ahead of the first run, on all cores; needs no GPU.
+"""Compile the kernels of MuJoCo Warp and the GRU for a GPU ahead of the first run, on all cores; needs no GPU.
 
     python benchmarks/compile_kernels.py [--terrains full,flat] [--envs 4096,8192] [--constraints 224] [--arch 90]
 
@@ -24,7 +24,10 @@ import torch
 import warp as wp
 
 from legged_ppo.config.loading import load_config
+from legged_ppo.models.gru_plan import kernels_of as kernels_of_gru
+from legged_ppo.models.gru_plan import suits
 from legged_ppo.robots.spec import load_robot
+from legged_ppo.runtime.fusion.warp_kernel import make_kernel
 from legged_ppo.sim.model import build_model
 from legged_ppo.sim.warp.engine import MujocoWarp
 from legged_ppo.sim.warp.memory import Capacity
@@ -70,6 +73,19 @@ def kernels_of(config_file: str, terrain: str, robots: int, constraints: int) ->
         engine.keep_bodies(nominal_body())
         for name in engine._graphs:
             getattr(engine, name)()
+    return found
+
+
+def gru_kernels(config_file: str) -> Modules:
+    """The modules of the policy's GRU, where there are some."""
+    config = load_config(config_file)
+    hidden = config.policy.gru_hidden
+    parts = 2 if config.ppo.symmetry == "equivariant" else 1
+    found: Modules = {}
+    for plan in kernels_of_gru(hidden, parts) if suits(hidden, parts) else ():
+        threads = plan.geometry.threads
+        kernel, _ = make_kernel(plan.source, plan.arguments, plan.name, threads)
+        found[kernel.module.name, threads] = kernel.module
     return found
 
 
@@ -124,9 +140,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     wp.init()
     arch = arguments.arch or own_arch()
     total = 0
+    if modules := gru_kernels(arguments.config):
+        print(f"the GRU, sm_{arch}", flush=True)
+        total += compile_all(modules, arch, arguments.workers)
     for terrain in arguments.terrains.split(","):
         for robots in map(int, arguments.envs.split(",")):
-            modules: Modules = {}
+            modules = {}
             for rows in map(int, arguments.constraints.split(",")):
                 modules |= kernels_of(arguments.config, terrain, robots, rows)
                 print(f"{terrain}, {robots} robots, {rows} rows, sm_{arch}", flush=True)

@@ -2,9 +2,9 @@
 # All measurements on one GPU, in under 10 minutes: benchmarks/gpu.sh [DEVICE] [FOLDER]
 # The recipe for rough terrain with the network and update of the usual comparisons (GRU 256, 24 steps,
 # 5 epochs of 4 minibatches), on the full grid of tiles and on a plane, and on the grid once more without CUDA
-# graphs; the update against rsl_rl's where that is installed; the ways to run a GRU. Kernels are compiled first, on
-# all cores, so that no timed row waits for a compiler. Each part has its time and may fail by itself; what there is
-# in the end is printed. FOLDER is $OUT where that is set, else logs/benchmarks.
+# graphs; there with a GRU of 128 too, the widest that has kernels, with and without them; the update against
+# rsl_rl's where that is installed; the ways to run a GRU. Kernels are compiled first, on all cores, so that no timed
+# row waits for a compiler. Each part has its time and may fail by itself; what there is in the end is printed. FOLDER is $OUT where that is set, else logs/benchmarks.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
@@ -12,8 +12,8 @@ device=${1:-cuda:0}
 out=${2:-${OUT:-logs/benchmarks}}
 python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
 mkdir -p "$out" || exit 1
-rm -f "$out"/{throughput_full,throughput_flat,throughput_launched,learner}.json
-rm -f "$out"/{compile,throughput_full,throughput_flat,throughput_launched,learner,gru,table}.txt
+rm -f "$out"/throughput_{full,flat,launched,fused,operators}.{json,txt} "$out"/learner.{json,txt}
+rm -f "$out"/{compile,gru,table}.txt
 trap '"$python" benchmarks/gpu_table.py "$out" | tee "$out/table.txt"' EXIT
 
 part() { # SECONDS NAME SCRIPT ARGUMENTS...
@@ -39,13 +39,15 @@ throughput() { # SECONDS NAME SIZES OVERRIDES...; the size that is asked for fir
         --device "$device" --envs "$sizes" --timeout 75 --rounds 3 --iterations 4 --warmup 6 \
         --json "$out/$name.json" "${usual[@]}" "$@"
 }
-part 110 compile benchmarks/compile_kernels.py --terrains full,flat --envs 2,8192,4096,16384
-throughput 155 full 8192,4096,16384 terrain=full
-throughput 95 flat 8192,4096 terrain=flat
+part 105 compile benchmarks/compile_kernels.py --terrains full,flat --envs 2,8192,4096,16384
+throughput 150 full 8192,4096,16384 terrain=full
+throughput 85 flat 8192,4096 terrain=flat
 throughput 45 launched 8192 terrain=full training.cuda_graphs=false
+throughput 40 fused 8192 terrain=full policy.gru_hidden=128
+throughput 40 operators 8192 terrain=full policy.gru_hidden=128 training.fused_gru=false
 if "$python" -c "import rsl_rl, tensordict" 2>/dev/null; then
-    part 70 learner benchmarks/learner.py --device "$device" --json "$out/learner.json"
+    part 60 learner benchmarks/learner.py --device "$device" --json "$out/learner.json"
 else
     echo "learner: rsl_rl is not installed (pip install -c constraints.txt -e '.[rsl-rl]')"
 fi
-part 70 gru benchmarks/gru.py --device "$device" --batch 1024 2048 --hidden 128 256 --reset-rate 0.002
+part 60 gru benchmarks/gru.py --device "$device" --batch 1024 2048 --hidden 128 256 --reset-rate 0.002

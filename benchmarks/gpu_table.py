@@ -19,6 +19,8 @@ TITLES = {
     "flat": "flat",
     "full": "full grid",
     "launched": "full grid without CUDA graphs",
+    "fused": "full grid, GRU 128",
+    "operators": "full grid, GRU 128 without its kernels",
 }
 
 

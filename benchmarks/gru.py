@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from legged_ppo.models.gru import GRU
+from legged_ppo.models.gru_operators import commuting
 from legged_ppo.runtime.cpu import keep_freed_memory
 from legged_ppo.runtime.lanes.use import operators_only
 
@@ -60,9 +61,9 @@ def by_operators(gru: GRU, x: torch.Tensor, h: torch.Tensor, starts: torch.Tenso
 
 def mirrored(gru: GRU) -> GRU:
     """A GRU whose recurrent weights commute with the mirror, which exchanges the halves of the state."""
-    found, half = copy.deepcopy(gru), gru.hidden_size // 2
-    for block in found.get_parameter("weight_hh_l0").data.split(gru.hidden_size):
-        block.copy_((block + block.roll((half, half), (0, 1))) / 2)
+    found = copy.deepcopy(gru)
+    weight = found.get_parameter("weight_hh_l0").data
+    weight.copy_(commuting(weight))
     found.commutes = True
     return found
 

@@ -18,14 +18,7 @@ from typing import NamedTuple
 
 import warp as wp
 
-from legged_ppo.models.gru_plan import (
-    Geometry,
-    backward_geometry,
-    backward_source,
-    forward_geometry,
-    forward_source,
-    suits,
-)
+from legged_ppo.models.gru_plan import KernelPlan, kernels_of, suits
 from legged_ppo.runtime.fusion.warp_kernel import make_kernel
 
 _FRAME_SIZE, _REGISTERS = 0x11, 0x2F
@@ -80,23 +73,16 @@ def resources(cubin: bytes) -> Resources:
     return Resources(found[_REGISTERS], found[_FRAME_SIZE], shared)
 
 
-def compiled(source: str, arguments: int, plan: Geometry, arch: int, path: Path) -> Resources:
+def compiled(plan: KernelPlan, arch: int, path: Path) -> Resources:
     """Compile a kernel to this file."""
-    kernel, _ = make_kernel(source, arguments, plan.threads)
+    threads = plan.geometry.threads
+    kernel, _ = make_kernel(plan.source, plan.arguments, plan.name, threads)
     module = kernel.module
-    options = module.resolve_options(wp.config, block_dim=plan.threads)
+    options = module.resolve_options(wp.config, block_dim=threads)
     with tempfile.TemporaryDirectory() as folder:
         module._compile(None, folder, path.name, arch, use_ptx=False, options=options)
         shutil.move(Path(folder) / path.name, path)
     return resources(path.read_bytes())
-
-
-def kernels(hidden: int, parts: int) -> Iterator[tuple[str, str, int, Geometry]]:
-    """Name, source, number of arguments and geometry of each."""
-    plan = forward_geometry(hidden, parts)
-    yield "outputs", forward_source(hidden, parts, record=False), 9, plan
-    yield "record", forward_source(hidden, parts, record=True), 12, plan
-    yield "gradients", backward_source(hidden, parts), 11, backward_geometry(hidden, parts)
 
 
 def main() -> None:
@@ -109,18 +95,18 @@ def main() -> None:
     args = parser.parse_args()
     wp.config.log_level = wp.LOG_ERROR
     wp.init()
-    print(f"sm_{args.arch}\nhidden  parts  kernel     threads  registers  local  shared")
+    print(f"sm_{args.arch}\nhidden  parts  kernel        threads  registers  local  shared  blocks")
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.keep or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         for hidden in args.hidden:
             for parts in (1, 2) if suits(hidden, 2) else (1,):
-                for name, source, arguments, plan in kernels(hidden, parts):
-                    path = folder / f"{name}_{hidden}_{parts}.cubin"
-                    own = compiled(source, arguments, plan, args.arch, path)
+                for plan in kernels_of(hidden, parts):
+                    path = folder / f"{plan.name.removeprefix('gru_')}_{hidden}_{parts}.cubin"
+                    own = compiled(plan, args.arch, path)
                     print(
-                        f"{hidden:6} {parts:6}  {name:10} {plan.threads:7} {own.registers:10} "
-                        f"{own.local:6} {own.shared:7}",
+                        f"{hidden:6} {parts:6}  {plan.name:13} {plan.geometry.threads:7} "
+                        f"{own.registers:10} {own.local:6} {own.shared:7} {plan.blocks:7}",
                         flush=True,
                     )
 

@@ -13,6 +13,8 @@ from torch.profiler import ProfilerActivity, profile
 
 KINDS: dict[str, tuple[str, ...]] = {
     "height fields": ("hfield",),
+    "gru": ("gru_outputs", "gru_record", "gru_gradients"),
+    "task": ("task_operators",),
     "physics": ("_cuda_kernel_forward",),
     "products": ("gemm", "nvjet", "cutlass", "sm80_x", "sm90_x", "::mm", "::addmm"),
     "factorizations": ("trsm", "potrf", "chol"),

@@ -38,7 +38,7 @@ from legged_ppo.env import commands, locomotion
 from legged_ppo.env.commands import VelocityCommands
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.env.locomotion import LocomotionEnv
-from legged_ppo.models import gru, recurrence
+from legged_ppo.models import gru_operators, recurrence
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime.lanes.use import operators_only
@@ -131,7 +131,7 @@ def as_on_gpu() -> Iterator[None]:
         for module in (collector, locomotion):
             put(module, "rows_without_sync", lambda mask: torch.arange(len(mask)))
         put(collector, "finite_without_sync", lambda tensors: False)
-        put(gru, "_tanh_", torch.tanh_)
+        put(gru_operators, "_tanh_", torch.tanh_)
         put(recurrence, "has_kernels_for", lambda x: True)
         put(recurrence, "multiprocessors", lambda device: 1)
         put(_foreach_utils, "_get_foreach_kernels_supported_devices", supported)

@@ -163,14 +163,14 @@ _MODELS = [
         "models/test_equivariance.py",
     ),
     Mutation(
-        "models/gru.py",
+        "models/gru_operators.py",
         "d_state = dh.mul_(z[t]).addmm_(products, rolled).mul_(keep[t])",
         "d_state = dh.mul_(z[t]).addmm_(products, rolled)",
         "models/test_gru.py",
     ),
-    Mutation("models/gru.py", "h = state * keep[t]", "h = state", "models/test_gru.py"),
+    Mutation("models/gru_operators.py", "h = state * keep[t]", "h = state", "models/test_gru.py"),
     Mutation(
-        "models/gru.py",
+        "models/gru_operators.py",
         "torch.mul(d_hn, (1.0 - r).mul_(recurrent_n), out=d_r)",
         "torch.mul(d_hn, recurrent_n, out=d_r)",
         "models/test_gru.py",

@@ -68,19 +68,20 @@ class CompiledGRU:
         self,
         grad_outputs: torch.Tensor,
         keep: torch.Tensor,
-        rolled: torch.Tensor,
+        weight_hh: torch.Tensor,
         previous: torch.Tensor,
         n: torch.Tensor,
         gates: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Gradients [T, B, 4, H] of W_hn h + b_hn, of the pre-activations of r and z, and of W_in x + b_in, and
-        the gradient of the state [B, H], from that of the outputs. `rolled` is the weight with the rows of n
-        before those of r and z; the other arguments are `record`'s and its results. In parts: [T, B, P, 4, H /
-        P]."""
+        the gradient of the state [B, H], from that of the outputs. The other arguments are `record`'s and its
+        results. In parts: [T, B, P, 4, H / P]."""
         steps, batch, hidden = previous.shape
         units = hidden // self._parts
         width = block_width(units, self._lanes)
-        weights = rolled.reshape(self._parts, 3 * units, -1, width).transpose(1, 2)
+        gates_hh = weight_hh.reshape(self._parts, 3 * units, units)
+        rolled = torch.cat([gates_hh[:, 2 * units :], gates_hh[:, : 2 * units]], 1)  # n, r, z
+        weights = rolled.view(self._parts, 3 * units, -1, width).transpose(1, 2)
         grads = previous.new_empty(steps, batch, self._parts * 4, units)
         d_state = previous.new_zeros(batch, hidden)
         tables = (grad_outputs, keep, weights, previous, n, gates, grads, d_state)

@@ -21,9 +21,11 @@ import torch
 from torch import nn
 from torch.autograd.function import once_differentiable
 
+from legged_ppo.models import gru_operators
 from legged_ppo.models.halves import Features, HalvedLinear, Halves
 from legged_ppo.models.linear import product, weight_gradient
 from legged_ppo.models.recurrence import recurrence_for
+from legged_ppo.runtime.lanes.use import is_recorded
 
 
 class GRULayer(torch.autograd.Function):
@@ -44,7 +46,7 @@ class GRULayer(torch.autograd.Function):
         """Outputs [T, B, H] of T steps."""
         projected = _projected(inputs, weight_ih, bias)
         compiled = recurrence_for(inputs, state.shape[1], parts)
-        record = _record if compiled is None else compiled.record
+        record = gru_operators.record if compiled is None else compiled.record
         outputs, *kept = record(projected, state, keep, weight_hh, bias_n)
         ctx.compiled = compiled
         ctx.save_for_backward(inputs, keep, weight_ih, weight_hh, *kept)
@@ -56,9 +58,9 @@ class GRULayer(torch.autograd.Function):
         """Gradients of the arguments of `forward`, from that of its outputs [T, B, H]."""
         inputs, keep, weight_ih, weight_hh, previous, n, gates = ctx.saved_tensors
         steps, batch, hidden = previous.shape
-        differentiate = _gradients if ctx.compiled is None else ctx.compiled.gradients
-        rolled = torch.cat([weight_hh[2 * hidden :], weight_hh[: 2 * hidden]])  # rows n, r, z
-        grads, d_state = differentiate(grad_outputs, keep, rolled, previous, n, gates)
+        compiled = ctx.compiled
+        differentiate = gru_operators.gradients if compiled is None else compiled.gradients
+        grads, d_state = differentiate(grad_outputs, keep, weight_hh, previous, n, gates)
         flat = grads.view(steps * batch, 4 * hidden)
         d_inputs = None
         if ctx.needs_input_grad[0]:
@@ -70,69 +72,6 @@ class GRULayer(torch.autograd.Function):
         return d_inputs, d_state, None, d_weight_ih, d_weight_hh, d_bias, d_bias_n, None
 
 
-def _record(
-    projected: torch.Tensor,
-    state: torch.Tensor,
-    keep: torch.Tensor,
-    weight_hh: torch.Tensor,
-    bias_n: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """`CompiledGRU.record` on any device."""
-    steps, batch, _ = projected.shape
-    hidden = state.shape[1]
-    previous, candidates, outputs = projected.new_empty(3, steps, batch, hidden)
-    # r, z and W_hn h + b_hn side by side, so that each step is one product added in place.
-    gates = projected.clone()
-    gates[..., 2 * hidden :] = bias_n
-    for t in range(steps):
-        h = torch.mul(state, keep[t], out=previous[t])
-        gates[t].addmm_(h, weight_hh.t())
-        gates[t, :, : 2 * hidden].sigmoid_()
-        r, z, hn = gates[t].split(hidden, dim=1)
-        n = torch.addcmul(projected[t, :, 2 * hidden :], r, hn, out=candidates[t])
-        state = torch.lerp(_tanh_(n), h, z, out=outputs[t])
-    return outputs, previous, candidates, gates
-
-
-def _gradients(
-    grad_outputs: torch.Tensor,
-    keep: torch.Tensor,
-    rolled: torch.Tensor,
-    previous: torch.Tensor,
-    n: torch.Tensor,
-    gates: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """`CompiledGRU.gradients` on any device."""
-    steps, batch, hidden = previous.shape
-    r, z, recurrent_n = gates.split(hidden, dim=-1)
-    factors = _gradient_factors(previous, n, r, z, recurrent_n)
-    grads = torch.empty_like(factors)
-    d_state = grad_outputs.new_zeros(batch, hidden)
-    for t in range(steps - 1, -1, -1):
-        dh = grad_outputs[t] + d_state
-        torch.mul(factors[t], dh.unsqueeze(1), out=grads[t])
-        products = grads[t].view(batch, 4 * hidden)[:, : 3 * hidden]
-        d_state = dh.mul_(z[t]).addmm_(products, rolled).mul_(keep[t])
-    return grads, d_state
-
-
-def _gradient_factors(
-    previous: torch.Tensor,
-    n: torch.Tensor,
-    r: torch.Tensor,
-    z: torch.Tensor,
-    recurrent_n: torch.Tensor,
-) -> torch.Tensor:
-    """Factors of the incoming gradient of h' for all steps at once, [T, B, 4, H]."""
-    factors = n.new_empty(*n.shape[:2], 4, n.shape[2])
-    d_hn, d_r, d_z, d_n = factors.unbind(2)
-    torch.mul(1.0 - z, torch.addcmul(torch.ones_like(n), n, n, value=-1.0), out=d_n)
-    torch.mul(d_n, r, out=d_hn)
-    torch.mul(d_hn, (1.0 - r).mul_(recurrent_n), out=d_r)
-    torch.mul(previous - n, torch.addcmul(z, z, z, value=-1.0), out=d_z)
-    return factors
-
-
 class GRU(nn.Module):
     """A stack of GRU layers as a pure function of input, state and episode starts.
 
@@ -141,6 +80,7 @@ class GRU(nn.Module):
     Attributes:
         halved: each layer's input and recurrent weights between parts, where it takes features in parts.
         commutes: whether the recurrent weights equal themselves with the halves of state and gates exchanged.
+            Other weights (`load_state_dict`) need not: `Equivariance.project` says so anew.
         fused: on a GPU, whether kernels compute the recurrence where there are some.
     """
 
@@ -161,6 +101,7 @@ class GRU(nn.Module):
             ):
                 self.register_parameter(f"{name}_l{layer}", nn.Parameter(torch.empty(shape)))
         self.reset_parameters()
+        self.register_load_state_dict_post_hook(_forget_symmetry)
 
     def reset_parameters(self) -> None:
         """Orthogonal recurrent blocks, scaled uniform input weights, biases zero."""
@@ -194,7 +135,12 @@ class GRU(nn.Module):
 
         Returns:
             outputs [T, B, H] and the state [layers, B, H] after the last step.
+
+        Raises:
+            ValueError: a shape or a device that is none of these.
         """
+        if not is_recorded():
+            self._check(inputs, state, starts)
         keep = (~starts).unsqueeze(-1)
         if isinstance(inputs, Halves):
             return self._of_parts(inputs, state, keep)
@@ -202,7 +148,6 @@ class GRU(nn.Module):
         if torch.is_autocast_enabled(device):
             dtype = torch.get_autocast_dtype(device)
         kernel_parts = (2 if self.commutes else 1) if self.fused else None
-        layer_: Any = GRULayer.apply if torch.is_grad_enabled() else _run
         outputs: torch.Tensor = inputs
         after = []
         for layer in range(self.num_layers):
@@ -210,9 +155,23 @@ class GRU(nn.Module):
             bias_gates, bias_n = bias_hh.split([2 * self.hidden_size, self.hidden_size])
             bias = bias_ih + nn.functional.pad(bias_gates, (0, self.hidden_size))
             arguments = (outputs, state[layer], keep, weight_ih, weight_hh, bias, bias_n)
+            learns = torch.is_grad_enabled() and any(x.requires_grad for x in arguments)
+            layer_: Any = GRULayer.apply if learns else _run
             outputs = layer_(*(x.to(dtype) for x in arguments), kernel_parts)
             after.append(outputs[-1].float())
         return outputs, torch.stack(after)
+
+    def _check(self, inputs: Features, state: torch.Tensor, starts: torch.Tensor) -> None:
+        """Compiled code and kernels read memory by these sizes."""
+        features = inputs.parts if isinstance(inputs, Halves) else inputs
+        steps, batch, device = *features.shape[:2], features.device
+        wanted = (self.num_layers, batch, self.hidden_size)
+        for name, found, shape in (("state", state, wanted), ("starts", starts, (steps, batch))):
+            if found.shape != shape or found.device != device:
+                expected = f"{list(shape)} on {device}"
+                raise ValueError(
+                    f"a GRU of these inputs needs {name} {expected}, not {list(found.shape)} on {found.device}"
+                )
 
     def _of_parts(
         self, inputs: Halves, state: torch.Tensor, keep: torch.Tensor
@@ -241,6 +200,11 @@ class GRU(nn.Module):
         ]
 
 
+def _forget_symmetry(gru: GRU, _: object) -> None:
+    """Other weights need not commute with the mirror."""
+    gru.commutes = False
+
+
 def _run(
     inputs: torch.Tensor,
     state: torch.Tensor,
@@ -254,28 +218,10 @@ def _run(
     """`GRULayer.forward` without saving tensors for the backward pass."""
     whole = _projected(inputs, weight_ih, bias)
     compiled = recurrence_for(inputs, state.shape[1], parts)
-    if compiled is not None:
-        return compiled.outputs(whole, state, keep, weight_hh, bias_n)
-    gates = 2 * state.shape[1]
-    bias_products = nn.functional.pad(bias_n, (gates, 0))
-    outputs = []
-    for t, projected in enumerate(whole):
-        h = state * keep[t]
-        products = product(h, weight_hh, bias_products)
-        r, z = (projected[:, :gates] + products[:, :gates]).sigmoid_().chunk(2, dim=1)
-        n = torch.addcmul(projected[:, gates:], r, products[:, gates:])
-        state = torch.lerp(_tanh_(n), h, z)
-        outputs.append(state)
-    return torch.stack(outputs)
+    outputs = gru_operators.outputs if compiled is None else compiled.outputs
+    return outputs(whole, state, keep, weight_hh, bias_n)
 
 
 def _projected(inputs: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
     """W_i x + b of all steps at once, [T, B, 3H]."""
     return product(inputs.flatten(0, 1), weight, bias).view(*inputs.shape[:2], -1)
-
-
-def _tanh_(x: torch.Tensor) -> torch.Tensor:
-    """tanh in place; on a CPU as 2 sigmoid(2x) - 1, three times as fast as torch's and equal to 1e-7."""
-    if x.device.type != "cpu":
-        return x.tanh_()
-    return x.mul_(2.0).sigmoid_().mul_(2.0).sub_(1.0)

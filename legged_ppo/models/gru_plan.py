@@ -12,7 +12,15 @@ MOST_HIDDEN = 128
 """Hidden units whose weights fit into the registers of one block."""
 MULTIPLE = 16
 """What the number of units of a part is divisible by."""
+NUMBERS = ("steps", "batch", "blocks")
+"""What a launch passes after the addresses of the tensors: T, B and how many blocks there are."""
 _THREADS = 256
+_REGISTERS = 2**16
+"""Of a multiprocessor."""
+_OTHER_REGISTERS = 80
+"""Of a thread besides its weights, the fewest in the table of docs/benchmarks.md."""
+_MOST_BLOCKS = 4
+"""For each multiprocessor: more have no sequences at the sizes of trainings."""
 _OUTPUTS = 2
 """Units for which a thread multiplies gradients."""
 
@@ -53,9 +61,32 @@ def backward_geometry(hidden: int, parts: int) -> Geometry:
     return geometry(hidden // _OUTPUTS, hidden // parts)
 
 
-def forward_source(hidden: int, parts: int, record: bool, descending: bool = False) -> str:
-    """The body of a function of (projected [T, B, 3H], state [B, H], keep [T, B], weights [3H, H], bias_n [H],
-    outputs [T, B, H], and where it records previous [T, B, H], n [T, B, H] and gates [T, B, 3H]; T, B, blocks).
+@dataclass(frozen=True)
+class KernelPlan:
+    """A kernel, and what a launch of it needs.
+
+    Attributes:
+        source: the body of its function (`make_kernel`); its pointers are those of the tensors, then `NUMBERS`.
+        tensors: how many it takes.
+        written: of them, the last ones, which it writes.
+        blocks: for each multiprocessor.
+    """
+
+    name: str
+    source: str
+    geometry: Geometry
+    tensors: int
+    written: int
+    blocks: int
+
+    @property
+    def arguments(self) -> int:
+        return self.tensors + len(NUMBERS)
+
+
+def forward_kernel(hidden: int, parts: int, record: bool, descending: bool = False) -> KernelPlan:
+    """Of (projected [T, B, 3H], state [B, H], keep [T, B], weights [3H, H], bias_n [H], outputs [T, B, H], and
+    where it records previous [T, B, H], n [T, B, H] and gates [T, B, 3H]).
 
     Args:
         parts: 2 for a layer that commutes with the mirror, else 1.
@@ -63,16 +94,36 @@ def forward_source(hidden: int, parts: int, record: bool, descending: bool = Fal
         descending: on a CPU, the last thread of a block comes first.
     """
     plan = forward_geometry(hidden, parts)
-    return _source(FORWARD, hidden, parts, plan, descending, RECORD=int(record))
+    source = _source(FORWARD, hidden, parts, plan, descending, RECORD=int(record))
+    blocks = _blocks(plan, 3 * hidden // parts // plan.groups)
+    if record:
+        return KernelPlan("gru_record", source, plan, 9, 4, blocks)
+    return KernelPlan("gru_outputs", source, plan, 6, 1, blocks)
 
 
-def backward_source(hidden: int, parts: int, descending: bool = False) -> str:
-    """The body of a function of (gradients of the outputs [T, B, H], keep [T, B], weights [3H, H] with the
-    rows of n before those of r and z, previous [T, B, H], n [T, B, H], gates [T, B, 3H], gradients [T,
-    B, 4, H], gradient of the state [B, H]; T, B, blocks). The gradients are those of W_hn h + b_hn, of
-    the pre-activations of r and z, and of W_in x + b_in."""
+def backward_kernel(hidden: int, parts: int, descending: bool = False) -> KernelPlan:
+    """Of (gradients of the outputs [T, B, H], keep [T, B], weights [3H, H], previous [T, B, H], n [T, B, H],
+    gates [T, B, 3H], gradients [T, B, 4, H], gradient of the state [B, H]). The gradients are those of W_hn h
+    + b_hn, of the pre-activations of r and z, and of W_in x + b_in."""
     plan = backward_geometry(hidden, parts)
-    return _source(BACKWARD, hidden, parts, plan, descending, OUTPUTS=_OUTPUTS)
+    source = _source(BACKWARD, hidden, parts, plan, descending, OUTPUTS=_OUTPUTS)
+    blocks = _blocks(plan, 3 * _OUTPUTS * hidden // parts // plan.groups)
+    return KernelPlan("gru_gradients", source, plan, 8, 2, blocks)
+
+
+def kernels_of(hidden: int, parts: int, descending: bool = False) -> tuple[KernelPlan, ...]:
+    """Those that compute outputs, record and compute gradients."""
+    return (
+        forward_kernel(hidden, parts, record=False, descending=descending),
+        forward_kernel(hidden, parts, record=True, descending=descending),
+        backward_kernel(hidden, parts, descending),
+    )
+
+
+def _blocks(plan: Geometry, weights: int) -> int:
+    """For each multiprocessor, where a thread keeps so many weights. One block more than its registers hold waits
+    for another's end, which costs nothing but loading the weights; one fewer leaves it idle."""
+    return max(1, min(_MOST_BLOCKS, _REGISTERS // (plan.threads * (weights + _OTHER_REGISTERS))))
 
 
 def _source(

@@ -102,7 +102,7 @@ FORWARD = """
 const float* const projected = (const float*)pointers[0];
 const float* const state = (const float*)pointers[1];
 const float* const keep = (const float*)pointers[2];
-const float* const table = (const float*)pointers[3];
+const float* const weight_hh = (const float*)pointers[3];
 const float* const bias_n = (const float*)pointers[4];
 float* const outputs = (float*)pointers[5];
 #if RECORD
@@ -116,9 +116,9 @@ const int blocks = (int)pointers[8 + 3 * RECORD];
 if (block * SEQUENCES >= batch) return;
 SHARED float entered[SEQUENCES * HIDDEN];  // the state of each side
 #if PARTS == 2
-SHARED float multiplied[SEQUENCES * HIDDEN];  // its parts
+SHARED float operand[SEQUENCES * HIDDEN];  // its parts
 #else
-float* const multiplied = entered;
+float* const operand = entered;
 #endif
 SHARED float sums[GROUPS * 3 * SEQUENCES * HIDDEN];
 alignas(16) float weights[OWNERS][3 * DEPTH];
@@ -128,7 +128,7 @@ EACH_THREAD {
     const int column = thread % HIDDEN, group = thread / HIDDEN;
     const int part = column / UNITS, unit = column % UNITS;
     UNROLL for (int gate = 0; gate < 3; ++gate) {
-        const float* const at = table + (gate * HIDDEN + unit) * HIDDEN + group * DEPTH;
+        const float* const at = weight_hh + (gate * HIDDEN + unit) * HIDDEN + group * DEPTH;
         float* const own = weights[OWN] + gate * DEPTH;
         UNROLL for (int k = 0; k < DEPTH; k += 4) {
             // Four at a time, because the rows of a warp's threads lie apart.
@@ -154,7 +154,7 @@ for (int tile = block; tile * SEQUENCES < batch; tile += blocks) {
             entered[sequence * HIDDEN + side * UNITS + unit] = h.of[side];
         }
         h = Block::split(h);
-        EACH_SIDE multiplied[sequence * HIDDEN + side * UNITS + unit] = h.of[side];
+        EACH_SIDE operand[sequence * HIDDEN + side * UNITS + unit] = h.of[side];
     }
     for (int t = 0; t < steps; ++t) {
         EACH_THREAD {
@@ -162,7 +162,7 @@ for (int tile = block; tile * SEQUENCES < batch; tile += blocks) {
             EACH_ITEM { ITEM READ(t) }
 #endif
             const int column = thread % HIDDEN, group = thread / HIDDEN;
-            const float* const from = multiplied + column / UNITS * UNITS + group * DEPTH;
+            const float* const from = operand + column / UNITS * UNITS + group * DEPTH;
             float own[3 * SEQUENCES];
             UNROLL for (int i = 0; i < 3 * SEQUENCES; ++i) own[i] = 0.0f;
             UNROLL for (int k = 0; k < DEPTH; k += 4) {
@@ -216,7 +216,7 @@ for (int tile = block; tile * SEQUENCES < batch; tile += blocks) {
                     entered[sequence * HIDDEN + own] = entering.of[side];
                 }
                 entering = Block::split(entering);
-                EACH_SIDE multiplied[sequence * HIDDEN + side * UNITS + unit] = entering.of[side];
+                EACH_SIDE operand[sequence * HIDDEN + side * UNITS + unit] = entering.of[side];
             }
         }
     }
@@ -239,7 +239,7 @@ BACKWARD = """
                 into[gate] = CONSTANT(gates[at + (2 * sample + gate) * HIDDEN]); \\
             into[3] = CONSTANT(candidates[at]); \\
             into[4] = CONSTANT(previous[at]); \\
-            into[5] = CONSTANT(outer[at]); \\
+            into[5] = CONSTANT(grad_outputs[at]); \\
         } \\
     }
 // The gradient of the state that entered the step before.
@@ -251,18 +251,18 @@ BACKWARD = """
     } \\
     carried = Block::mixed(carried); \\
     EACH_SIDE carried.of[side] += direct[sequence * HIDDEN + side * UNITS + unit];
-const float* const outer = (const float*)pointers[0];
+const float* const grad_outputs = (const float*)pointers[0];
 const float* const keep = (const float*)pointers[1];
-const float* const table = (const float*)pointers[2];
+const float* const weight_hh = (const float*)pointers[2];
 const float* const previous = (const float*)pointers[3];
 const float* const candidates = (const float*)pointers[4];
 const float* const gates = (const float*)pointers[5];
 float* const gradients = (float*)pointers[6];
-float* const state = (float*)pointers[7];
+float* const d_state = (float*)pointers[7];
 const int steps = (int)pointers[8], batch = (int)pointers[9], blocks = (int)pointers[10];
 
 if (block * SEQUENCES >= batch) return;
-SHARED float multiplied[SEQUENCES * PARTS * ROWS];  // gradients of hn, r, z in parts
+SHARED float operand[SEQUENCES * PARTS * ROWS];  // gradients of hn, r, z in parts
 SHARED float sums[GROUPS * SEQUENCES * HIDDEN];
 SHARED float direct[SEQUENCES * HIDDEN];  // what passes z alone
 alignas(16) float weights[OWNERS][OUTPUTS * 3 * DEPTH];
@@ -271,10 +271,11 @@ float read[OWNERS][SLOTS * PARTS * 6], kept[OWNERS][SLOTS];  // for an item of a
 EACH_THREAD {
     const int column = thread % (HIDDEN / OUTPUTS), group = thread / (HIDDEN / OUTPUTS);
     const int part = column / COLUMNS, unit = column % COLUMNS;
-    const float* const at = table + group * DEPTH * HIDDEN + unit;
+    const float* const at = weight_hh + group * DEPTH * HIDDEN + unit;
     UNROLL for (int i = 0; i < OUTPUTS * 3; ++i)
         UNROLL for (int k = 0; k < DEPTH; ++k) {
-            const int entry = (i % 3 * HIDDEN + k) * HIDDEN + i / 3 * COLUMNS;
+            // Products are with the gradients of hn, r and z; the rows of the weights are r, z and n.
+            const int entry = ((i + 2) % 3 * HIDDEN + k) * HIDDEN + i / 3 * COLUMNS;
             const float own = CONSTANT(at[entry]), other = CONSTANT(at[entry + (PARTS - 1) * UNITS]);
             weights[OWN][i * DEPTH + k] = Block::weight(own, other, part);
         }
@@ -326,7 +327,7 @@ for (int tile = block; tile * SEQUENCES < batch; tile += blocks) {
                     const Sides halves = Block::split(found[gate]);
                     EACH_SIDE {
                         const int at = (sequence * PARTS + side) * ROWS + gate * UNITS + unit;
-                        multiplied[at] = halves.of[side];
+                        operand[at] = halves.of[side];
                     }
                 }
             }
@@ -337,7 +338,7 @@ for (int tile = block; tile * SEQUENCES < batch; tile += blocks) {
 #endif
             const int column = thread % (HIDDEN / OUTPUTS), group = thread / (HIDDEN / OUTPUTS);
             const int part = column / COLUMNS, unit = column % COLUMNS;
-            const float* const from = multiplied + part * ROWS + group * DEPTH;
+            const float* const from = operand + part * ROWS + group * DEPTH;
             float own[OUTPUTS * SEQUENCES];
             UNROLL for (int i = 0; i < OUTPUTS * SEQUENCES; ++i) own[i] = 0.0f;
             UNROLL for (int gate = 0; gate < 3; ++gate) {
@@ -364,7 +365,7 @@ for (int tile = block; tile * SEQUENCES < batch; tile += blocks) {
         ITEM
         CARRIED
         if (exists) EACH_SIDE
-            state[row * HIDDEN + side * UNITS + unit] = carried.of[side] * CONSTANT(keep[row]);
+            d_state[row * HIDDEN + side * UNITS + unit] = carried.of[side] * CONSTANT(keep[row]);
     }
 }
 """

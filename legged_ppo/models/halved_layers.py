@@ -80,9 +80,7 @@ class HalvedGRU(torch.autograd.Function):
         inputs, keep, weights_ih, weights_hh, previous, n, gates = ctx.saved_tensors
         hidden = previous.shape[-1]
         units = hidden // 2
-        gates_hh = weights_hh.view(2, 3 * units, units)
-        rolled = torch.cat([gates_hh[:, 2 * units :], gates_hh[:, : 2 * units]], 1)
-        grads, d_state = ctx.compiled.gradients(grad_outputs, keep, rolled, previous, n, gates)
+        grads, d_state = ctx.compiled.gradients(grad_outputs, keep, weights_hh, previous, n, gates)
         # The gradients of W_hn h + b_hn, of r, z and of W_in x + b_in: first of the even parts, then of the odd
         # ones.
         flat = grads.view(-1, 4 * hidden)

@@ -8,10 +8,16 @@ from typing import Protocol
 
 import torch
 
+from legged_ppo.models import gru_operators
 from legged_ppo.models.gru_plan import MOST_HIDDEN, MULTIPLE, suits
 from legged_ppo.runtime.lanes.use import compiles_for, has_kernels_for
 
 _log = logging.getLogger(__name__)
+
+_TOLERANCE = 1e-4
+"""Largest difference between kernels and float64, as a share of a result's largest number; float32 takes 3e-6."""
+_STEPS, _BATCH = 3, 17
+"""Of the sequences by which they are compared: three tiles, the last one with one sequence."""
 
 
 class Recurrence(Protocol):
@@ -39,7 +45,7 @@ class Recurrence(Protocol):
         self,
         grad_outputs: torch.Tensor,
         keep: torch.Tensor,
-        rolled: torch.Tensor,
+        weight_hh: torch.Tensor,
         previous: torch.Tensor,
         n: torch.Tensor,
         gates: torch.Tensor,
@@ -88,7 +94,41 @@ def _on_gpu(device: torch.device, dtype: torch.dtype, hidden: int, parts: int) -
         # Here, because a CPU needs no Warp.
         from legged_ppo.models.warp_gru import WarpGRU
 
-        return WarpGRU(hidden, parts, device, blocks=multiprocessors(device))
+        kernels = WarpGRU(hidden, parts, device, multiprocessors(device))
+        _check(kernels, hidden, parts, device)
+        return kernels
     except Exception as error:  # whatever an import, a compiler or a driver may raise
         _log.warning("the GRU has no kernels and runs by torch's operators: %s", error)
         return None
+
+
+@torch.no_grad()
+def _check(kernels: Recurrence, hidden: int, parts: int, device: torch.device) -> None:
+    """Compare kernels with torch's operators in float64, where they run.
+
+    Raises:
+        RuntimeError: they differ.
+    """
+    generator = torch.Generator().manual_seed(0)
+
+    def randn(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator).to(device)
+
+    def results(steps: Recurrence, dtype: torch.dtype) -> list[torch.Tensor]:
+        read, d_outputs = [x.to(dtype) for x in tables], outer.to(dtype)
+        outputs, *kept = steps.record(*read)
+        return [outputs, *kept, *steps.gradients(d_outputs, read[2], read[3], *kept)]
+
+    weight = randn(3 * hidden, hidden) / hidden**0.5
+    if parts == 2:
+        weight = gru_operators.commuting(weight)
+    keep = (randn(_STEPS, _BATCH, 1) > -0.5).float()
+    outer = randn(_STEPS, _BATCH, hidden)
+    projected, state = randn(_STEPS, _BATCH, 3 * hidden), randn(_BATCH, hidden)
+    tables = projected, state, keep, weight, randn(hidden)
+    expected = results(gru_operators, torch.float64)
+    found = results(kernels, torch.float32)
+    pairs = [*zip(found, expected, strict=True), (kernels.outputs(*tables), expected[0])]
+    error = float(torch.stack([(a - b).abs().max() / b.abs().max() for a, b in pairs]).max())
+    if not error <= _TOLERANCE:  # or it is not a number
+        raise RuntimeError(f"its kernels differ from torch's operators by {error:.1e}")

@@ -6,18 +6,12 @@ further package, and the source says what stays in registers from step to step. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import warp as wp
 
-from legged_ppo.models.gru_plan import (
-    Geometry,
-    backward_geometry,
-    backward_source,
-    forward_geometry,
-    forward_source,
-)
+from legged_ppo.models.gru_plan import NUMBERS, KernelPlan, kernels_of
 from legged_ppo.runtime.fusion.warp_launch import WarpLaunch
 
 
@@ -29,7 +23,7 @@ class WarpGRU:
     Args:
         hidden: H.
         parts: 2 for a layer that commutes with the mirror, which halves its products (`gru_source.py`), else 1.
-        blocks: of a launch; each takes every so many sequences.
+        multiprocessors: of the device; each gets as many blocks of threads as its registers hold.
         descending: on a CPU, the order of a block's threads, which no number depends on.
 
     Raises:
@@ -41,26 +35,16 @@ class WarpGRU:
         hidden: int,
         parts: int,
         device: torch.device,
-        blocks: int,
+        multiprocessors: int,
         descending: bool = False,
     ) -> None:
         wp.init()
         self._hidden = hidden
-        plan = forward_geometry(hidden, parts)
-
-        def launch(source: str, tensors: int, written: int, own: Geometry) -> WarpLaunch:
-            """Of a kernel whose last tensors are those that it writes."""
-            size = blocks * (own.threads if device.type == "cuda" else 1)
-            last = set(range(tensors - written, tensors))
-            return WarpLaunch(source, tensors, last, size, device, own.threads, 3, bounded=True)
-
-        self._blocks = blocks
-        source = forward_source(hidden, parts, record=False, descending=descending)
-        self._outputs = launch(source, 6, 1, plan)
-        source = forward_source(hidden, parts, record=True, descending=descending)
-        self._record = launch(source, 9, 4, plan)
-        source = backward_source(hidden, parts, descending)
-        self._gradients = launch(source, 8, 2, backward_geometry(hidden, parts))
+        compiled = (
+            _compiled(plan, device, multiprocessors)
+            for plan in kernels_of(hidden, parts, descending)
+        )
+        self._outputs, self._record, self._gradients = compiled
 
     def outputs(
         self,
@@ -74,7 +58,7 @@ class WarpGRU:
         steps, batch, _ = projected.shape
         outputs = projected.new_empty(steps, batch, self._hidden)
         weight_hh = _aligned(weight_hh)
-        self._run(self._outputs, (projected, state, keep, weight_hh, bias_n), (outputs,))
+        self._outputs((projected, state, keep, weight_hh, bias_n), (outputs,))
         return outputs
 
     def record(
@@ -91,14 +75,14 @@ class WarpGRU:
         gates = torch.empty_like(projected)
         results = outputs, previous, n, gates
         weight_hh = _aligned(weight_hh)
-        self._run(self._record, (projected, state, keep, weight_hh, bias_n), results)
+        self._record((projected, state, keep, weight_hh, bias_n), results)
         return results
 
     def gradients(
         self,
         grad_outputs: torch.Tensor,
         keep: torch.Tensor,
-        rolled: torch.Tensor,
+        weight_hh: torch.Tensor,
         previous: torch.Tensor,
         n: torch.Tensor,
         gates: torch.Tensor,
@@ -107,16 +91,33 @@ class WarpGRU:
         steps, batch, hidden = previous.shape
         grads = previous.new_empty(steps, batch, 4, hidden)
         d_state = previous.new_empty(batch, hidden)
-        arguments = grad_outputs, keep, rolled, previous, n, gates
-        self._run(self._gradients, arguments, (grads, d_state))
+        arguments = grad_outputs, keep, weight_hh, previous, n, gates
+        self._gradients(arguments, (grads, d_state))
         return grads, d_state
 
-    def _run(
-        self, launch: WarpLaunch, read: Sequence[torch.Tensor], written: Sequence[torch.Tensor]
-    ) -> None:
+
+def _compiled(
+    plan: KernelPlan, device: torch.device, multiprocessors: int
+) -> Callable[[Sequence[torch.Tensor], Sequence[torch.Tensor]], None]:
+    """The launch of a kernel that reads and writes these tensors; the first one written begins with [T, B]."""
+    blocks, threads = plan.blocks * multiprocessors, plan.geometry.threads
+    launch = WarpLaunch(
+        plan.source,
+        plan.tensors,
+        set(range(plan.tensors - plan.written, plan.tensors)),
+        size=blocks * (threads if device.type == "cuda" else 1),
+        device=device,
+        block=threads,
+        arguments=len(NUMBERS),
+        bounded=True,
+        name=plan.name,
+    )
+
+    def run(read: Sequence[torch.Tensor], written: Sequence[torch.Tensor]) -> None:
         steps, batch = written[0].shape[:2]
-        tensors = [*(table.contiguous() for table in read), *written]
-        launch(tensors, (steps, batch, self._blocks))
+        launch([*(table.contiguous() for table in read), *written], (steps, batch, blocks))
+
+    return run
 
 
 def _aligned(table: torch.Tensor) -> torch.Tensor:

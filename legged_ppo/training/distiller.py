@@ -51,6 +51,8 @@ class Distiller(Trainer):
             super()._make_learner(symmetry)
             return
         new = take_over(self.policy, self.teacher.policy)
+        if self._equivariance is not None:
+            self._equivariance.project()
         if distributed.is_main():
             _log.info("the student begins as its teacher but for: %s", ", ".join(new) or "nothing")
         config, env = self.config, self.env
@@ -103,6 +105,8 @@ class Distiller(Trainer):
     def _finish_distillation(self) -> None:
         """Keep the distilled student, and let PPO begin from it."""
         self.policy.load_state_dict(self.judged_policy().state_dict())
+        if self._equivariance is not None:
+            self._equivariance.project()
         save = partial(self.run.write_checkpoint, self.run.distilled, self.state_dict())
         written = attempt(save, "without a copy of the student before fine-tuning")
         if written and distributed.is_main():

@@ -400,6 +400,8 @@ class Trainer:
 
     def _restore(self, checkpoint: dict[str, Any]) -> None:
         self.policy.load_state_dict(checkpoint["policy"])
+        if self._equivariance is not None:
+            self._equivariance.project()
         if self.average is not None and checkpoint.get("average") is not None:
             self.average.load_state_dict(checkpoint["average"])
         self.learner.load_state_dict(checkpoint["ppo"])

@@ -17,6 +17,8 @@ def test_the_engines_modules_are_found_without_launching_and_compiled_once(
 ) -> None:
     wp.init()  # which sets the folder that is restored afterwards
     monkeypatch.setattr(wp.config, "kernel_cache_dir", str(tmp_path))
+    gru = compile_kernels.gru_kernels(CONFIG)
+    assert len(gru) == 3 and all(threads == 256 for _, threads in gru)
     modules = compile_kernels.kernels_of(CONFIG, "flat", 2, 160)
     names = {name for name, _ in modules}
     assert OWN in names and len(modules) > 40

@@ -12,6 +12,10 @@ import torch
 from device_times import Timing
 from kernel_shares import Span
 
+from legged_ppo.models.gru_plan import kernels_of
+from legged_ppo.runtime.fusion.warp_kernel import make_kernel
+from legged_ppo.runtime.fusion.warp_launch import WarpLaunch
+
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "phase1_fast.yaml")
 SMALL = ["ppo.rollout_length=2", "ppo.bptt_length=2", "ppo.num_epochs=1", "ppo.num_minibatches=1"]
 OPTIONS = ["--config", CONFIG, "--device", "cpu", "--envs", "2", "--terrains", "flat"]
@@ -61,6 +65,10 @@ def test_shares_count_overlapping_kernels_once_and_name_their_kinds() -> None:
         ("physics", 3.0),
         ("torch", 1.0),
     ]
+    gru = [make_kernel("", 1, plan.name)[0].key for plan in kernels_of(16, 1)]
+    task = WarpLaunch("", 1, set(), 1, torch.device("cpu"), 1)._kernel.key
+    kinds = [kernel_shares.kind_of(f"{key}_1a_cuda_kernel_forward") for key in (*gru, task)]
+    assert kinds == ["gru", "gru", "gru", "task"]
     assert found.kernels[2] == ("solve_2b_cuda_kernel_forward", 3.0, 2)
     with pytest.raises(ValueError, match="no kernel"):
         kernel_shares.shares([])

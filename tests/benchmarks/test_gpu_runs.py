@@ -140,6 +140,8 @@ def test_the_script_prints_what_there_is_when_parts_fail(tmp_path: Path) -> None
     assert "flat: device card" in table and "4,096" in table and "12.500" in table
     assert "8,192  no" in table and "full grid: no size was measured" in table
     assert "gru figures" in table
+    for name in ("GRU 128", "GRU 128 without its kernels"):
+        assert f"full grid, {name}: no size was measured" in table
 
 
 TRAINING = """#!/bin/sh

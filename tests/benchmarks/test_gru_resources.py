@@ -8,18 +8,24 @@ import gru_resources
 import pytest
 import warp as wp
 
+from legged_ppo.models.gru_plan import kernels_of
+
 wp.config.log_level = wp.LOG_ERROR
 STATIC_SHARED, RESERVED = 48 * 1024, 1024
 """Bytes of shared memory that a kernel may declare, and those that the system takes besides."""
 
 
-@pytest.mark.parametrize("parts", [1, 2])
-def test_the_weights_of_128_units_stay_in_registers(parts: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("hidden", "parts"), [(128, 1), (128, 2), (64, 1)])
+def test_the_weights_stay_in_registers_and_every_multiprocessor_is_full(
+    hidden: int, parts: int, tmp_path: Path
+) -> None:
     wp.init()
-    for name, source, arguments, plan in gru_resources.kernels(128, parts):
-        weights = 3 * 128 * 128 // parts // plan.threads
-        path = tmp_path / f"{name}.cubin"
-        found = gru_resources.compiled(source, arguments, plan, arch=90, path=path)
-        assert weights < found.registers <= 65536 // plan.threads
+    for plan in kernels_of(hidden, parts):
+        threads = plan.geometry.threads
+        weights = 3 * hidden * hidden // parts // threads
+        found = gru_resources.compiled(plan, arch=90, path=tmp_path / f"{plan.name}.cubin")
+        assert weights < found.registers <= 65536 // threads
         assert found.local <= 32, "hardly anything is spilled"
         assert 0 < found.shared <= STATIC_SHARED + RESERVED
+        taken = -(-found.registers // 8) * 8 * threads
+        assert plan.blocks >= 65536 // taken, "as many blocks as there is room for"

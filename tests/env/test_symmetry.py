@@ -216,10 +216,14 @@ def test_an_equivariant_policy_stays_so_through_training_and_resume(tmp_path: Pa
     trainer = make_trainer(config)
     begun = {name: p.detach().clone() for name, p in trainer.policy.named_parameters()}
     assert trainer.buffer.num_envs == 16 and trainer.train()
-    resumed = make_trainer(config, checkpoint=load_checkpoint(trainer.run.checkpoints / LATEST))
-    for policy in (trainer.policy, resumed.policy):
+    saved = load_checkpoint(trainer.run.checkpoints / LATEST)
+    resumed = make_trainer(config, checkpoint=saved)
+    saved["policy"]["trunk.gru.weight_hh_l0"] += torch.rand_like(begun["trunk.gru.weight_hh_l0"])
+    mended = make_trainer(config, checkpoint=saved)
+    for policy in (trainer.policy, resumed.policy, mended.policy):
         assert not torch.equal(policy.value.weight, begun["value.weight"])
         assert_equivariant(policy, trainer.env)
+        assert policy.trunk.gru.commutes
     for gradient, reflect in last_gradients(trainer):
         assert gradient.any() and torch.equal(reflect(gradient), gradient)
     weights = ActorCritic(trainer.env.obs_dims, 12, config.policy).state_dict()

@@ -16,6 +16,7 @@ import warp as wp
 from legged_ppo.config.loading import CONFIG_DIR, load_config
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.models.gru import GRU
+from legged_ppo.models.gru_operators import commuting
 from legged_ppo.models.recurrence import recurrence_for
 from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.runtime.cuda_graphs import Captured, CudaRecorder
@@ -149,8 +150,7 @@ def make_gru(hidden: int, parts: int, device: torch.device) -> GRU:
     for name, parameter in gru.named_parameters():
         torch.nn.init.normal_(parameter, std=1.5 / hidden**0.5)
         if parts == 2 and name.startswith("weight_hh"):
-            for block in parameter.data.split(hidden):
-                block.copy_((block + block.roll((hidden // 2, hidden // 2), (0, 1))) / 2)
+            parameter.data.copy_(commuting(parameter.data))
     gru.commutes = parts == 2
     return gru
 

@@ -57,6 +57,27 @@ def test_without_resets_equals_torch_gru_in_outputs_and_all_gradients(layers: in
 
 
 @pytest.mark.parametrize("layers", [1, 2])
+@pytest.mark.parametrize(
+    "shape", [(1, B, HIDDEN + 1), (3, B, HIDDEN), (1, 1, HIDDEN), (2, B - 1, HIDDEN), (B, HIDDEN)]
+)
+def test_a_state_of_another_shape_or_device_is_refused(shape: tuple[int, ...], layers: int) -> None:
+    """Compiled code would read what lies behind it in memory."""
+    gru, (x, state, starts) = make_gru(layers), make_inputs(layers, start_rate=0.5)
+    for other in (torch.zeros(shape), state.to("meta")):
+        with pytest.raises(ValueError, match="needs state") as error, torch.no_grad():
+            gru(x, other, starts)
+        assert str([layers, B, HIDDEN]) in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("shape", [(T, 1), (1, B), (T - 1, B), (T, B, 1), (B,)])
+def test_starts_of_another_shape_or_device_are_refused(shape: tuple[int, ...]) -> None:
+    gru, (x, state, starts) = make_gru(1), make_inputs(1, start_rate=0.5)
+    for other in (torch.zeros(shape, dtype=torch.bool), starts.to("meta")):
+        with pytest.raises(ValueError, match="needs starts"):
+            gru(x, state, other)
+
+
+@pytest.mark.parametrize("layers", [1, 2])
 def test_sequence_equals_single_steps_in_outputs_and_all_gradients(layers: int) -> None:
     gru = make_gru(layers)
     x, state, starts = make_inputs(layers, start_rate=0.3)

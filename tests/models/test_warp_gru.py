@@ -6,7 +6,7 @@ import copy
 import functools
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -20,15 +20,19 @@ from legged_ppo.models import gru_plan, gru_source, recurrence, warp_gru
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.equivariance import Equivariance
 from legged_ppo.models.gru import GRU
+from legged_ppo.models.gru_operators import commuting
 from legged_ppo.models.gru_plan import (
+    NUMBERS,
     SEQUENCES,
-    Geometry,
+    KernelPlan,
     backward_geometry,
     forward_geometry,
+    kernels_of,
     suits,
 )
 from legged_ppo.models.warp_gru import WarpGRU
 from legged_ppo.runtime.fusion.warp_kernel import make_kernel
+from legged_ppo.runtime.lanes import use
 from legged_ppo.runtime.lanes.use import operators_only
 
 wp.config.log_level = wp.LOG_WARNING
@@ -39,8 +43,8 @@ Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @functools.cache
-def kernels(hidden: int, parts: int, descending: bool = False, blocks: int = BLOCKS) -> WarpGRU:
-    return WarpGRU(hidden, parts, torch.device("cpu"), blocks, descending)
+def kernels(hidden: int, parts: int, descending: bool = False, multiprocessors: int = 1) -> WarpGRU:
+    return WarpGRU(hidden, parts, torch.device("cpu"), multiprocessors, descending)
 
 
 def make_gru(hidden: int, parts: int, layers: int = 1) -> GRU:
@@ -50,9 +54,7 @@ def make_gru(hidden: int, parts: int, layers: int = 1) -> GRU:
     for name, parameter in gru.named_parameters():
         torch.nn.init.normal_(parameter, std=1.5 / hidden**0.5)
         if parts == 2 and name.startswith("weight_hh"):
-            for block in parameter.data.split(hidden):
-                mirrored = block.roll((hidden // 2, hidden // 2), (0, 1))
-                block.copy_((block + mirrored) / 2)
+            parameter.data.copy_(commuting(parameter.data))
     gru.commutes = parts == 2
     return gru
 
@@ -148,8 +150,7 @@ def everything(own: WarpGRU, hidden: int, rows: slice, weight: torch.Tensor) -> 
     keep = (torch.rand(steps, batch, 1, generator=generator) > 0.2).float()
     bias = randn(hidden)
     outputs, *kept = own.record(projected[:, rows], state[rows], keep[:, rows], weight, bias)
-    rolled = torch.cat([weight[2 * hidden :], weight[: 2 * hidden]])
-    return [outputs, *kept, *own.gradients(outer[:, rows], keep[:, rows], rolled, *kept)]
+    return [outputs, *kept, *own.gradients(outer[:, rows], keep[:, rows], weight, *kept)]
 
 
 @pytest.mark.parametrize(("hidden", "parts"), [(128, 1), (64, 2)])
@@ -160,7 +161,10 @@ def test_bits_depend_neither_on_the_order_of_threads_nor_on_other_sequences(
     weight = make_gru(hidden, parts).get_parameter("weight_hh_l0").detach()
     own = functools.partial(everything, hidden=hidden, weight=weight)
     whole = own(kernels(hidden, parts), rows=slice(None))
-    for other in (kernels(hidden, parts, descending=True), kernels(hidden, parts, blocks=7)):
+    for other in (
+        kernels(hidden, parts, descending=True),
+        kernels(hidden, parts, multiprocessors=7),
+    ):
         assert all(map(torch.equal, own(other, rows=slice(None)), whole))
     *sequences, d_state = own(kernels(hidden, parts), rows=slice(3, 20))
     assert all(torch.equal(a, b[:, 3:20]) for a, b in zip(sequences, whole, strict=False))
@@ -205,16 +209,17 @@ const int block = robot / THREADS;
 """In place of what the source defines for a device: each thread runs by itself, as on a GPU."""
 
 
-def launch(
-    source: str, plan: Geometry, read: list[torch.Tensor], written: list[torch.Tensor]
-) -> None:
-    numbers = (*written[0].shape[:2], BLOCKS)
-    kernel, kind = make_kernel(source, len(read) + len(written) + len(numbers), plan.threads)
+def launch(plan: KernelPlan, read: list[torch.Tensor], written: list[torch.Tensor]) -> None:
+    assert len(written) == plan.written and len(read) + len(written) == plan.tensors
+    threads = plan.geometry.threads
+    numbers = dict(zip(("steps", "batch"), written[0].shape, strict=False)) | {"blocks": BLOCKS}
+    kernel, kind = make_kernel(plan.source, plan.arguments, plan.name, threads)
     arguments = kind()
-    for i, number in enumerate([*(x.data_ptr() for x in (*read, *written)), *numbers]):
+    for i, number in enumerate(
+        [*(x.data_ptr() for x in (*read, *written)), *(numbers[name] for name in NUMBERS)]
+    ):
         arguments[i] = number
-    size = BLOCKS * plan.threads
-    wp.launch(kernel, size, [arguments], device="cpu", block_dim=plan.threads)
+    wp.launch(kernel, BLOCKS * threads, [arguments], device="cpu", block_dim=threads)
 
 
 @pytest.mark.parametrize("barrier", ["wp_cpu_tile_sync()", "0"])
@@ -237,14 +242,13 @@ def test_threads_that_wait_for_each_other_after_every_stage_compute_the_same(
     outer = torch.randn(steps, batch, hidden)
     tables = [projected, state, keep, weight, bias]
     results = [torch.full((steps, batch, n * hidden), 9.0) for n in (1, 1, 1, 3)]
-    plan = gru_plan.forward_geometry(hidden, parts)
-    launch(gru_plan.forward_source(hidden, parts, record=True), plan, tables, results)
+    _, record, gradients = kernels_of(hidden, parts)
+    launch(record, tables, results)
     own = kernels(hidden, parts)
     same = [torch.equal(*pair) for pair in zip(results, own.record(*tables), strict=True)]
     tables = [outer, keep, weight, *own.record(*tables)[1:]]
     results = [torch.full((steps, batch, 4, hidden), 9.0), torch.full((batch, hidden), 9.0)]
-    plan = gru_plan.backward_geometry(hidden, parts)
-    launch(gru_plan.backward_source(hidden, parts), plan, tables, results)
+    launch(gradients, tables, results)
     same += [torch.equal(*pair) for pair in zip(results, own.gradients(*tables), strict=True)]
     assert all(same) if barrier != "0" else not any(same)
 
@@ -266,13 +270,16 @@ def test_what_is_not_finite_stays_in_its_sequence(
 
 
 @pytest.fixture
-def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The choice is made as for tensors on a GPU."""
-    recurrence._on_gpu.cache_clear()
+    choose = recurrence._on_gpu
+    choose.cache_clear()
     monkeypatch.setattr(recurrence, "has_kernels_for", lambda x: True)
     monkeypatch.setattr(recurrence, "compiles_for", lambda x: False)
     monkeypatch.setattr(recurrence, "multiprocessors", lambda device: BLOCKS)
     monkeypatch.setattr(warp_gru, "WarpGRU", lambda hidden, parts, *_, **__: kernels(hidden, parts))
+    yield
+    choose.cache_clear()
 
 
 def test_what_has_no_kernels_is_said_once(on_a_gpu: None, caplog: pytest.LogCaptureFixture) -> None:
@@ -302,7 +309,6 @@ def test_without_a_compiler_one_warning_says_why(
         assert all(map(torch.equal, found, results(gru, inputs)))
     (line,) = caplog.messages
     assert "no such architecture" in line
-    recurrence._on_gpu.cache_clear()
 
 
 def test_on_this_machines_cpu_and_in_a_recorded_program_there_are_none(
@@ -312,6 +318,39 @@ def test_on_this_machines_cpu_and_in_a_recorded_program_there_are_none(
         assert recurrence.recurrence_for(torch.zeros(1), 128) is None
     monkeypatch.setattr(recurrence, "compiles_for", lambda x: False)
     assert recurrence.recurrence_for(torch.zeros(1, device="meta"), 128) is None
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize(
+    ("kernel", "right", "wrong"),
+    [
+        ("FORWARD", "after * kept[OWN][SLOT]", "after"),
+        ("BACKWARD", "(1.0f - n * n)", "(1.0f - n)"),
+        ("BACKWARD", "* CONSTANT(keep[row]);\n    }", "* NAN;\n    }"),
+    ],
+)
+def test_kernels_that_compute_something_else_are_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    parts: int,
+    kernel: str,
+    right: str,
+    wrong: str,
+) -> None:
+    choose = functools.partial(recurrence._on_gpu, torch.device("cpu"), torch.float32, 32, parts)
+    monkeypatch.setattr(recurrence, "multiprocessors", lambda device: 1)
+    recurrence._on_gpu.cache_clear()
+    before = torch.get_rng_state()
+    assert choose() is not None and not caplog.messages
+    assert torch.equal(torch.get_rng_state(), before), "a training's numbers stay what they are"
+    recurrence._on_gpu.cache_clear()
+    source = getattr(gru_plan, kernel)
+    assert source.count(right) == 1
+    monkeypatch.setattr(gru_plan, kernel, source.replace(right, wrong))
+    assert choose() is None and choose() is None
+    (line,) = caplog.messages
+    assert "has no kernels" in line and "differ" in line
+    recurrence._on_gpu.cache_clear()
 
 
 @pytest.mark.parametrize("constrained", [False, True])
@@ -348,6 +387,50 @@ def test_a_policys_products_are_halved_once_it_commutes_with_the_mirror(
     assert asked == [(2 if constrained else 1) if wanted else None]
     monkeypatch.setattr(recurrence, "has_kernels_for", lambda x: False)
     assert max(differences(found, outputs())) < 1e-5
+
+
+def test_other_weights_commute_with_the_mirror_only_once_they_are_projected(
+    on_kernels: list[int],
+) -> None:
+    gru, inputs = make_gru(64, 2), make_inputs(3, 5, 64)
+    gru.load_state_dict(make_gru(64, 1).state_dict())
+    expected = in_float64(gru, inputs)
+    assert max(differences(results(gru, inputs), expected)) < 3e-6
+    assert on_kernels == [1] and not gru.commutes
+
+
+def test_torchs_compiler_sees_torchs_operators(
+    on_a_gpu: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(use, "compiles_for", lambda x: False)
+    monkeypatch.setattr(recurrence, "has_kernels_for", lambda x: not use.is_recorded())
+    gru, inputs = make_gru(16, 1), make_inputs(3, 5, 16)
+    asked = []
+    own = recurrence._on_gpu
+
+    def choose(*arguments: Any) -> Any:
+        asked.append(arguments)
+        return own(*arguments)
+
+    monkeypatch.setattr(recurrence, "_on_gpu", choose)
+    compiled = torch.compile(gru, backend="eager")
+    found = results(compiled, inputs)
+    assert not asked and max(differences(found, in_float64(gru, inputs))) < 3e-6
+    results(gru, inputs)
+    assert asked, "as it does else"
+
+
+def test_without_gradients_nothing_is_recorded_for_them(
+    on_kernels: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gru, (x, state, starts) = make_gru(16, 1), make_inputs(3, 5, 16)
+    learned, _ = gru(x, state, starts)
+    monkeypatch.setattr(WarpGRU, "record", None)
+    frozen, _ = gru.requires_grad_(False)(x.detach(), state.detach(), starts)
+    assert torch.equal(frozen, learned) and not frozen.requires_grad
+    for some in ((x, state.detach()), (x.detach(), state)):
+        with pytest.raises(TypeError):
+            gru(*some, starts)
 
 
 SIGNS = {"proprioception": (1.0, -1.0, 1.0, -1.0, 1.0, -1.0), "commands": (1.0, -1.0, -1.0)}

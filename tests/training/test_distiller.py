@@ -20,10 +20,12 @@ from legged_ppo.deploy import run as runner
 from legged_ppo.env.factory import make_locomotion_env
 from legged_ppo.models.actor_critic import ActorCritic
 from legged_ppo.models.equivariance import Equivariance
+from legged_ppo.models.gru import GRU
 from legged_ppo.runs.checkpoint import checkpoint_config, load_checkpoint, save_checkpoint
+from legged_ppo.runs.run_directory import RunDirectory
 from legged_ppo.training.distiller import Distiller
 from legged_ppo.training.run import train
-from legged_ppo.training.teacher import foundation_of
+from legged_ppo.training.teacher import foundation_of, load_teacher
 
 RECIPE = str(CONFIG_DIR / "phase2_monolithic.yaml")
 NUM_ENVS, LENGTH = 12, 8
@@ -128,6 +130,26 @@ def test_the_student_of_an_equivariant_teacher_commutes_with_the_mirror(finished
         Equivariance(policy, env.symmetry).project()
         for parameter, expected in zip(policy.parameters(), before, strict=True):
             torch.testing.assert_close(parameter.detach(), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_what_a_student_takes_over_commutes_to_the_last_bit(teacher: Path, tmp_path: Path) -> None:
+    config = load_config(
+        RECIPE, overrides(tmp_path), foundation=foundation_of(teacher, overrides(tmp_path))
+    )
+    env = make_locomotion_env(config, NUM_ENVS, 0)
+    assert env.symmetry is not None
+    loaded = load_teacher(teacher, config, env)
+    for weight in loaded.policy.parameters():
+        weight.mul_(1.0 + 1e-6 * torch.rand_like(weight))  # rounding errors
+    distiller = Distiller(config, env, RunDirectory.create(config, "run"), loaded, scorer=None)
+    for _ in range(2):
+        found = distiller.policy.reflections(env.symmetry)
+        for parameter, reflect in zip(found.parameters, found.reflections, strict=True):
+            flat = parameter.detach().flatten()
+            assert torch.equal(reflect(flat), flat)
+        grus = [m for m in distiller.policy.modules() if isinstance(m, GRU)]
+        assert grus and all(gru.commutes for gru in grus)
+        distiller._finish_distillation()
 
 
 def test_a_teacher_that_does_not_commute_has_no_equivariant_student(

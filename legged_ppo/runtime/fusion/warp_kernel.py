@@ -7,11 +7,14 @@ _OPTIONS = {"fuse_fp": False}
 """Products are rounded before they are added, as between torch's operators."""
 
 
-def make_kernel(source: str, count: int, threads: int | None = None) -> tuple[wp.Kernel, type]:
+def make_kernel(
+    source: str, count: int, name: str, threads: int | None = None
+) -> tuple[wp.Kernel, type]:
     """A kernel whose threads run this body of a function of `robot` and `pointers`, and the type of `pointers`,
     an array of `count` addresses that a launch passes by value.
 
     Args:
+        name: of the kernel, as profilers show it.
         threads: of every block that it is launched with, which may then use all registers; None: of any block.
     """
     pointers_type = wp.types.vector(count, wp.uint64)
@@ -20,6 +23,7 @@ def make_kernel(source: str, count: int, threads: int | None = None) -> tuple[wp
     def body(robot: wp.int32, pointers: pointers_type): ...
 
     @wp.kernel(
+        name=name,
         enable_backward=False,
         module="unique",
         module_options=_OPTIONS,

@@ -32,6 +32,7 @@ class WarpLaunch:
         block: threads of a block on a GPU.
         arguments: numbers that each launch passes after the addresses of the tensors.
         bounded: compile for blocks of that size, whose threads may then use all registers.
+        name: of the kernel, as profilers show it.
 
     Raises:
         RuntimeError: it cannot be compiled.
@@ -47,9 +48,10 @@ class WarpLaunch:
         block: int,
         arguments: int = 0,
         bounded: bool = False,
+        name: str = "task_operators",
     ) -> None:
         bounds = block if bounded else None
-        self._kernel, self._kind = make_kernel(source, count + arguments, bounds)
+        self._kernel, self._kind = make_kernel(source, count + arguments, name, bounds)
         self._size, self._device = size, wp.device_from_torch(device)
         self._block, self._count = block, count
         # Now: the first launch may be in the capture of a graph, which allows neither loading nor what Warp does

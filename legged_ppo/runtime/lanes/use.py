@@ -24,8 +24,11 @@ def has_kernels_for(x: torch.Tensor) -> bool:
 
 
 def is_recorded() -> bool:
-    """Whether torch records a program for others, which lack what this package adds."""
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]
+    """Whether torch records a program: for others, which lack what this package adds, or for its own compiler,
+    which cannot see into that."""
+    if torch.compiler.is_compiling() or torch.compiler.is_exporting():
+        return True
+    return torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
 @contextlib.contextmanager
