@@ -17,9 +17,9 @@ NUMBERS = ("steps", "batch", "blocks")
 _THREADS = 256
 _REGISTERS = 2**16
 """Of a multiprocessor."""
-_OTHER_REGISTERS = 80
-"""Of a thread besides its weights, the fewest in the table of docs/benchmarks.md."""
-_MOST_BLOCKS = 4
+_OTHER_REGISTERS = 52
+"""Of a thread besides its weights, the fewest that `benchmarks/gru_resources.py` finds (32 units)."""
+MOST_BLOCKS = 4
 """For each multiprocessor: more have no sequences at the sizes of trainings."""
 _OUTPUTS = 2
 """Units for which a thread multiplies gradients."""
@@ -123,7 +123,7 @@ def kernels_of(hidden: int, parts: int, descending: bool = False) -> tuple[Kerne
 def _blocks(plan: Geometry, weights: int) -> int:
     """For each multiprocessor, where a thread keeps so many weights. One block more than its registers hold waits
     for another's end, which costs nothing but loading the weights; one fewer leaves it idle."""
-    return max(1, min(_MOST_BLOCKS, _REGISTERS // (plan.threads * (weights + _OTHER_REGISTERS))))
+    return max(1, min(MOST_BLOCKS, _REGISTERS // (plan.threads * (weights + _OTHER_REGISTERS))))
 
 
 def _source(

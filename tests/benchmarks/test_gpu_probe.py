@@ -9,6 +9,7 @@ import gpu_probe
 import kernel_shares
 import pytest
 import torch
+import warp as wp
 from device_times import Timing
 from kernel_shares import Span
 
@@ -65,6 +66,7 @@ def test_shares_count_overlapping_kernels_once_and_name_their_kinds() -> None:
         ("physics", 3.0),
         ("torch", 1.0),
     ]
+    wp.init()
     gru = [make_kernel("", 1, plan.name)[0].key for plan in kernels_of(16, 1)]
     task = WarpLaunch("", 1, set(), 1, torch.device("cpu"), 1)._kernel.key
     kinds = [kernel_shares.kind_of(f"{key}_1a_cuda_kernel_forward") for key in (*gru, task)]

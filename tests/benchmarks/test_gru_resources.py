@@ -8,14 +8,14 @@ import gru_resources
 import pytest
 import warp as wp
 
-from legged_ppo.models.gru_plan import kernels_of
+from legged_ppo.models.gru_plan import MOST_BLOCKS, kernels_of
 
 wp.config.log_level = wp.LOG_ERROR
 STATIC_SHARED, RESERVED = 48 * 1024, 1024
 """Bytes of shared memory that a kernel may declare, and those that the system takes besides."""
 
 
-@pytest.mark.parametrize(("hidden", "parts"), [(128, 1), (128, 2), (64, 1)])
+@pytest.mark.parametrize(("hidden", "parts"), [(128, 1), (128, 2), (64, 1), (64, 2), (32, 1)])
 def test_the_weights_stay_in_registers_and_every_multiprocessor_is_full(
     hidden: int, parts: int, tmp_path: Path
 ) -> None:
@@ -28,4 +28,5 @@ def test_the_weights_stay_in_registers_and_every_multiprocessor_is_full(
         assert found.local <= 32, "hardly anything is spilled"
         assert 0 < found.shared <= STATIC_SHARED + RESERVED
         taken = -(-found.registers // 8) * 8 * threads
-        assert plan.blocks >= 65536 // taken, "as many blocks as there is room for"
+        room = min(MOST_BLOCKS, 65536 // taken)
+        assert plan.blocks >= room, "no part of a multiprocessor is idle"
