@@ -39,9 +39,6 @@ _LARGEST = 2**53
 _MOST_VALUES, _LONGEST_TEXT = 5_000, 100_000
 """Bounds of a stored config; the largest recipe has some 400 values."""
 
-_MOVED = {("policy", "gru_kernels"): ("training", "fused_gru")}
-"""Sections and keys that checkpoints of earlier versions hold, and where they are now."""
-
 MODEL_BYTES, MODEL_FILES = 64 * 2**20, 1000
 """Bounds of a stored robot model."""
 
@@ -104,25 +101,12 @@ def stored_config(values: Any) -> Config:
     """
     _check_size(values)
     try:
-        config = to_config(_present_keys(values))
+        config = to_config(values)
         validate(config)
     except Exception as error:  # whatever values of any type do to the checks
         reason = " ".join(str(error).split())[:200]
         raise ContentError(f"its config is not valid here ({reason})") from None
     return config
-
-
-def _present_keys(values: dict[str, Any]) -> dict[str, Any]:
-    """A stored config with keys that have moved since where they are now."""
-    present = {section: _copied(content) for section, content in values.items()}
-    for (section, key), (other, name) in _MOVED.items():
-        if key in present.get(section, {}):
-            present.setdefault(other, {})[name] = present[section].pop(key)
-    return present
-
-
-def _copied(section: Any) -> Any:
-    return dict(section) if isinstance(section, dict) else section
 
 
 def check_state(checkpoint: dict[str, Any], env: Environment, config: Config, ranks: int) -> None:

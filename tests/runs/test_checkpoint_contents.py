@@ -87,24 +87,21 @@ def same(a: Any, b: Any) -> bool:
 def test_a_run_goes_on_and_is_evaluated_with_or_without_the_grus_kernels(
     payload: Payload, tmp_path: Path, before: bool | None
 ) -> None:
-    """None: a checkpoint from before there were any. The key was `policy.gru_kernels` at first."""
-    for old_name in (False, True):
-        saved = copy.deepcopy(payload) | {"robot_model": None}
-        stored = saved["config"]["training"].pop("fused_gru")
-        assert stored is True
-        if before is not None:
-            section, key = ("policy", "gru_kernels") if old_name else ("training", "fused_gru")
-            saved["config"][section][key] = before
-        path = tmp_path / f"{old_name}.pth"
-        save_checkpoint(path, saved)
-        policy, config, _ = read_policy(path)
-        wanted = before is not False
-        assert config.training.fused_gru is wanted
-        assert [m.fused for m in policy.modules() if isinstance(m, GRU)] == [wanted]
-        for now in (True, False):
-            resumed = checkpoint_config(load_checkpoint(path), path)
-            resumed.training.fused_gru = now
-            check_compatible(load_checkpoint(path), resumed, path)
+    """None: a checkpoint from before there were any."""
+    saved = copy.deepcopy(payload) | {"robot_model": None}
+    assert saved["config"]["training"].pop("fused_gru") is True
+    if before is not None:
+        saved["config"]["training"]["fused_gru"] = before
+    path = tmp_path / "run.pth"
+    save_checkpoint(path, saved)
+    policy, config, _ = read_policy(path)
+    wanted = before is not False
+    assert config.training.fused_gru is wanted
+    assert [m.fused for m in policy.modules() if isinstance(m, GRU)] == [wanted]
+    for now in (True, False):
+        resumed = checkpoint_config(load_checkpoint(path), path)
+        resumed.training.fused_gru = now
+        check_compatible(load_checkpoint(path), resumed, path)
 
 
 def test_a_flipped_byte_is_refused_or_changes_nothing(intact: Path, tmp_path: Path) -> None:
