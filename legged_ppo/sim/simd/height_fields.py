@@ -2,7 +2,8 @@
 
 MuJoCo makes a prism of every triangle, down to the field's base, and gives a sphere a contact with each prism
 that it touches: on a face's plane, on an edge, or on the wall under an edge where the sphere's centre is
-lower.
+lower. A capsule touches at the point of its segment that is nearest to the prism, or, where the segment is
+inside, leaves it by the shortest way.
 """
 
 from __future__ import annotations
@@ -104,10 +105,20 @@ class _Nearest:
         self, m: Machine, where: Mask, distance: Number, normal: Vector, along: Number
     ) -> None:
         """Replace what is nearer."""
-        nearer = where & (distance < self.distance)
-        self.distance = m.select(nearer, distance, self.distance)
-        self.normal = [m.select(nearer, a, b) for a, b in zip(normal, self.normal, strict=True)]
-        self.along = m.select(nearer, along, self.along)
+        self._replace(m, where & (distance < self.distance), distance, normal, along)
+
+    def take_further(
+        self, m: Machine, where: Mask, distance: Number, normal: Vector, along: Number
+    ) -> None:
+        """Replace what is less far beyond."""
+        self._replace(m, where & (distance > self.distance), distance, normal, along)
+
+    def _replace(
+        self, m: Machine, where: Mask, distance: Number, normal: Vector, along: Number
+    ) -> None:
+        self.distance = m.select(where, distance, self.distance)
+        self.normal = [m.select(where, a, b) for a, b in zip(normal, self.normal, strict=True)]
+        self.along = m.select(where, along, self.along)
 
 
 def _prism_touch(
@@ -129,10 +140,109 @@ def _prism_touch(
             for k in range(3):
                 _try_edge(m, nearest, triangle[k], triangle[(k + 1) % 3], geom.half)
                 _try_corner(m, nearest, triangle[k], geom.half)
+            below = near & (height - slant < 0.0)
+            nearest = _or_way_out(m, below, nearest, triangle, normal, geom.half)
         distance = nearest.distance - geom.radius
         touch = near & (distance < 0.0)
         for _ in m.when(m.any(touch)):
             touches.add(touch, distance, nearest.normal, nearest.along)
+
+
+def _or_way_out(
+    m: Machine,
+    below: Mask,
+    nearest: _Nearest,
+    triangle: list[Vector],
+    normal: Vector,
+    half: Vector,
+) -> _Nearest:
+    """The nearest points, or where segment and prism overlap the shortest way out, which MuJoCo finds by EPA.
+
+    Args:
+        below: some of the segment is below the triangle's plane.
+    """
+    found = [m.variable(n) for n in (nearest.distance, *nearest.normal, nearest.along)]
+    for _ in m.when(m.any(below)):
+        inside = below
+        for out, corner in _walls(m, triangle):  # of any length: only the sign counts
+            inside = inside & (-dot(out, corner) < m.absolute(dot(out, half)))
+        for _ in m.when(m.any(inside)):
+            way = _way_out(m, triangle, normal, half)
+            overlap = inside & (way.distance < 0.0)
+            numbers = way.distance, *way.normal, way.along
+            for variable, number in zip(found, numbers, strict=True):
+                variable.value = m.select(overlap, number, variable.value)
+    distance, *out, along = (variable.value for variable in found)
+    return _Nearest(distance, out, along)
+
+
+def _way_out(m: Machine, triangle: list[Vector], normal: Vector, half: Vector) -> _Nearest:
+    """The direction along which a segment is furthest beyond a prism (separating axes), which has no bottom."""
+    way = _Nearest(-_FAR, [0.0, 0.0, 0.0], 0.0)
+    sides = [(normal, triangle[0])]
+    for out, corner in _walls(m, triangle):
+        sides.append((scale(out, m.reciprocal(m.sqrt(dot(out, out)))), corner))
+    for out, corner in sides:  # the segment's nearest point is an end
+        reach = dot(out, half)
+        end = m.select(reach > 0.0, -1.0, 1.0)
+        way.take_further(m, m.mask(True), -dot(out, corner) - m.absolute(reach), out, end)
+    for k in range(3):
+        start, end, third = (triangle[(k + i) % 3] for i in range(3))
+        _beyond_edge(m, way, start, end, third, half)
+    _beyond_corner(m, way, triangle, half)
+    return way
+
+
+def _walls(m: Machine, triangle: list[Vector]) -> list[tuple[Vector, Vector]]:
+    """Outward horizontal normals of the walls under the edges, as long as these seen from above, and a corner of
+    each."""
+    found = []
+    for k in range(3):
+        start, end, third = (triangle[(k + i) % 3] for i in range(3))
+        out = [end[1] - start[1], start[0] - end[0], 0.0]
+        inward = dot(out, subtract(third, start)) > 0.0
+        found.append(
+            ([m.select(inward, -out[0], out[0]), m.select(inward, -out[1], out[1]), 0.0], start)
+        )
+    return found
+
+
+def _beyond_edge(
+    m: Machine, way: _Nearest, start: Vector, end: Vector, third: Vector, half: Vector
+) -> None:
+    """Along the normal of an upper edge and the segment, whose nearest point lies between its ends."""
+    edge = subtract(end, start)
+    across = cross(edge, half)
+    aa, square = dot(edge, edge), dot(across, across)
+    inverse = m.reciprocal(m.sqrt(m.maximum(square, TINY)))
+    inverse = m.select(across[2] < 0.0, -inverse, inverse)
+    out = scale(across, inverse)
+    distance = -m.maximum(dot(out, start), dot(out, third))
+    t = aa * dot(half, start) - dot(edge, half) * dot(edge, start)
+    t = m.maximum(m.minimum(t / m.maximum(square, TINY), 1.0), -1.0)
+    way.take_further(m, square >= aa * dot(half, half) * _PARALLEL, distance, out, t)
+
+
+def _beyond_corner(m: Machine, way: _Nearest, triangle: list[Vector], half: Vector) -> None:
+    """Along the horizontal normal of the segment, which is beside the vertical edge under a corner."""
+    flat = half[0] * half[0] + half[1] * half[1]
+    inverse = m.reciprocal(m.sqrt(m.maximum(flat, TINY)))
+    out = [half[1] * inverse, -half[0] * inverse]
+    places = [out[0] * corner[0] + out[1] * corner[1] for corner in triangle]
+    least = m.minimum(m.minimum(places[0], places[1]), places[2])
+    most = m.maximum(m.maximum(places[0], places[1]), places[2])
+    turned = least > -most  # the segment is nearer to the other side
+    out = [m.select(turned, -n, n) for n in out]
+    furthest, x, y = -_FAR, 0.0, 0.0
+    for corner, place in zip(triangle, places, strict=True):
+        there = m.select(turned, -place, place)
+        further = there > furthest
+        furthest, x, y = (
+            m.select(further, a, b) for a, b in ((there, furthest), (corner[0], x), (corner[1], y))
+        )
+    t = (x * half[0] + y * half[1]) / m.maximum(flat, TINY)
+    t = m.maximum(m.minimum(t, 1.0), -1.0)
+    way.take_further(m, flat >= dot(half, half) * _PARALLEL, -furthest, [*out, 0.0], t)
 
 
 def _try_point(
