@@ -4,7 +4,8 @@
 # 5 epochs of 4 minibatches), on the full grid of tiles and on a plane, and on the grid once more without CUDA
 # graphs; there with a GRU of 128 too, the widest that has kernels, with and without them; the update against
 # rsl_rl's where that is installed; the ways to run a GRU. Kernels are compiled first, on all cores, so that no timed
-# row waits for a compiler. Each part has its time and may fail by itself; what there is in the end is printed. FOLDER is $OUT where that is set, else logs/benchmarks.
+# row waits for a compiler. Each part has its time and may fail by itself; what there is in the end is printed.
+# FOLDER is $OUT where that is set, else logs/benchmarks.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"

@@ -51,7 +51,9 @@ def train(ranks: int, folder: Path, iterations: int, *more: str) -> None:
         "training.report=false",
         "training.run_name=run",
         # Nothing that depends on where the run is to end.
+        "ppo.entropy_coef=0.004",
         "ppo.entropy_coef_final=0.004",
+        "ppo.desired_kl=0.015",
         "ppo.desired_kl_final=0.015",
         *more,
     )

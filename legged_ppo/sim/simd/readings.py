@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -18,6 +18,9 @@ from legged_ppo.sim.simd.robot import Robot
 from legged_ppo.sim.simd.spatial import add, dot, quaternion_matrix, times, transposed
 from legged_ppo.sim.simd.workspace import Workspace
 from legged_ppo.sim.simulator import SimState
+
+if TYPE_CHECKING:
+    from legged_ppo.sim.simd.rows import TensorRows
 
 _LARGEST = 3.4e38
 """Above every finite number that a state has."""
@@ -43,18 +46,6 @@ class Wanted:
     """m/s, rad/s; a robot with a faster coordinate has failed."""
     rest: tuple[float, ...]
     """[7 + J] m and rad, the pose that is read of a failed robot"""
-
-
-class Rows(Protocol):
-    """Memory of one row a robot for each name."""
-
-    def write(self, name: str, values: Vector) -> None:
-        """Fill the robots' rows of this name."""
-        ...
-
-    def write_flags(self, name: str, masks: list[Mask]) -> None:
-        """Fill the robots' rows of this name, which are bool."""
-        ...
 
 
 def number_layout(robot: Robot, wanted: Wanted) -> Layout:
@@ -88,7 +79,9 @@ def flag_layout(wanted: Wanted) -> Layout:
     )
 
 
-def read_out(m: Machine, w: Workspace, wanted: Wanted, numbers: Rows, flags: Rows) -> None:
+def read_out(
+    m: Machine, w: Workspace, wanted: Wanted, numbers: TensorRows, flags: TensorRows
+) -> None:
     """Fill the rows from the state and from what the last substep measured; of a failed robot, at rest."""
     state, columns, rest = w.state, wanted.columns, wanted.rest
     qvel = state.qvel.read(0, 6 + w.robot.num_joints)
