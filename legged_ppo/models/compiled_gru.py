@@ -12,7 +12,7 @@ from legged_ppo.runtime.lanes.functions import compiled_functions
 
 
 class CompiledGRU:
-    """The recurrence of a layer of H hidden units.
+    """The recurrence of a layer of H hidden units; see `Recurrence`.
 
     Args:
         hidden: a multiple of `parts` times `lanes`.
@@ -35,12 +35,7 @@ class CompiledGRU:
         weight_hh: torch.Tensor,
         bias_n: torch.Tensor,
     ) -> torch.Tensor:
-        """Outputs [T, B, H].
-
-        Args:
-            projected: [T, B, 3H], W_i x + b; in parts, those of the even one before those of the odd one.
-            state: [B, H]; keep: [T, B, 1]; weight_hh: [P, 3H / P, H / P]; bias_n: [H / P]; see `GRULayer`.
-        """
+        """See `Recurrence.outputs`."""
         steps, batch, _ = projected.shape
         outputs = projected.new_empty(steps, batch, self._hidden)
         tables = (projected, state, keep, self._by_gate(weight_hh), bias_n, outputs)
@@ -55,8 +50,7 @@ class CompiledGRU:
         weight_hh: torch.Tensor,
         bias_n: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """`outputs`, and what `gradients` reads: the state that enters each step [T, B, H], n [T, B, H], and
-        r, z and W_hn h + b_hn beside each other [T, B, 3H]."""
+        """See `Recurrence.record`."""
         steps, batch, _ = projected.shape
         outputs, previous, n = projected.new_empty(3, steps, batch, self._hidden)
         gates = torch.empty_like(projected)
@@ -73,9 +67,7 @@ class CompiledGRU:
         n: torch.Tensor,
         gates: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gradients [T, B, 4, H] of W_hn h + b_hn, of the pre-activations of r and z, and of W_in x + b_in, and
-        the gradient of the state [B, H], from that of the outputs. The other arguments are `record`'s and its
-        results. In parts: [T, B, P, 4, H / P]."""
+        """See `Recurrence.gradients`."""
         steps, batch, hidden = previous.shape
         units = hidden // self._parts
         width = block_width(units, self._lanes)

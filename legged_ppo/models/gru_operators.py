@@ -21,7 +21,7 @@ def outputs(
     weight_hh: torch.Tensor,
     bias_n: torch.Tensor,
 ) -> torch.Tensor:
-    """See `CompiledGRU.outputs`."""
+    """See `Recurrence.outputs`."""
     gates = 2 * state.shape[1]
     bias_products = nn.functional.pad(bias_n, (gates, 0))
     found = []
@@ -42,7 +42,7 @@ def record(
     weight_hh: torch.Tensor,
     bias_n: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """See `CompiledGRU.record`."""
+    """See `Recurrence.record`."""
     steps, batch, _ = projected.shape
     hidden = state.shape[1]
     previous, candidates, outputs = projected.new_empty(3, steps, batch, hidden)
@@ -67,7 +67,7 @@ def gradients(
     n: torch.Tensor,
     gates: torch.Tensor,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """See `CompiledGRU.gradients`."""
+    """See `Recurrence.gradients`."""
     steps, batch, hidden = previous.shape
     r, z, recurrent_n = gates.split(hidden, dim=-1)
     factors = _factors(previous, n, r, z, recurrent_n)

@@ -21,7 +21,11 @@ _STEPS, _BATCH = 3, 17
 
 
 class Recurrence(Protocol):
-    """The steps of a layer, compiled: see `CompiledGRU`."""
+    """The steps of a `GRULayer` of H hidden units.
+
+    `CompiledGRU` of P = 2 parts keeps the even and the odd part of a layer that commutes with the mirror apart:
+    all rows hold the even part's numbers before the odd one's.
+    """
 
     def outputs(
         self,
@@ -30,7 +34,17 @@ class Recurrence(Protocol):
         keep: torch.Tensor,
         weight_hh: torch.Tensor,
         bias_n: torch.Tensor,
-    ) -> torch.Tensor: ...
+    ) -> torch.Tensor:
+        """Outputs [T, B, H].
+
+        Args:
+            projected: [T, B, 3H], W_i x + b.
+            state: [B, H], the one before the first step.
+            keep: [T, B, 1], 0 where a step begins an episode, else 1.
+            weight_hh: [3H, H], in parts [P, 3H / P, H / P].
+            bias_n: [H], in parts [H / P], b_hn.
+        """
+        ...
 
     def record(
         self,
@@ -39,7 +53,10 @@ class Recurrence(Protocol):
         keep: torch.Tensor,
         weight_hh: torch.Tensor,
         bias_n: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]: ...
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """`outputs`, and what `gradients` reads: the state that enters each step [T, B, H], n [T, B, H], and
+        r, z and W_hn h + b_hn beside each other [T, B, 3H]."""
+        ...
 
     def gradients(
         self,
@@ -49,7 +66,11 @@ class Recurrence(Protocol):
         previous: torch.Tensor,
         n: torch.Tensor,
         gates: torch.Tensor,
-    ) -> tuple[torch.Tensor, torch.Tensor]: ...
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gradients [T, B, 4, H] of W_hn h + b_hn, of the pre-activations of r and z, and of W_in x + b_in, and
+        the gradient of the state [B, H], from that of the outputs. The last three arguments are `record`'s
+        results. In parts: [T, B, P, 4, H / P]."""
+        ...
 
 
 def recurrence_for(inputs: torch.Tensor, hidden: int, parts: int | None = 1) -> Recurrence | None:

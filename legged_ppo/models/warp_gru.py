@@ -16,7 +16,7 @@ from legged_ppo.runtime.fusion.warp_launch import WarpLaunch
 
 
 class WarpGRU:
-    """The recurrence of a layer of H hidden units; methods and tables are those of `CompiledGRU` with one part.
+    """The recurrence of a layer of H hidden units; see `Recurrence`.
 
     Products are in float32, whatever `ppo.precision` permits to others.
 
@@ -54,7 +54,7 @@ class WarpGRU:
         weight_hh: torch.Tensor,
         bias_n: torch.Tensor,
     ) -> torch.Tensor:
-        """See `CompiledGRU.outputs`."""
+        """See `Recurrence.outputs`."""
         steps, batch, _ = projected.shape
         outputs = projected.new_empty(steps, batch, self._hidden)
         weight_hh = _aligned(weight_hh)
@@ -69,7 +69,7 @@ class WarpGRU:
         weight_hh: torch.Tensor,
         bias_n: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-        """See `CompiledGRU.record`."""
+        """See `Recurrence.record`."""
         steps, batch, _ = projected.shape
         outputs, previous, n = projected.new_empty(3, steps, batch, self._hidden)
         gates = torch.empty_like(projected)
@@ -87,7 +87,7 @@ class WarpGRU:
         n: torch.Tensor,
         gates: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """See `CompiledGRU.gradients`."""
+        """See `Recurrence.gradients`."""
         steps, batch, hidden = previous.shape
         grads = previous.new_empty(steps, batch, 4, hidden)
         d_state = previous.new_empty(batch, hidden)
