@@ -43,6 +43,8 @@ class Placement(OwnedState):
         self.heights = HeightMap(terrain, device)
         self._origins = _floats(terrain.origins, device).view(-1, 3)  # [tiles, 3]
         self._spawn_radius = _floats(terrain.spawn_radius, device).view(-1)  # [tiles]
+        self.holes = _floats(terrain.holes, device).view(-1)
+        """[tiles], 1 where what lies below the tile's edges is not to be stepped on"""
         self.tile = torch.zeros(n, dtype=torch.int64, device=device)
         """[N] int64, counted along the levels of one type after the other"""
         self.origin = torch.zeros(n, 3, device=device)

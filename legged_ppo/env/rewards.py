@@ -20,6 +20,8 @@ from legged_ppo.sim.simulator import SimState
 
 _STANDING = 0.1
 """Sum of the absolute values of a command [m/s, rad/s] up to which it counts as standing."""
+_MISSED = 0.03
+"""Depth [m] below a hole's edge from which a foot counts as in the hole."""
 
 
 @dataclass
@@ -51,9 +53,9 @@ class RewardInputs:
     contact: torch.Tensor
     """[N, F] bool"""
     base_height: torch.Tensor
-    """[N] m of the base above the ground"""
+    """[N] m of the base above the ground, see `Survey`"""
     foot_height: torch.Tensor
-    """[N, F] m of the feet's centres above the ground"""
+    """[N, F] m of the feet's centres above the ground, over a hole above the ground beside it"""
     default_joint_pos: torch.Tensor
     """[J] rad"""
     soft_limits: torch.Tensor
@@ -239,6 +241,12 @@ def swing_height(x: RewardInputs) -> torch.Tensor:
     return (error.square() * (swing >= 0.0)).sum(1) * x.moving
 
 
+def foothold(x: RewardInputs) -> torch.Tensor:
+    """Feet in contact in a hole: more than 3 cm below the edge of a gap."""
+    low = x.foot_height - x.foot_radius < -_MISSED
+    return (low & x.contact).float().sum(1)
+
+
 def landing(x: RewardInputs) -> torch.Tensor:
     """Squared velocity of feet that land."""
     return (x.state.foot_vel.square().sum(-1) * x.landed).sum(1)
@@ -273,6 +281,7 @@ TERMS: dict[str, Callable[[RewardInputs], torch.Tensor]] = {
         stand_contact,
         gait_phase,
         swing_height,
+        foothold,
         landing,
     )
 }

@@ -17,9 +17,9 @@ class Survey:
     yaw: torch.Tensor
     """[N] rad"""
     base_height: torch.Tensor
-    """[N] m above the ground"""
+    """[N] m above the ground, over a hole above the ground beside it"""
     foot_height: torch.Tensor
-    """[N, F] m, of the feet's centres above the ground"""
+    """[N, F] m, of the feet's centres above the ground, in and over a hole above the ground beside it"""
     clearance: torch.Tensor
     """[N, D] m, height of the base above each point of the scandots"""
 
@@ -38,12 +38,13 @@ class Survey:
         base = position[:, None, :2]
         points = torch.cat([base, feet[..., :2], self._scandots.points(base, yaw)], 1)
         ground = self._placement.heights(points, tile)
-        base_ground, foot_ground, grid = ground.split(
-            [1, feet.shape[1], self._scandots.size], dim=1
-        )
+        standing, grid = ground.split([1 + feet.shape[1], self._scandots.size], dim=1)
+        # The ground beside a hole is at height 0.
+        standing = standing - standing.clamp(max=0.0) * self._placement.holes[tile][:, None]
+        base_ground, foot_ground = standing[:, 0], standing[:, 1:]
         self._keep("projected_gravity", -rotation[:, 2], robots)
         self._keep("yaw", yaw, robots)
-        self._keep("base_height", position[:, 2] - base_ground[:, 0], robots)
+        self._keep("base_height", position[:, 2] - base_ground, robots)
         self._keep("foot_height", feet[..., 2] - foot_ground, robots)
         self._keep("clearance", position[:, 2:3] - grid, robots)
 

@@ -64,6 +64,11 @@ class Terrain:
         return np.array([[tile.spawn_radius for tile in column] for column in self.tiles])
 
     @property
+    def holes(self) -> np.ndarray:
+        """[types, levels] bool, `Tile.holes`."""
+        return np.array([[tile.holes for tile in column] for column in self.tiles])
+
+    @property
     def fingerprint(self) -> str:
         """Hash (16 hexadecimal digits) of heights, boxes and height fields, rounded to 0.01 mm."""
         digest = hashlib.sha256(repr((self.types, self.config.tile_size)).encode())

@@ -147,7 +147,7 @@ class Gaps:
         boxes += _ring(self.platform / 2 + width, middle + width / 2, bottom, 0.0)
         boxes += _ring(middle + 1.5 * width, self.size / 2, bottom, 0.0)
         spawn, feature = self.spawn_radius, centimetres(width)
-        return Tile(boxes, sunken=True, spawn_radius=spawn, feature=feature)
+        return Tile(boxes, sunken=True, holes=True, spawn_radius=spawn, feature=feature)
 
 
 @dataclass(frozen=True)
@@ -241,6 +241,7 @@ class SteppingStones:
         return Tile(
             patch=np.where(land, 0.0, heights),
             sunken=True,
+            holes=True,
             spawn_radius=spawn,
             feature=centimetres(gap * cell),
         )

@@ -38,6 +38,8 @@ class Tile:
     """[n, n] m, index (x, y): heights of a height field over the whole tile."""
     sunken: bool = False
     """Parts lie below 0, so boxes or the height field make up all of the ground, down to `floor`."""
+    holes: bool = False
+    """What lies below 0 is not to be stepped on: gaps."""
     spawn_radius: float = 0.5
     """Robots start within this distance [m] of the middle, along each axis."""
     feature: str = ""

@@ -89,6 +89,11 @@ def lift(x: RewardInputs) -> None:
     x.state.foot_vel[0, :, :2] = torch.tensor([0.3, 0.4])
 
 
+def miss(x: RewardInputs) -> None:
+    x.foot_height[0] = torch.tensor([0.02, -0.02, -0.02, 0.0])
+    x.contact[0, 2] = False  # over the hole
+
+
 def press(x: RewardInputs) -> None:
     x.state.foot_force[0] += torch.tensor([10.0, -5.0, 0.0, 0.0])
 
@@ -150,6 +155,7 @@ CASES: dict[str, tuple[Callable[[RewardInputs], object], float]] = {
     "stand_contact": (stop_and_step, 2.0),
     "gait_phase": (lambda x: x.contact.copy_(torch.tensor([[False, True, True, False]])), 1.0),
     "swing_height": (lambda x: x.foot_height.fill_(0.055), 0.5),  # 2 (0.035 - 0.07)^2 / 0.07^2
+    "foothold": (miss, 1.0),
     "landing": (touch_down, 0.5),
 }
 
@@ -215,6 +221,7 @@ def disturbed(kinematic: Kinematic, config: Config, weights: RewardConfig) -> Lo
     env.commands.command.copy_(torch.tensor([[0.5, 0.2, 0.3], [0.0, 0.0, 0.0]]))
     state = env.simulator.state
     state.base_pos[:, 2] += 0.1
+    state.foot_pos[:, 2, 2] = -0.05
     state.base_quat = torch.tensor([[0.98, 0.1, 0.1, 0.14]]).repeat(2, 1)
     for name in ("base_lin_vel", "base_ang_vel", "joint_vel", "joint_torque", "foot_vel"):
         setattr(state, name, torch.full_like(getattr(state, name), 0.3))

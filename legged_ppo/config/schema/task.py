@@ -140,6 +140,7 @@ class RewardConfig:
     stand_contact: float = number(0.0)
     gait_phase: float = number(0.0)
     swing_height: float = number(0.0)
+    foothold: float = number(0.0)
     landing: float = number(0.0)
     extra: dict[str, float] = weights({})
     """Weights of reward terms of the extensions, by name; a term of weight 0 is not computed."""
