@@ -338,7 +338,7 @@ def test_a_group_replaces_the_teachers_section_and_the_recipe_lies_above(
         assert printed["terrain"]["proportions"] == {"flat": 1.0}
         assert printed["task"]["observations"]["depth"]["enabled"] is True
         assert (
-            printed["policy"]["gru_hidden"] == 16 and printed["task"]["gait"]["frequency"] == 2.25
+            printed["policy"]["gru_hidden"] == 16 and printed["task"]["gait"]["frequency"] == 2.75
         )
 
 
