@@ -329,6 +329,24 @@ _ENV = [
         "env/test_rewards.py",
     ),
     Mutation(
+        "env/rewards.py",
+        "(low & x.contact)",
+        "low",
+        "env/test_rewards.py",
+    ),
+    Mutation(
+        "env/survey.py",
+        "* self._placement.holes[tile][:, None]",
+        "* 1.0",
+        "env/test_survey.py",
+    ),
+    Mutation(
+        "env/survey.py",
+        "standing - standing.clamp(max=0.0)",
+        "standing - 0.0 * standing",
+        "env/test_survey.py",
+    ),
+    Mutation(
         "sensors/height_scan.py",
         "self.past[newer + 1, robots]",
         "self.past[newer, robots]",
