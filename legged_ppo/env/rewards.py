@@ -53,9 +53,9 @@ class RewardInputs:
     contact: torch.Tensor
     """[N, F] bool"""
     base_height: torch.Tensor
-    """[N] m of the base above the ground, see `Survey`"""
+    """[N] m of the base above the ground; over a hole, above the ground beside it"""
     foot_height: torch.Tensor
-    """[N, F] m of the feet's centres above the ground, over a hole above the ground beside it"""
+    """[N, F] m of the feet's centres above the ground; in and over a hole, above the ground beside it"""
     default_joint_pos: torch.Tensor
     """[J] rad"""
     soft_limits: torch.Tensor

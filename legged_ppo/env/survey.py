@@ -17,9 +17,9 @@ class Survey:
     yaw: torch.Tensor
     """[N] rad"""
     base_height: torch.Tensor
-    """[N] m above the ground, over a hole above the ground beside it"""
+    """[N] m above the ground; over a hole, above the ground beside it"""
     foot_height: torch.Tensor
-    """[N, F] m, of the feet's centres above the ground, in and over a hole above the ground beside it"""
+    """[N, F] m, of the feet's centres above the ground; in and over a hole, above the ground beside it"""
     clearance: torch.Tensor
     """[N, D] m, height of the base above each point of the scandots"""
 

@@ -106,9 +106,8 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write the samples there")
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     arguments = parser.parse_intermixed_args()
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM)
-    )  # not without the training
+    # Unwinds `soak`, which stops the training.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with tempfile.TemporaryDirectory(prefix="soak_") as folder:
         samples = soak(arguments.config, arguments.overrides, arguments.minutes, Path(folder))
     if arguments.json:
