@@ -64,9 +64,9 @@ def make_kernels(env: Any, refused: set[str]) -> dict[str, Fused]:
 
     def owners() -> list[object]:
         where, state = env.placement, env.simulator.state
-        parts = [env.commands, env.clock, env.pace, env.scandots, env.survey, where, where.heights]
-        parts += [env.statistics, env.observations, env.randomization, env.extension_groups]
-        return [env, state, *parts, where.curriculum, *settings(env)]
+        parts = [env.commands, env.clock, env.feet, env.pace, env.scandots, env.survey, where]
+        parts += [where.heights, env.statistics, env.observations, env.randomization]
+        return [env, state, *parts, env.extension_groups, where.curriculum, *settings(env)]
 
     methods = {
         name: method

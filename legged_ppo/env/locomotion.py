@@ -15,6 +15,7 @@ from legged_ppo.env.commands import VelocityCommands
 from legged_ppo.env.episode_statistics import EpisodeStatistics
 from legged_ppo.env.extension_groups import ExtensionGroups
 from legged_ppo.env.extension_terms import ExtensionTerms
+from legged_ppo.env.foot_contacts import FootContacts
 from legged_ppo.env.gait_clock import GaitClock
 from legged_ppo.env.kernels import compiled, fusable, fusable_for_all, make_kernels
 from legged_ppo.env.observations import ObservationBuilder, ObservationInputs
@@ -37,10 +38,6 @@ from legged_ppo.terrain.grid import Terrain
 if TYPE_CHECKING:
     from legged_ppo.runtime.fusion.fused import Fused
 
-_DUTY_TIME = 1.0
-"""Time constant [s] of the running average of each foot's contact."""
-_START_DUTY = 0.5
-
 
 class LocomotionEnv(OwnedState, Environment):
     """`Environment` of one robot type on one terrain, in front of any `Simulator`.
@@ -52,15 +49,7 @@ class LocomotionEnv(OwnedState, Environment):
 
     generator: torch.Generator
     fits_graphs = True  # see `Environment`
-    owned = (
-        "action",
-        "last_joint_vel",
-        "last_foot_force",
-        "air_time",
-        "contact",
-        "duty",
-        "episode_length",
-    )
+    owned = ("action", "last_joint_vel", "episode_length")
 
     def __init__(
         self,
@@ -87,6 +76,9 @@ class LocomotionEnv(OwnedState, Environment):
             simulator.keep_bodies(self.randomization.bodies)
         self.clock = GaitClock(task.gait, self.num_envs, robot.num_feet, self.dt, generator)
         sight = task.observations
+        self.feet = FootContacts(
+            sight.contact_threshold, self.num_envs, robot.num_feet, self.dt, self.device
+        )
         self.pace = Pace(task.stuck_after_s, self.num_envs, self.dt, self.device)
         self.scandots = Scandots(sight.scandots, self.num_envs, self.dt, generator, sight.noise)
         self.depth = self.make_camera() if sight.depth.enabled else None
@@ -107,6 +99,7 @@ class LocomotionEnv(OwnedState, Environment):
         self.commands.on_flat = self.placement.on_flat
         self.commands.on_forward = self.placement.on_forward
         self.survey = Survey(simulator, self.placement, self.scandots)
+        self._buffers = self.feet, self.placement, self.statistics
         self._load_constants()
         self._start_episode_state()
         self.kernels = self._make_kernels()
@@ -155,15 +148,13 @@ class LocomotionEnv(OwnedState, Environment):
         self.placement.place(column, level)
 
     def _start_episode_state(self) -> None:
-        n, j, f = self.num_envs, self.num_actions, self.robot.num_feet
+        n, j = self.num_envs, self.num_actions
 
         def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
             return torch.zeros(shape, dtype=dtype, device=self.device)
 
         self.action, self.last_action = zeros(n, j), zeros(n, j)
-        self.last_joint_vel, self.last_foot_force = zeros(n, j), zeros(n, f)
-        self.air_time, self.contact = zeros(n, f), zeros(n, f, dtype=torch.bool)
-        self.duty = torch.full((n, f), _START_DUTY, device=self.device)
+        self.last_joint_vel = zeros(n, j)
         self.episode_length = zeros(n, dtype=torch.int64)
         self.failed = zeros(n, dtype=torch.bool)
 
@@ -318,7 +309,7 @@ class LocomotionEnv(OwnedState, Environment):
         self.commands.steer(self.survey.yaw)
         self.clock.step()
         self.last_joint_vel.copy_(state.joint_vel)
-        self.last_foot_force.copy_(state.foot_force)
+        self.feet.remember(state.foot_force)
         obs = self.observations(self._observation_inputs())
         return {name: _zero_rows(values, self.failed) for name, values in obs.items()}
 
@@ -328,7 +319,9 @@ class LocomotionEnv(OwnedState, Environment):
         return torch.cat([command, self.clock.observation(rewards.moving(command))], dim=1)
 
     def state_dict(self) -> dict[str, Any]:
-        buffers = super().state_dict() | self.placement.state_dict() | self.statistics.state_dict()
+        buffers: dict[str, Any] = super().state_dict()
+        for part in self._buffers:
+            buffers |= part.state_dict()
         state = {
             "simulator": self.simulator.state_dict(),
             "commands": self.commands.state_dict(),
@@ -364,8 +357,8 @@ class LocomotionEnv(OwnedState, Environment):
         self.extension_terms.load_state_dict(state.get("extensions", {}))
         self.extension_groups.load_state_dict(state.get("extensions", {}))
         super().load_state_dict(state["buffers"])
-        self.placement.load_state_dict(state["buffers"])
-        self.statistics.load_state_dict(state["buffers"])
+        for part in self._buffers:
+            part.load_state_dict(state["buffers"])
         self.generator.set_state(state["generator"])
 
     def load_levels(self, states: list[dict[str, Any]]) -> None:
@@ -394,13 +387,7 @@ class LocomotionEnv(OwnedState, Environment):
     def _measure(self) -> None:
         """Quantities derived from the physics' state that rewards and observations share."""
         state = self.simulator.state
-        threshold = self.config.task.observations.contact_threshold
-        touching = state.foot_force > threshold
-        self.landed = touching & ~self.contact
-        self.contact.copy_(touching)
-        self.duty.lerp_(touching.float(), self.dt / _DUTY_TIME)
-        self.swing_time = self.air_time + self.dt
-        torch.mul(self.swing_time, ~touching, out=self.air_time)
+        self.feet.step(state.foot_force)
         self.placement.measure()
         self.survey.take()
         self.scandots.step(self.survey.clearance)
@@ -441,11 +428,11 @@ class LocomotionEnv(OwnedState, Environment):
             action=self.action,
             last_action=self.last_action,
             last_joint_vel=self.last_joint_vel,
-            last_foot_force=self.last_foot_force,
-            air_time=self.swing_time,
-            duty=self.duty,
-            landed=self.landed,
-            contact=self.contact,
+            last_foot_force=self.feet.last_foot_force,
+            air_time=self.feet.swing_time,
+            duty=self.feet.duty,
+            landed=self.feet.landed,
+            contact=self.feet.contact,
             base_height=self.survey.base_height,
             foot_height=self.survey.foot_height,
             default_joint_pos=self._default,
@@ -500,8 +487,8 @@ class LocomotionEnv(OwnedState, Environment):
             projected_gravity=self.survey.projected_gravity,
             yaw=self.survey.yaw,
             action=self.action,
-            contact=self.contact,
-            air_time=self.air_time,
+            contact=self.feet.contact,
+            air_time=self.feet.air_time,
             foot_height=self.survey.foot_height,
             base_height=self.survey.base_height,
             scandots=self.scandots.reading,
@@ -577,7 +564,7 @@ class LocomotionEnv(OwnedState, Environment):
     def _restart(self, mask: torch.Tensor) -> None:
         """Start the episodes of the masked robots [N] bool from the physics' state."""
         chosen, state = mask[:, None], self.simulator.state
-        for tensor in (self.action, self.last_action, self.air_time):
+        for tensor in (self.action, self.last_action):
             tensor.masked_fill_(chosen, 0.0)  # a product keeps NaN
         self.episode_length *= ~mask
         self.commands.resample(mask)
@@ -585,9 +572,7 @@ class LocomotionEnv(OwnedState, Environment):
         if self.pace.watched:
             self.pace.reset(mask)
         torch.where(chosen, state.joint_vel, self.last_joint_vel, out=self.last_joint_vel)
-        torch.where(chosen, state.foot_force, self.last_foot_force, out=self.last_foot_force)
-        self.contact &= ~chosen
-        self.duty.masked_fill_(chosen, _START_DUTY)
+        self.feet.reset(mask, state.foot_force)
         self.placement.begin(mask)
         self.statistics.reset(mask)
 

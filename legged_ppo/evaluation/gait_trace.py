@@ -115,7 +115,7 @@ def _frame(env: LocomotionEnv) -> dict[str, np.ndarray]:
     state = env.simulator.state
     forward = state.base_rotation[:, 2, 0]  # vertical part of the base's x axis
     tensors = {
-        "contact": env.contact,
+        "contact": env.feet.contact,
         "foot_height": env.survey.foot_height,
         "foot_speed": state.foot_vel[..., :2].norm(dim=-1),
         "velocity": torch.cat([state.base_lin_vel[:, :2], state.base_ang_vel[:, 2:]], dim=1),

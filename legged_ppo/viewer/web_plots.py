@@ -82,7 +82,9 @@ class WebPlots:
             state = env.simulator.state
             actual = [*state.base_lin_vel[robot, :2].tolist(), float(state.base_ang_vel[robot, 2])]
             command = env.commands.command[robot].tolist()
-            feet = np.where(env.contact[robot].cpu().numpy(), np.arange(env.robot.num_feet), np.nan)
+            feet = np.where(
+                env.feet.contact[robot].cpu().numpy(), np.arange(env.robot.num_feet), np.nan
+            )
             self._history.append(np.array([self._time, *command, *actual, *feet[::-1]]))
         if shown and self._time - self._shown >= _REFRESH and self._history:
             self._shown = self._time

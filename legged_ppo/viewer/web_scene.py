@@ -196,7 +196,7 @@ class WebScene:
         if self.contacts:
             feet = self._env.simulator.state.foot_pos.cpu().numpy() + shift[:, None]
             size = _CONTACT_SCALE * self._env.robot.foot_radius
-            touching = self._env.contact.cpu().numpy()
+            touching = self._env.feet.contact.cpu().numpy()
             self._feet.batched_positions = feet.reshape(-1, 3)
             self._feet.batched_scales = np.where(touching, size, _HIDDEN).ravel()
 

@@ -126,12 +126,12 @@ def test_a_reset_clears_actions_and_history_of_the_robots_that_ended(
     assert (result.final_obs["proprioception"][:, last_action] == 2.0).all()
     assert (result.obs["proprioception"][ended, last_action] == 0.0).all()
     assert (result.obs["proprioception"][~ended, last_action] == 2.0).all()
-    buffers = env.owned_tensors() | env.statistics.owned_tensors()
+    buffers = env.owned_tensors() | env.feet.owned_tensors() | env.statistics.owned_tensors()
     buffers["last_action"] = env.last_action
     for name in buffers.keys() - {"duty", "last_foot_force"}:
         buffer = buffers[name].reshape(3, -1)
         assert not buffer[ended].any() and buffer[~ended].any(), name
-    assert env.last_foot_force[:, 0].tolist() == [0.0, 40.0, 0.0]
+    assert env.feet.last_foot_force[:, 0].tolist() == [0.0, 40.0, 0.0]
     assert torch.equal(env.simulator.randomized, ended)  # type: ignore[attr-defined]
 
 
@@ -442,14 +442,16 @@ def test_a_swing_is_timed_from_take_off_to_landing(quiet: Config, kinematic: Kin
     env.simulator.state.foot_force[0, 2] = 0.5  # below the threshold of 1 N
     for _ in range(7):
         env.step(torch.zeros(1, 12))
-        assert not env.landed.any()
-    assert float(env.air_time[0, 2]) == pytest.approx(7 * 0.02)
+        assert not env.feet.landed.any()
+    assert float(env.feet.air_time[0, 2]) == pytest.approx(7 * 0.02)
     env.simulator.state.foot_force[0, 2] = 1.5
     env.step(torch.zeros(1, 12))
-    assert env.landed.tolist() == [[False, False, True, False]]
-    assert float(env.swing_time[0, 2]) == pytest.approx(8 * 0.02) and not env.air_time.any()
+    assert env.feet.landed.tolist() == [[False, False, True, False]]
+    assert (
+        float(env.feet.swing_time[0, 2]) == pytest.approx(8 * 0.02) and not env.feet.air_time.any()
+    )
     env.step(torch.zeros(1, 12))
-    assert not env.landed.any()
+    assert not env.feet.landed.any()
 
 
 def test_a_fixed_command_holds_through_resets_and_is_observed(busy: Config) -> None:
