@@ -83,8 +83,8 @@ class TerrainConfig:
     gap_depth: float = positive(0.6)
     """`gaps`, `stepping_stones`: depth [m] at difficulty 1."""
     easiest_gap_depth: float | None = positive(None)
-    """`gaps`, `stepping_stones`: depth [m] at difficulty 0; null: `gap_depth` at every difficulty. Shallow holes are
-    solved sooner, by stepping into them."""
+    """`gaps`, `stepping_stones`: depth [m] at difficulty 0; null: `gap_depth` at every difficulty. Shallow
+    holes are solved sooner, by stepping into them."""
     pit_depth: list[float] = harder([0.02, 0.3])
     """`pits`: depth [m] at difficulty 0 and 1."""
     hurdle_height: list[float] = harder([0.02, 0.25])
