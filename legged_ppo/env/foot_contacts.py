@@ -15,16 +15,13 @@ class FootContacts(OwnedState):
     """Contacts of F feet of N robots.
 
     Args:
-        threshold: force [N] above which a foot is in contact.
         dt: control step [s].
     """
 
     owned = ("last_foot_force", "air_time", "contact", "duty")
 
-    def __init__(
-        self, threshold: float, num_envs: int, num_feet: int, dt: float, device: torch.device
-    ) -> None:
-        self._threshold, self._dt = threshold, dt
+    def __init__(self, num_envs: int, num_feet: int, dt: float, device: torch.device) -> None:
+        self._dt = dt
         shape = num_envs, num_feet
         self.contact = torch.zeros(shape, dtype=torch.bool, device=device)
         self.air_time = torch.zeros(shape, device=device)
@@ -34,13 +31,13 @@ class FootContacts(OwnedState):
         self.duty = torch.full(shape, _START_DUTY, device=device)
         """[N, F] share of about the last second in which the foot was in contact"""
 
-    def step(self, force: torch.Tensor) -> None:
-        """Count a control step at whose end the feet feel `force` [N, F] N.
+    def step(self, force: torch.Tensor, threshold: float) -> None:
+        """Count a control step at whose end the feet feel `force` [N, F] N; in contact above `threshold` [N].
 
         Leaves `landed` [N, F] bool, and `swing_time` [N, F] s, which is `air_time` before this step's landings
         are cleared.
         """
-        touching = force > self._threshold
+        touching = force > threshold
         self.landed = touching & ~self.contact
         self.contact.copy_(touching)
         self.duty.lerp_(touching.float(), self._dt / _DUTY_TIME)

@@ -76,9 +76,7 @@ class LocomotionEnv(OwnedState, Environment):
             simulator.keep_bodies(self.randomization.bodies)
         self.clock = GaitClock(task.gait, self.num_envs, robot.num_feet, self.dt, generator)
         sight = task.observations
-        self.feet = FootContacts(
-            sight.contact_threshold, self.num_envs, robot.num_feet, self.dt, self.device
-        )
+        self.feet = FootContacts(self.num_envs, robot.num_feet, self.dt, self.device)
         self.pace = Pace(task.stuck_after_s, self.num_envs, self.dt, self.device)
         self.scandots = Scandots(sight.scandots, self.num_envs, self.dt, generator, sight.noise)
         self.depth = self.make_camera() if sight.depth.enabled else None
@@ -387,7 +385,7 @@ class LocomotionEnv(OwnedState, Environment):
     def _measure(self) -> None:
         """Quantities derived from the physics' state that rewards and observations share."""
         state = self.simulator.state
-        self.feet.step(state.foot_force)
+        self.feet.step(state.foot_force, self.config.task.observations.contact_threshold)
         self.placement.measure()
         self.survey.take()
         self.scandots.step(self.survey.clearance)
