@@ -77,7 +77,7 @@ class LocomotionEnv(OwnedState, Environment):
         self.clock = GaitClock(task.gait, self.num_envs, robot.num_feet, self.dt, generator)
         sight = task.observations
         self.feet = FootContacts(self.num_envs, robot.num_feet, self.dt, self.device)
-        self.pace = Pace(task.stuck_after_s, self.num_envs, self.dt, self.device)
+        self.pace = Pace(task.stuck_after_s, self.num_envs, self.dt, self.device, task.stuck_from)
         self.scandots = Scandots(sight.scandots, self.num_envs, self.dt, generator, sight.noise)
         self.depth = self.make_camera() if sight.depth.enabled else None
         self.observations = ObservationBuilder(
@@ -346,7 +346,7 @@ class LocomotionEnv(OwnedState, Environment):
         self.commands.load_state_dict(state["commands"])
         if self.clock.size:
             self.clock.load_state_dict(state["clock"])
-        if self.pace.watched:
+        if self.pace.watched and "pace" in state:  # a resume may begin to watch
             self.pace.load_state_dict(state["pace"])
         self.randomization.load_state_dict(state["randomization"])
         self.scandots.load_state_dict(state["scandots"])
@@ -365,8 +365,9 @@ class LocomotionEnv(OwnedState, Environment):
         self.placement.load_levels(found, distributed.rank(), distributed.world_size())
 
     def set_progress(self, progress: float) -> None:
-        """Take over the training's progress in [0, 1], for the command ranges."""
+        """Take over the training's progress in [0, 1], for the command ranges and robots that are stuck."""
         self.commands.set_progress(progress)
+        self.pace.set_progress(progress)
 
     def metrics(self) -> dict[str, torch.Tensor]:
         """Scalars of the engine and of the curriculum, if there is one, to be read once an iteration."""

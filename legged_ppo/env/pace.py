@@ -19,18 +19,30 @@ class Pace(OwnedState):
 
     Args:
         stuck_after_s: time [s] in which a robot that stops becomes stuck; 0: none ever does.
+        stuck_from: share of the training from which robots become stuck.
     """
 
     owned = ("average",)
 
     def __init__(
-        self, stuck_after_s: float, num_envs: int, dt: float, device: torch.device
+        self,
+        stuck_after_s: float,
+        num_envs: int,
+        dt: float,
+        device: torch.device,
+        stuck_from: float = 0.0,
     ) -> None:
         self.watched = stuck_after_s > 0.0
+        self._from = stuck_from
+        self._counts = torch.ones((), dtype=torch.bool, device=device)  # read by graphs
         time_constant = stuck_after_s / math.log(1.0 / _STUCK)
         self._share = -math.expm1(-dt / time_constant) if self.watched else 0.0
         self.average = torch.ones(num_envs, device=device)
         """[N] at most 1"""
+
+    def set_progress(self, progress: float) -> None:
+        """Take over the training's progress in [0, 1]."""
+        self._counts.fill_(progress >= self._from)
 
     def step(self, path_velocity: torch.Tensor, command: torch.Tensor) -> None:
         """Count a control step.
@@ -45,7 +57,7 @@ class Pace(OwnedState):
 
     def stuck(self) -> torch.Tensor:
         """[N] bool"""
-        return self.average < _STUCK
+        return (self.average < _STUCK) & self._counts
 
     def reset(self, mask: torch.Tensor) -> None:
         """Begin the episodes of the masked robots [N] bool."""

@@ -74,6 +74,29 @@ def test_a_stuck_robots_episode_ends_as_a_fall_and_the_next_begins_with_full_pac
     assert torch.equal(other.pace.average, env.pace.average) and env.pace.average[0] < 1.0
 
 
+def test_robots_become_stuck_from_a_share_of_the_training_on(
+    quiet: Config, kinematic: Callable[..., LocomotionEnv]
+) -> None:
+    quiet.task.stuck_after_s, quiet.task.stuck_from = 0.4, 0.6
+    env = standing_robots(quiet, kinematic)
+    idle = torch.zeros(2, env.num_actions)
+    env.set_progress(0.59)
+    for _ in range(45):
+        assert not env.step(idle).terminated.any()
+    env.set_progress(0.6)
+    assert env.step(idle).terminated.tolist() == [True, False], "its pace was watched all the time"
+
+
+def test_a_resumed_run_may_begin_to_watch(
+    quiet: Config, kinematic: Callable[..., LocomotionEnv]
+) -> None:
+    state = standing_robots(quiet, kinematic).state_dict()
+    quiet.task.stuck_after_s = 0.4
+    env = standing_robots(quiet, kinematic)
+    env.load_state_dict(state)
+    assert env.pace.average.tolist() == [1.0, 1.0]
+
+
 def test_an_evaluation_gives_robots_the_whole_time(
     quiet: Config, kinematic: Callable[..., LocomotionEnv]
 ) -> None:

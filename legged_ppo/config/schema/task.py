@@ -219,6 +219,8 @@ class TaskConfig:
     """Time [s] in which a robot that stops although it is commanded to move counts as fallen in training: stuck
     in a gap, or afraid of it, it would see nothing new until the time limit; 0: it stays. Slower than a fifth of
     the command in the average of lately is stuck too."""
+    stuck_from: float = share(0.0)
+    """Share of the training from which `stuck_after_s` counts: robots that still learn to walk are slow."""
     terminations: list[str] = names([])
     """Ends of episodes of the extensions, by name; an episode that ends so counts as a fall."""
     action_clip: float = positive(10.0)
