@@ -15,6 +15,7 @@ from legged_ppo.models.distributions import ActionDistribution
 LOSS_METRICS = (
     "Loss/surrogate",
     "Loss/value",
+    "Loss/value_clip_fraction",
     "Loss/entropy",
     "Policy/approx_kl",
     "Policy/clip_fraction",
@@ -24,7 +25,7 @@ LOSS_METRICS = (
 
 @dataclass
 class Losses:
-    """Scalars; `metrics` [6] in the order of `LOSS_METRICS`, detached."""
+    """Scalars; `metrics` [7] in the order of `LOSS_METRICS`, detached."""
 
     total: torch.Tensor
     metrics: torch.Tensor
@@ -45,13 +46,15 @@ def ppo_losses(
     """
     entropy = distribution.entropy().mean()
     clip = clip_range, value_clip_range
-    surrogate, value_loss, kl, clip_fraction = _Objective.apply(
+    surrogate, value_loss, kl, clip_fraction, value_clip_fraction = _Objective.apply(
         distribution.log_prob(batch.actions), values, batch, clip
     )
     total = surrogate + value_coef * value_loss - entropy_coef * entropy
     with torch.no_grad():
         std = distribution.std.mean()
-        metrics = torch.stack([surrogate, value_loss, entropy, kl, clip_fraction, std])
+        metrics = torch.stack(
+            [surrogate, value_loss, value_clip_fraction, entropy, kl, clip_fraction, std]
+        )
     return Losses(total, metrics)
 
 
@@ -67,7 +70,7 @@ class _Objective(torch.autograd.Function):
         batch: Minibatch,
         clip: tuple[float, float | None],
     ) -> tuple[torch.Tensor, ...]:
-        """Surrogate, value loss, approximate KL divergence and share of clipped ratios."""
+        """Surrogate, value loss, approximate KL divergence, shares of clipped ratios and of clipped values."""
         clip_range, value_clip_range = clip
         log_ratio = log_probs - batch.log_probs
         ratio = log_ratio.exp()
@@ -76,19 +79,22 @@ class _Objective(torch.autograd.Function):
         smaller = torch.minimum(gain, clipped)
         error = values - batch.returns
         value_loss, slope = error.square(), error
+        value_clip_fraction = values.new_zeros(())
         if value_clip_range is not None:
             change = values - batch.values
             limited = change.clamp(-value_clip_range, value_clip_range)
+            within = limited == change
+            value_clip_fraction = 1.0 - within.float().mean()
             near = batch.values + limited - batch.returns
             squared = near.square()
             # Beyond its range the value that is clipped has no slope.
-            slope = torch.where(squared > value_loss, near.where(limited == change, 0.0), slope)
+            slope = torch.where(squared > value_loss, near.where(within, 0.0), slope)
             value_loss = torch.maximum(value_loss, squared)
         ctx.save_for_backward(gain.where(gain == smaller, 0.0), slope)
         # Unbiased, never negative estimate of KL(old || new): http://joschu.net/blog/kl-approx.html
         kl = (ratio - 1.0 - log_ratio).mean()
         clip_fraction = ((ratio - 1.0).abs() > clip_range).float().mean()
-        found = -smaller.mean(), value_loss.mean(), kl, clip_fraction
+        found = -smaller.mean(), value_loss.mean(), kl, clip_fraction, value_clip_fraction
         ctx.mark_non_differentiable(*found[2:])
         return found
 

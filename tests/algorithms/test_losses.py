@@ -84,6 +84,7 @@ def test_total_weighs_the_three_losses_and_metrics_are_their_means() -> None:
     expected = {
         "Loss/surrogate": surrogate,
         "Loss/value": 1.0,
+        "Loss/value_clip_fraction": 0.0,
         "Loss/entropy": ENTROPY,
         "Policy/approx_kl": kl,
         "Policy/clip_fraction": 0.5,
@@ -114,6 +115,8 @@ def test_value_loss_is_the_worse_of_plain_and_clipped(
         losses = ppo_losses(distribution, values, batch, 0.2, clip_range, 0.5, 0.0)  # type: ignore[arg-type]
         found = dict(zip(LOSS_METRICS, losses.metrics.tolist(), strict=True))
         assert found["Loss/value"] == pytest.approx(expected, rel=1e-5)
+        left_the_range = clip_range is not None and abs(value) > clip_range
+        assert found["Loss/value_clip_fraction"] == left_the_range
 
 
 def random_batch(count: int) -> Minibatch:
