@@ -346,7 +346,7 @@ class LocomotionEnv(OwnedState, Environment):
         self.commands.load_state_dict(state["commands"])
         if self.clock.size:
             self.clock.load_state_dict(state["clock"])
-        if self.pace.watched and "pace" in state:  # a resume may begin to watch
+        if self.pace.watched:
             self.pace.load_state_dict(state["pace"])
         self.randomization.load_state_dict(state["randomization"])
         self.scandots.load_state_dict(state["scandots"])

@@ -87,16 +87,6 @@ def test_robots_become_stuck_from_a_share_of_the_training_on(
     assert env.step(idle).terminated.tolist() == [True, False], "its pace was watched all the time"
 
 
-def test_a_resumed_run_may_begin_to_watch(
-    quiet: Config, kinematic: Callable[..., LocomotionEnv]
-) -> None:
-    state = standing_robots(quiet, kinematic).state_dict()
-    quiet.task.stuck_after_s = 0.4
-    env = standing_robots(quiet, kinematic)
-    env.load_state_dict(state)
-    assert env.pace.average.tolist() == [1.0, 1.0]
-
-
 def test_an_evaluation_gives_robots_the_whole_time(
     quiet: Config, kinematic: Callable[..., LocomotionEnv]
 ) -> None:
