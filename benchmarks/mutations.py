@@ -78,7 +78,7 @@ _ALGORITHMS = [
     ),
     Mutation(
         "algorithms/losses.py",
-        "near.where(limited == change, 0.0)",
+        "near.where(within, 0.0)",
         "near",
         "algorithms/test_losses.py",
     ),
