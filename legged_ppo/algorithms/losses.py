@@ -79,8 +79,9 @@ class _Objective(torch.autograd.Function):
         smaller = torch.minimum(gain, clipped)
         error = values - batch.returns
         value_loss, slope = error.square(), error
-        value_clip_fraction = values.new_zeros(())
-        if value_clip_range is not None:
+        if value_clip_range is None:
+            value_clip_fraction = values.new_zeros(())
+        else:
             change = values - batch.values
             limited = change.clamp(-value_clip_range, value_clip_range)
             within = limited == change

@@ -34,7 +34,7 @@ class Pace(OwnedState):
     ) -> None:
         self.watched = stuck_after_s > 0.0
         self._from = stuck_from
-        self._counts = torch.ones((), dtype=torch.bool, device=device)  # read by graphs
+        self._active = torch.ones((), dtype=torch.bool, device=device)  # read by graphs
         time_constant = stuck_after_s / math.log(1.0 / _STUCK)
         self._share = -math.expm1(-dt / time_constant) if self.watched else 0.0
         self.average = torch.ones(num_envs, device=device)
@@ -42,7 +42,7 @@ class Pace(OwnedState):
 
     def set_progress(self, progress: float) -> None:
         """Take over the training's progress in [0, 1]."""
-        self._counts.fill_(progress >= self._from)
+        self._active.fill_(progress >= self._from)
 
     def step(self, path_velocity: torch.Tensor, command: torch.Tensor) -> None:
         """Count a control step.
@@ -57,7 +57,7 @@ class Pace(OwnedState):
 
     def stuck(self) -> torch.Tensor:
         """[N] bool"""
-        return (self.average < _STUCK) & self._counts
+        return (self.average < _STUCK) & self._active
 
     def reset(self, mask: torch.Tensor) -> None:
         """Begin the episodes of the masked robots [N] bool."""

@@ -191,6 +191,21 @@ def test_the_progress_of_the_training_is_not_compiled_in(busy: Config) -> None:
     assert speeds[1] > 3 * speeds[0]
 
 
+def test_robots_become_stuck_in_the_step_that_was_compiled_before(busy: Config) -> None:
+    busy.task.stuck_after_s, busy.task.stuck_from = 2.0, 0.5
+    busy.task.episode_length_s = 20.0
+    env = build(busy)
+    env.reset()
+    env.commands.fix([0.6, 0.0, 0.0])
+    ended = []
+    for progress in (0.4, 0.6):
+        env.set_progress(progress)
+        env.pace.average.fill_(-1.0)
+        ended.append(env.step(torch.zeros(N, env.num_actions)).terminated.clone())
+    assert env.kernels["_judge"].compiled == 1
+    assert not ended[0].all() and ended[1].all()
+
+
 def test_a_change_of_the_recipes_numbers_counts_from_the_next_step_on(busy: Config) -> None:
     """A callback may schedule them."""
     env = build(busy)
