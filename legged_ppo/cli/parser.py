@@ -86,7 +86,15 @@ def run_command(
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except Exception as error:
+        if _was_interrupted(error):
+            return EXIT_INTERRUPTED
         return _report(error, arguments)
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether cleaning up after Ctrl-C raised the error, as OmegaConf's does half-way in a merge."""
+    cause = error.__context__
+    return cause is not None and (isinstance(cause, KeyboardInterrupt) or _was_interrupted(cause))
 
 
 def _report(error: Exception, arguments: argparse.Namespace) -> int:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import signal
+import time
 from pathlib import Path
 
 import pytest
 
 from legged_ppo.cli import evaluate, train
 from legged_ppo.cli.parser import OneLineParser, run_command
+from legged_ppo.errors import ConfigError
 
 
 def outcome(error: OSError, *arguments: str) -> int:
@@ -51,3 +54,26 @@ def test_a_path_that_is_too_long_is_one_line(
 ) -> None:
     assert callable(main) and main([option, "a" * 300]) == 2
     assert capsys.readouterr().err.startswith(f"error: {option}: got 'aaa")
+
+
+def test_ctrl_c_that_a_library_turns_into_an_error_is_no_error(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def body(_: argparse.Namespace) -> int:
+        merged = None
+        try:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(60)
+        finally:
+            try:
+                merged.clean()  # type: ignore[attr-defined]
+            except AttributeError as error:
+                raise ConfigError("config", "", "what can be merged") from error
+        return 0
+
+    previous = signal.getsignal(signal.SIGINT)
+    try:
+        assert run_command(OneLineParser(), body, []) == 130
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    assert capsys.readouterr().err == ""
