@@ -15,7 +15,10 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from legged_ppo.runtime.shared_memory import SLOT_BYTES, SharedMemorySum
+
 T = TypeVar("T")
+_sum_here: SharedMemorySum | None = None
 _SEED_STRIDE = 100_003
 """Difference of the seeds of two ranks; larger than that of the seeds of typical runs."""
 
@@ -65,18 +68,47 @@ def process_group() -> Iterator[None]:
     # later, they would keep the group and its threads alive past its end, which aborts at exit.
     import torch.distributed.nn
 
+    global _sum_here
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend)
     try:
+        _sum_here = _shared_memory_sum()
         yield
     finally:
+        _sum_here = None
         dist.destroy_process_group()
+
+
+def _shared_memory_sum() -> SharedMemorySum | None:
+    """Sums of CPU tensors, where all ranks are on this machine and can share memory."""
+    if local_world_size() < world_size():
+        return None
+    with contextlib.suppress(OSError):
+        return SharedMemorySum(rank(), world_size(), _all)
+    return None
+
+
+def _all(value: T) -> list[T]:
+    """The values of all ranks, in order."""
+    values = [value] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def _total(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """The elements of all parts, one after the other, summed over the ranks."""
+    small = sum(part.nbytes for part in parts) <= SLOT_BYTES
+    if _sum_here is not None and small and parts[0].device.type == "cpu":
+        return _sum_here(parts)
+    flat = torch.cat([part.flatten() for part in parts])
+    dist.all_reduce(flat)
+    return flat
 
 
 def sum_(values: torch.Tensor) -> torch.Tensor:
     """Sum over the ranks, in place."""
     if world_size() > 1:
-        dist.all_reduce(values)
+        values.copy_(_total([values]).view_as(values))
     return values
 
 
@@ -84,7 +116,7 @@ def mean(values: torch.Tensor) -> torch.Tensor:
     """Mean over the ranks."""
     if world_size() == 1:
         return values
-    return sum_(values.clone()) / world_size()
+    return _total([values]).view_as(values) / world_size()
 
 
 def reduced(
@@ -100,7 +132,7 @@ def reduced(
 
 def average_(gradients: Sequence[torch.Tensor]) -> None:
     """Replace each by its mean over the ranks, in one transfer."""
-    flat = mean(torch.cat([g.flatten() for g in gradients]))
+    flat = _total(gradients).div_(world_size())
     for gradient, part in zip(gradients, flat.split([g.numel() for g in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
 
