@@ -47,23 +47,14 @@ class SharedMemorySum:
         self._library = ctypes.CDLL(None)
         self._head = -(-ranks * ranks * _SEMAPHORE_BYTES // mmap.PAGESIZE) * mmap.PAGESIZE
         size = self._head + 2 * ranks * SLOT_BYTES
-        file = None
-        if rank == 0:
-            file = os.memfd_create("legged_ppo")
-            os.ftruncate(file, size)
-            self._map(file, size)
-            for other in range(ranks * ranks):
-                self._library.sem_init(self._semaphore(0, other), 1, 0)
+        file = self._create(size) if rank == 0 else None
         owners = gather((os.getpid(), file))
-        error = None
-        if rank > 0:
-            error = self._open("/proc/{}/fd/{}".format(*owners[0]), size)
+        error = self._join(owners, size)
         errors = gather(error)  # until then the first one keeps its file open
         if file is not None:
             os.close(file)
         if any(errors):
             raise OSError(next(filter(None, errors)))
-        self._processes = [os.pidfd_open(pid) for pid, _ in owners]
 
     def __call__(self, parts: Sequence[torch.Tensor]) -> torch.Tensor:
         """The elements of all parts, one after the other, summed over the processes.
@@ -89,14 +80,31 @@ class SharedMemorySum:
             total += slot
         return total
 
-    def _open(self, path: str, size: int) -> str | None:
-        """Map the first process's memory; returns what is in the way."""
+    def _create(self, size: int) -> int | None:
+        """The first process's file, mapped; None where the system has no such files."""
         try:
-            file = os.open(path, os.O_RDWR)
-            try:
-                self._map(file, size)
-            finally:
-                os.close(file)
+            file = os.memfd_create("legged_ppo")
+            os.ftruncate(file, size)
+            self._map(file, size)
+        except OSError:
+            return None
+        for number in range(len(self._ranks) ** 2):
+            self._library.sem_init(self._semaphore(0, number), 1, 0)
+        return file
+
+    def _join(self, owners: list[tuple[int, int | None]], size: int) -> str | None:
+        """Map the first process's memory and watch all processes; returns what is in the way."""
+        pid, number = owners[0]
+        if number is None:
+            return "the first process has no memory to share"
+        try:
+            if self._rank > 0:
+                file = os.open(f"/proc/{pid}/fd/{number}", os.O_RDWR)
+                try:
+                    self._map(file, size)
+                finally:
+                    os.close(file)
+            self._processes = [os.pidfd_open(pid) for pid, _ in owners]
         except OSError as error:
             return str(error)
         return None
@@ -119,9 +127,11 @@ class SharedMemorySum:
         while self._library.sem_trywait(semaphore):
             if time.monotonic() < until:
                 os.sched_yield()
-            elif not self._sleep(semaphore):
-                self._check(other)
-            else:
+            elif self._sleep(semaphore):
+                return
+            elif self._has_ended(other):
+                if self._library.sem_trywait(semaphore):  # else it came to this sum first
+                    raise RuntimeError(f"the process of rank {other} has ended")
                 return
 
     def _sleep(self, semaphore: ctypes.c_void_p) -> bool:
@@ -129,6 +139,5 @@ class SharedMemorySum:
         limit = _Timespec(int(time.time()) + _SLEEP_S, 0)
         return self._library.sem_timedwait(semaphore, ctypes.byref(limit)) == 0
 
-    def _check(self, other: int) -> None:
-        if select.select([self._processes[other]], [], [], 0)[0]:
-            raise RuntimeError(f"the process of rank {other} has ended")
+    def _has_ended(self, other: int) -> bool:
+        return bool(select.select([self._processes[other]], [], [], 0)[0])
